@@ -1,0 +1,116 @@
+"""Readings, the tags they belong to, and the batches they travel in.
+
+A reading's way: an instrument's reply becomes `Reading`s (agent drivers), one scan's readings become a `Batch`
+(agent log), a batch becomes a Sparkplug payload (`lms_protocol.delivery`) and, in the cloud, rows.
+
+Time on this way is an integer: milliseconds since 1970-01-01T00:00Z, which is the resolution of Sparkplug B.
+Carrying the integer, rather than a datetime, is what makes "bit-equal from log to database" a plain comparison.
+"""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Literal, NamedTuple, TypeAlias
+
+Value: TypeAlias = float | int | bool | str | None
+"""What a tag can hold. `None`: no value could be had (quality says why)."""
+
+
+class Quality(IntEnum):
+    """How far a value can be trusted, in the codes that Sparkplug hosts know from OPC.
+
+    BAD, GOOD and STALE are Sparkplug's own; UNCERTAIN is OPC's 64: a value was read, but it is outside the
+    instrument's range, or the instrument flags it.
+    """
+
+    BAD = 0
+    UNCERTAIN = 64
+    GOOD = 192
+    STALE = 500
+
+
+class Datatype(IntEnum):
+    """The Sparkplug B data types that a tag can have (codes of the specification's section 6.4.16)."""
+
+    INT64 = 4
+    UINT64 = 8
+    FLOAT = 9
+    DOUBLE = 10
+    BOOLEAN = 11
+    STRING = 12
+
+
+class Reading(NamedTuple):
+    """One value of one tag.
+
+    Attributes:
+        tag: the tag's number in the agent's log; its Sparkplug alias.
+        taken_at_ms: when the reply that held the value arrived, ms UTC.
+        value: in the tag's unit; None where no value could be had.
+        quality: how far to trust it.
+    """
+
+    tag: int
+    taken_at_ms: int
+    value: Value
+    quality: Quality = Quality.GOOD
+
+
+class Gap(NamedTuple):
+    """An interval in which tags were due but nothing was read, and why.
+
+    Attributes:
+        id: unique in the stream; the same gap is told twice, when it opens and when it closes.
+        tags: numbers of the tags that miss readings.
+        began_at_ms: time of the last reading before it, or of the first failure, ms UTC.
+        ended_at_ms: time of the first reading after it, ms UTC; None while it is open.
+        reason: a sentence, such as "no reply from unit 3 on /dev/ttyUSB0 within 0.3 s".
+    """
+
+    id: int
+    tags: tuple[int, ...]
+    began_at_ms: int
+    ended_at_ms: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The readings of one scan of one bioreactor: one record of the log, sent and acknowledged as a whole.
+
+    Attributes:
+        number: 1, 2, 3 … without holes, in one stream.
+        device: the bioreactor's wire id.
+        readings: in the order taken.
+        gaps: gaps that opened or closed with this scan.
+    """
+
+    number: int
+    device: str
+    readings: tuple[Reading, ...]
+    gaps: tuple[Gap, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TagDescription:
+    """What is known of a tag before any reading of it; travels in the birth.
+
+    Attributes:
+        number: its number in the agent's log; the Sparkplug alias. Never used again for another tag.
+        device: the bioreactor's wire id.
+        name: such as `pH/PV`, `pH/SP`, `pH/OUT`.
+        datatype: of its values.
+        unit: UCUM-like short form as shown to people (`°C`, `%`, `L/min`); "" for none.
+        low, high: the normal range in `unit`, where known.
+        decimals: digits after the point that the instrument really has, where known.
+        access: whether a set point may be written.
+    """
+
+    number: int
+    device: str
+    name: str
+    datatype: Datatype = Datatype.DOUBLE
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    decimals: int | None = None
+    access: Literal["read", "write"] = field(default="read")
