@@ -1,0 +1,95 @@
+"""What can go wrong in the simulator, below the protocol's `LmsError`.
+
+LmsError
+└── SimulatorError              anything that the simulator itself reports
+    ├── PlantError              a plant's file cannot be used (file, key, what was found, what is allowed)
+    ├── StateError              a saved state cannot be used
+    ├── WireStartError          a wire cannot be laid (port busy, link in the way, no permission)
+    ├── RegisterError           a value does not fit its registers
+    └── SetPointRefused         a set point is outside the controller's limits
+"""
+
+from pathlib import Path
+
+from lms_protocol.errors import LmsError
+
+
+class SimulatorError(LmsError):
+    """Anything that the simulator itself reports."""
+
+
+class PlantError(SimulatorError):
+    """A plant's file cannot be used.
+
+    Attributes:
+        file: the file.
+        problems: one sentence for each thing that is wrong, with its key.
+    """
+
+    def __init__(self, file: Path, problems: list[str]) -> None:
+        self.file = file
+        self.problems = problems
+        listed = "".join(f"\n  {problem}" for problem in problems)
+        super().__init__(f"{file} does not describe a plant:{listed}")
+
+
+class StateError(SimulatorError):
+    """A saved state cannot be used; removing the file starts the plant afresh.
+
+    Attributes:
+        file: the file, None where the state did not come from one.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, reason: str, *, file: Path | None = None) -> None:
+        self.file = file
+        self.reason = reason
+        where = "The saved state" if file is None else f"The saved state {file}"
+        super().__init__(f"{where} cannot be used: {reason}. Remove it to start the plant afresh.")
+
+
+class WireStartError(SimulatorError):
+    """A wire cannot be laid.
+
+    Attributes:
+        wire: the wire's id.
+        address: where it should have been.
+        reason: what stood in the way.
+    """
+
+    def __init__(self, wire: str, address: str, reason: str) -> None:
+        self.wire = wire
+        self.address = address
+        self.reason = reason
+        super().__init__(f"Wire {wire} cannot be laid at {address}: {reason}.")
+
+
+class RegisterError(SimulatorError):
+    """A value does not fit the registers that should hold it.
+
+    Attributes:
+        kind: the registers' kind, such as `int16`.
+        value: the value.
+    """
+
+    def __init__(self, kind: str, value: float) -> None:
+        self.kind = kind
+        self.value = value
+        super().__init__(f"{value!r} does not fit {kind} registers.")
+
+
+class SetPointRefused(SimulatorError):  # noqa: N818 - a refusal is an answer of the controller, not a failure
+    """A set point is outside the controller's limits, or no number.
+
+    Attributes:
+        tag: such as `pH/SP`.
+        value: what was asked for.
+        low, high: the limits, in the tag's unit.
+    """
+
+    def __init__(self, tag: str, value: float, low: float, high: float) -> None:
+        self.tag = tag
+        self.value = value
+        self.low = low
+        self.high = high
+        super().__init__(f"{tag} = {value:g} is refused: allowed are {low:g} to {high:g}.")
