@@ -1,0 +1,212 @@
+"""Acknowledged delivery, both ends, as state machines without I/O.
+
+`SendingWindow` is the agent's end: which batch to send next. `StreamLedger` is the cloud's end: which batches are
+committed, and what to acknowledge. Between them lies QoS 0, which may lose, and a broker that may die: only a number
+that comes back in an acknowledgement counts as delivered.
+
+How a batch moves through `SendingWindow`:
+
+    state          becomes          when
+    ─────────────  ───────────────  ─────────────────────────────────────────────────────────────
+    (none)         waiting          it is appended to the log while connected
+    (none)         backlog          it is unacknowledged when the connection is made
+    waiting        in flight, live  `next` gives it, before anything of the backlog
+    backlog        in flight, old   `next` gives it, lowest number first, as historical
+    in flight      backlog          no acknowledgement within `resend_after_s`, or too many live in flight
+    any but none   acknowledged     an acknowledgement covers it
+    any            (none)           the connection ends
+
+Live batches are never held back by a full backlog window, so a backlog of a week does not delay what happens now; as
+only numbers in ranges are kept for what is not in flight, memory is bounded by the two limits.
+"""
+
+from collections import OrderedDict
+from typing import NamedTuple
+
+from lms_protocol.errors import DeliveryError
+from lms_protocol.ranges import NumberRanges
+
+MAX_RANGES_ON_WIRE = 32
+
+
+class Sending(NamedTuple):
+    """A batch to send now."""
+
+    number: int
+    historical: bool
+
+
+class SendingWindow:
+    """What the agent sends next, and what it still waits for.
+
+    Args:
+        live_limit: most live batches in flight; the oldest beyond it falls back to the backlog.
+        backlog_limit: most backlog batches in flight.
+        resend_after_s: how long to wait for an acknowledgement, in seconds.
+    """
+
+    def __init__(self, *, live_limit: int = 64, backlog_limit: int = 256, resend_after_s: float = 10.0) -> None:
+        self._live_limit = live_limit
+        self._backlog_limit = backlog_limit
+        self._resend_after_s = resend_after_s
+        self._acked = 0
+        self._head = 0
+        self._next_live = 1
+        self._above = NumberRanges()
+        self._backlog = NumberRanges()
+        # number -> time at which it counts as lost; in order of sending, and so of expiry
+        self._live_flight: OrderedDict[int, float] = OrderedDict()
+        self._old_flight: OrderedDict[int, float] = OrderedDict()
+        self._connected = False
+
+    @property
+    def acked(self) -> int:
+        """The highest number up to which everything is acknowledged."""
+        return self._acked
+
+    @property
+    def in_flight(self) -> int:
+        """How many batches are sent and wait for their acknowledgement."""
+        return len(self._live_flight) + len(self._old_flight)
+
+    @property
+    def backlog(self) -> int:
+        """How many batches wait to be sent, or sent again, as historical."""
+        return self._backlog.count()
+
+    @property
+    def unacknowledged(self) -> int:
+        """How many batches of the log are not known to be committed in the cloud."""
+        return self._head - self._acked - self._above.count()
+
+    def connected(self, *, acked: int, head: int) -> None:
+        """A connection stands and the births are sent: all that is unacknowledged is backlog.
+
+        Args:
+            acked: highest batch number known as acknowledged.
+            head: highest batch number in the log.
+        """
+        self.disconnected()
+        self._acked = max(self._acked, acked)
+        self._head = max(self._head, head)
+        self._next_live = self._head + 1
+        self._backlog.add_range(self._acked + 1, self._head)
+        self._backlog.remove(self._above)
+        self._connected = True
+
+    def disconnected(self) -> None:
+        """The connection is gone: nothing is in flight any more, and nothing may be sent."""
+        self._connected = False
+        self._live_flight.clear()
+        self._old_flight.clear()
+        self._backlog = NumberRanges()
+
+    def appended(self, number: int) -> None:
+        """The log has a new batch.
+
+        Raises:
+            DeliveryError: the number is not the next one.
+        """
+        if number != self._head + 1:
+            raise DeliveryError(f"the log's last batch was {self._head}", number=number)
+        self._head = number
+
+    def next(self, now_s: float) -> Sending | None:
+        """The batch to send now, which then counts as in flight; None when there is nothing to do but wait."""
+        if not self._connected:
+            return None
+        self._expire(now_s)
+        if self._next_live <= self._head:
+            number = self._next_live
+            self._next_live += 1
+            self._live_flight[number] = now_s + self._resend_after_s
+            if len(self._live_flight) > self._live_limit:
+                oldest, _ = self._live_flight.popitem(last=False)
+                self._backlog.add(oldest)
+            return Sending(number, historical=False)
+        if self._backlog and len(self._old_flight) < self._backlog_limit:
+            number = self._backlog.pop_first()
+            self._old_flight[number] = now_s + self._resend_after_s
+            return Sending(number, historical=True)
+        return None
+
+    def acknowledged(self, number: int, ranges: NumberRanges | None = None) -> int:
+        """The cloud says what it has committed.
+
+        Args:
+            number: all batches up to this one are committed.
+            ranges: further ones above it.
+
+        Returns:
+            The number up to which everything is now known as committed; never less than before.
+
+        Raises:
+            DeliveryError: a number that the log does not have yet. Nothing is taken from such a message.
+        """
+        highest = max(number, (ranges.last or 0) if ranges is not None else 0)
+        if highest > self._head:
+            raise DeliveryError(f"was acknowledged, but the log ends at {self._head}", number=highest)
+        if ranges is not None:
+            for first, last in ranges:
+                self._above.add_range(first, last)
+        self._acked = self._above.first_gap_after(max(self._acked, number)) - 1
+        self._above.remove_range(1, self._acked)
+        self._backlog.remove_range(1, self._acked)
+        self._backlog.remove(self._above)
+        for flight in (self._live_flight, self._old_flight):
+            for done in [n for n in flight if n <= self._acked or n in self._above]:
+                del flight[done]
+        return self._acked
+
+    def next_wakeup_s(self, now_s: float) -> float | None:
+        """Seconds from `now_s` until a batch in flight counts as lost; None if none is in flight."""
+        expiries = [next(iter(flight.values())) for flight in (self._live_flight, self._old_flight) if flight]
+        return max(0.0, min(expiries) - now_s) if expiries else None
+
+    def _expire(self, now_s: float) -> None:
+        for flight in (self._live_flight, self._old_flight):
+            while flight:
+                number, expires_at_s = next(iter(flight.items()))
+                if expires_at_s > now_s:
+                    break
+                del flight[number]
+                self._backlog.add(number)
+
+
+class StreamLedger:
+    """What of one stream is committed: the cloud's memory of the rows in its ledger table.
+
+    Numbers may arrive in any order and any number of times.
+    """
+
+    def __init__(self, acked: int = 0, above: NumberRanges | None = None) -> None:
+        """Begin from what the ledger table holds: everything up to `acked`, and the ranges `above`."""
+        self._above = above if above is not None else NumberRanges()
+        self._acked = self._above.first_gap_after(acked) - 1
+        self._above.remove_range(1, self._acked)
+
+    @property
+    def acked(self) -> int:
+        """The highest number below which nothing is missing."""
+        return self._acked
+
+    @property
+    def above(self) -> NumberRanges:
+        """Committed numbers above `acked`; a copy."""
+        return NumberRanges(self._above)
+
+    def seen(self, number: int) -> bool:
+        """Whether the batch is committed."""
+        return number <= self._acked or number in self._above
+
+    def commit(self, number: int) -> None:
+        """The batch's transaction is committed."""
+        if number == self._acked + 1:
+            self._acked = self._above.first_gap_after(number) - 1
+            self._above.remove_range(1, self._acked)
+        elif number > self._acked:
+            self._above.add(number)
+
+    def acknowledgement(self) -> tuple[int, NumberRanges]:
+        """What to tell the agent: the number, and at most `MAX_RANGES_ON_WIRE` ranges above it."""
+        return self._acked, self._above.outermost(MAX_RANGES_ON_WIRE)

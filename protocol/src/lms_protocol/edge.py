@@ -1,0 +1,309 @@
+"""The agent's end of a Sparkplug session, without I/O.
+
+`EdgeSession` knows which messages an edge node must publish and when, keeps the sequence numbers, and turns what the
+broker delivers into events. `lms_agent.sending` moves its bytes.
+
+    state        event                      then
+    ───────────  ─────────────────────────  ──────────────────────────────────────────────
+    offline      will(), CONNECT with it    connecting; bdSeq is one higher than last time
+    connecting   births()                   born; sequence numbers begin at 0
+    born         data()                     born; sequence number + 1
+    born         RebirthRequested           publish births() again, same bdSeq
+    born         death(), DISCONNECT        offline
+    any          connection lost            offline; the broker publishes the will
+
+Source: Sparkplug 3.0.0, chapters 4 to 6.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+from uuid import UUID
+
+from lms_protocol.batches import BATCH_NAME, GAP_NAME, QUALITY_NAME, add_readings, gap_to_text
+from lms_protocol.errors import PayloadError, SessionError
+from lms_protocol.messages import (
+    ACKED_NAME,
+    ACKED_RANGES_NAME,
+    BD_SEQ_NAME,
+    REBIRTH_NAME,
+    REFUSED_NAME,
+    STREAM_NAME,
+    SYNC_TAGS,
+    HostState,
+    Publish,
+    state_from_bytes,
+)
+from lms_protocol.ranges import NumberRanges
+from lms_protocol.reading import Batch, Datatype, Quality, Reading, TagDescription, Value
+from lms_protocol.sparkplug import INT32, PAYLOAD, UNSUPPORTED, Metric, Payload, Property, decode, encode, resolve
+from lms_protocol.topics import MessageType, NodeTopic, StateTopic, check_id, node_topic, parse
+
+
+class RebirthRequested(NamedTuple):
+    """A host asks for all births again."""
+
+
+class Acknowledged(NamedTuple):
+    """The cloud has committed all batches up to `number`, and those in `ranges` above it."""
+
+    number: int
+    ranges: NumberRanges
+
+
+class Refused(NamedTuple):
+    """The cloud holds another batch under this number: this log and the cloud's ledger do not belong together."""
+
+    number: int
+
+
+class TagCommand(NamedTuple):
+    """A host wants a tag set."""
+
+    device: str
+    tag: TagDescription
+    value: Value
+    timestamp_ms: int | None
+
+
+EdgeEvent: TypeAlias = RebirthRequested | Acknowledged | Refused | HostState | TagCommand
+
+
+@dataclass(frozen=True, slots=True)
+class _Device:
+    batch_tag: int
+    gap_tag: int
+
+
+class EdgeSession:
+    """One agent's Sparkplug session.
+
+    Args:
+        group, node: the organization's and the agent's wire ids.
+        stream: the identity of the log.
+        bd_seq: the bdSeq of the last connection, None if there was none. Keep `self.bd_seq` across restarts.
+        tags: all tags of all devices, with one `Sync/Batch` and one `Sync/Gap` for each device.
+        primary_host: the host application whose STATE decides whether data may be sent; None for no such host.
+
+    Raises:
+        SessionError: a device lacks its two sync tags.
+        TopicError: an id may not be part of a topic.
+    """
+
+    def __init__(
+        self,
+        *,
+        group: str,
+        node: str,
+        stream: UUID,
+        bd_seq: int | None,
+        tags: Iterable[TagDescription],
+        primary_host: str | None = None,
+    ) -> None:
+        self.group = check_id(group, "group")
+        self.node = check_id(node, "node")
+        self.stream = stream
+        self.bd_seq = bd_seq
+        self.primary_host = None if primary_host is None else check_id(primary_host, "host")
+        self._seq = 0
+        self._born = False
+        self._tags: dict[int, TagDescription] = {}
+        self._by_device: dict[str, dict[str, TagDescription]] = {}
+        for tag in tags:
+            check_id(tag.device, "device")
+            self._tags[tag.number] = tag
+            self._by_device.setdefault(tag.device, {})[tag.name] = tag
+        self._devices = {device: self._sync_tags(device, names) for device, names in self._by_device.items()}
+        self._datatypes = {number: int(tag.datatype) for number, tag in self._tags.items()}
+        self._data_topics = {device: node_topic(group, MessageType.DDATA, node, device) for device in self._devices}
+
+    @staticmethod
+    def _sync_tags(device: str, names: Mapping[str, TagDescription]) -> _Device:
+        try:
+            return _Device(names[BATCH_NAME].number, names[GAP_NAME].number)
+        except KeyError as error:
+            raise SessionError(f"device {device!r} has no tag {error.args[0]!r}") from None
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The wire ids of the bioreactors below this agent."""
+        return tuple(self._devices)
+
+    @property
+    def born(self) -> bool:
+        """Whether data may be published: births are out, and the session has not ended since."""
+        return self._born
+
+    @property
+    def subscriptions(self) -> tuple[tuple[str, int], ...]:
+        """Topics and QoS to subscribe to before the births: node and device commands, the primary host's state."""
+        commands = (
+            (node_topic(self.group, MessageType.NCMD, self.node), 1),
+            (f"{NodeTopic(self.group, MessageType.DCMD, self.node)}/+", 1),
+        )
+        return commands if self.primary_host is None else (*commands, (str(StateTopic(self.primary_host)), 1))
+
+    def will(self, now_ms: int) -> Publish:
+        """The NDEATH to give to the broker with the next CONNECT. Each call begins a new session: bdSeq + 1."""
+        self.bd_seq = 0 if self.bd_seq is None else (self.bd_seq + 1) % 256
+        self._born = False
+        return self._death_message(now_ms)
+
+    def death(self, now_ms: int) -> Publish:
+        """The NDEATH to publish before a clean disconnect, which keeps the broker from sending the will."""
+        self._born = False
+        return self._death_message(now_ms)
+
+    def connection_lost(self) -> None:
+        """The connection is gone; nothing may be published until births() of a new one."""
+        self._born = False
+
+    def births(self, now_ms: int, latest: Mapping[int, Reading], acked: int) -> list[Publish]:
+        """NBIRTH and every device's DBIRTH, in the order to publish them.
+
+        Args:
+            latest: the last known reading of each tag, by tag number.
+            acked: the highest batch number that the agent knows as acknowledged, without holes.
+
+        Raises:
+            SessionError: there was no will() before.
+        """
+        if self.bd_seq is None:
+            raise SessionError("births come after will() and CONNECT")
+        self._seq = 0
+        self._born = True
+        metrics = [
+            Metric(BD_SEQ_NAME, timestamp_ms=now_ms, datatype=Datatype.INT64, value=self.bd_seq),
+            Metric(REBIRTH_NAME, timestamp_ms=now_ms, datatype=Datatype.BOOLEAN, value=False),
+            Metric(STREAM_NAME, timestamp_ms=now_ms, datatype=Datatype.STRING, value=str(self.stream)),
+            Metric(ACKED_NAME, timestamp_ms=now_ms, datatype=Datatype.UINT64, value=acked),
+        ]
+        topic = node_topic(self.group, MessageType.NBIRTH, self.node)
+        messages = [Publish(topic, encode(Payload(now_ms, metrics, seq=0)))]
+        messages.extend(self.device_birth(device, now_ms, latest) for device in self._devices)
+        return messages
+
+    def device_birth(self, device: str, now_ms: int, latest: Mapping[int, Reading]) -> Publish:
+        """The DBIRTH of one device: every tag with its description and last known value."""
+        metrics = [self._birth_metric(tag, now_ms, latest.get(tag.number)) for tag in self._by_device[device].values()]
+        topic = node_topic(self.group, MessageType.DBIRTH, self.node, device)
+        return Publish(topic, encode(Payload(now_ms, metrics, seq=self._next_seq())))
+
+    def device_death(self, device: str, now_ms: int) -> Publish:
+        """The DDEATH of one device."""
+        topic = node_topic(self.group, MessageType.DDEATH, self.node, device)
+        return Publish(topic, encode(Payload(now_ms, [], seq=self._next_seq())))
+
+    def data(self, batch: Batch, now_ms: int, *, historical: bool = False) -> Publish:
+        """A batch as DDATA.
+
+        Args:
+            historical: the batch is sent late; hosts must not take it as live.
+
+        Raises:
+            SessionError: no births are out, or the device is not of this session.
+            PayloadError: a value does not fit its tag's data type.
+        """
+        device = self._devices.get(batch.device)
+        if device is None or not self._born:
+            raise SessionError(f"batch {batch.number} of {batch.device!r} cannot be sent: no birth is out for it")
+        message = PAYLOAD()
+        message.timestamp = now_ms
+        sync = message.metrics.add()
+        sync.alias = device.batch_tag
+        sync.timestamp = now_ms
+        sync.long_value = batch.number
+        if historical:
+            sync.is_historical = True
+        add_readings(message, batch.readings, historical=historical, datatypes=self._datatypes)
+        for gap in batch.gaps:
+            metric = message.metrics.add()
+            metric.alias = device.gap_tag
+            metric.timestamp = gap.began_at_ms
+            metric.string_value = gap_to_text(gap)
+            if historical:
+                metric.is_historical = True
+        message.seq = self._next_seq()
+        return Publish(self._data_topics[batch.device], message.SerializeToString())
+
+    def receive(self, topic: str, payload: bytes) -> list[EdgeEvent]:
+        """Turn a message from the broker into events.
+
+        Raises:
+            TopicError, PayloadError: the message is malformed; the session goes on.
+        """
+        parsed = parse(topic)
+        if isinstance(parsed, StateTopic):
+            return [state_from_bytes(parsed.host, payload)]
+        if not isinstance(parsed, NodeTopic) or (parsed.group, parsed.node) != (self.group, self.node):
+            return []
+        if parsed.type is MessageType.NCMD:
+            return self._node_command(decode(payload))
+        if parsed.type is MessageType.DCMD and parsed.device in self._by_device:
+            return list(self._device_command(parsed.device, decode(payload)))
+        return []
+
+    def _node_command(self, payload: Payload) -> list[EdgeEvent]:
+        values = {metric.name: metric.value for metric in payload.metrics}
+        events: list[EdgeEvent] = []
+        if values.get(REBIRTH_NAME) is True:
+            events.append(RebirthRequested())
+        if ACKED_NAME in values:
+            ranges = values.get(ACKED_RANGES_NAME) or ""
+            if not isinstance(ranges, str):
+                raise PayloadError("is not a text of ranges", metric=ACKED_RANGES_NAME)
+            events.append(Acknowledged(_number(values, ACKED_NAME), NumberRanges.parse(ranges)))
+        if REFUSED_NAME in values:
+            events.append(Refused(_number(values, REFUSED_NAME)))
+        return events
+
+    def _device_command(self, device: str, payload: Payload) -> Iterable[TagCommand]:
+        for metric in payload.metrics:
+            tag = self._tags.get(metric.alias) if metric.alias is not None else None
+            if tag is None and metric.name is not None:
+                tag = self._by_device[device].get(metric.name)
+            if tag is None or tag.device != device:
+                raise PayloadError(f"device {device!r} has no such tag", metric=metric.name or metric.alias)
+            value = metric.value if metric.datatype is not None else resolve(metric.value, tag.datatype)
+            if value is UNSUPPORTED:
+                raise PayloadError("its value is of a kind that no tag can take", metric=tag.name)
+            yield TagCommand(device, tag, value, metric.timestamp_ms or payload.timestamp_ms)
+
+    def _birth_metric(self, tag: TagDescription, now_ms: int, latest: Reading | None) -> Metric:
+        quality = Quality.STALE if latest is None else latest.quality
+        properties: dict[str, Property] = {}
+        if tag.name not in SYNC_TAGS:
+            properties[QUALITY_NAME] = (INT32, int(quality))
+            if tag.unit:
+                properties["engUnit"] = (Datatype.STRING, tag.unit)
+            for name, limit in (("engLow", tag.low), ("engHigh", tag.high)):
+                if limit is not None:
+                    properties[name] = (Datatype.DOUBLE, limit)
+            if tag.decimals is not None:
+                properties["decimals"] = (INT32, tag.decimals)
+            if tag.access == "write":
+                properties["writable"] = (Datatype.BOOLEAN, True)
+        return Metric(
+            name=tag.name,
+            alias=tag.number,
+            timestamp_ms=now_ms if latest is None else latest.taken_at_ms,
+            datatype=tag.datatype,
+            value=None if latest is None else latest.value,
+            properties=properties,
+        )
+
+    def _death_message(self, now_ms: int) -> Publish:
+        metric = Metric(BD_SEQ_NAME, timestamp_ms=now_ms, datatype=Datatype.INT64, value=self.bd_seq)
+        topic = node_topic(self.group, MessageType.NDEATH, self.node)
+        return Publish(topic, encode(Payload(now_ms, [metric])), qos=1)
+
+    def _next_seq(self) -> int:
+        self._seq = (self._seq + 1) % 256
+        return self._seq
+
+
+def _number(values: Mapping[str | None, object], name: str) -> int:
+    value = values[name]
+    if type(value) is not int or value < 0:
+        raise PayloadError(f"{value!r} is not a batch number", metric=name)
+    return value

@@ -1,0 +1,436 @@
+"""The cloud's end of Sparkplug sessions, without I/O.
+
+`HostSession` follows every edge node that it hears: its births, its aliases, its sequence numbers, its death; it turns
+messages into events, and says when a node must be asked for its births again. `lms_cloud.telemetry` moves its bytes.
+
+Edge nodes of other makers are followed too: without `Sync/Stream` in the birth their data has no batch number.
+
+    node's state   message                        then
+    ─────────────  ─────────────────────────────  ────────────────────────────────────────────────────
+    unknown        data, device birth or death    RebirthWanted; the message is not used
+    any            NBIRTH                         born: NodeBorn; its devices are unknown until their DBIRTH
+    born           DBIRTH                         DeviceBorn
+    born           data of a born device          DataReceived, or RebirthWanted for an alias without birth
+    born           sequence number not expected   the gap's clock starts; RebirthWanted if it does not close in time
+    born           NDEATH with this bdSeq         NodeDied, unknown; with another bdSeq it is ignored
+    born           DDEATH                         DeviceDied
+
+Data is used at once, also when a message before it is still missing: readings carry their own time and batches their
+own number, so their order on the wire means nothing.
+
+Source: Sparkplug 3.0.0, chapters 4 to 6.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, TypeAlias
+from uuid import UUID
+
+from lms_protocol.batches import BATCH_NAME, GAP_NAME, digest, gap_from_text, read_quality
+from lms_protocol.births import BirthMetric, read_birth
+from lms_protocol.errors import LmsError, PayloadError, TopicError
+from lms_protocol.messages import (
+    ACKED_NAME,
+    ACKED_RANGES_NAME,
+    BD_SEQ_NAME,
+    REBIRTH_NAME,
+    REFUSED_NAME,
+    STREAM_NAME,
+    HostState,
+    Publish,
+    state_from_bytes,
+    state_message,
+)
+from lms_protocol.ranges import NumberRanges
+from lms_protocol.reading import Datatype, Gap, Quality, Reading, TagDescription
+from lms_protocol.sparkplug import UNSUPPORTED, Metric, Payload, encode, get_value, parse
+from lms_protocol.topics import LiveTopic, MessageType, NodeTopic, StateTopic, node_topic
+from lms_protocol.topics import parse as parse_topic
+
+LATEST_MS: Final = 253_402_300_799_999  # the end of the year 9999, the last that dates can be shown for
+
+
+class NodeBorn(NamedTuple):
+    """An edge node has announced itself.
+
+    Attributes:
+        stream: the identity of its log, None for a node without acknowledged delivery.
+        acked: the highest batch number that it knows as acknowledged.
+        tags, readings: what the birth says of the node itself (other makers' nodes).
+    """
+
+    group: str
+    node: str
+    stream: UUID | None
+    acked: int
+    bd_seq: int | None
+    at_ms: int | None
+    tags: tuple[TagDescription, ...]
+    readings: tuple[Reading, ...]
+
+
+class DeviceBorn(NamedTuple):
+    """A device has announced itself, with all its tags.
+
+    Attributes:
+        readings: the values in the birth. Of a node with a stream they are repetitions of logged readings, to be shown
+            perhaps but not to be stored; of another maker's node they are data.
+    """
+
+    group: str
+    node: str
+    device: str
+    stream: UUID | None
+    at_ms: int | None
+    tags: tuple[TagDescription, ...]
+    readings: tuple[Reading, ...]
+
+
+class DataReceived(NamedTuple):
+    """Readings have come.
+
+    Attributes:
+        device: None for readings of the node itself.
+        stream, number, digest: identity of the batch; all None for a node without acknowledged delivery.
+        readings, gaps: `Reading.tag` is the number in the birth's `TagDescription`.
+        historical: whether the batch was sent late.
+    """
+
+    group: str
+    node: str
+    device: str | None
+    stream: UUID | None
+    number: int | None
+    digest: bytes | None
+    readings: tuple[Reading, ...]
+    gaps: tuple[Gap, ...]
+    historical: bool
+
+
+class NodeDied(NamedTuple):
+    """An edge node is offline, and with it all its devices."""
+
+    group: str
+    node: str
+    at_ms: int | None
+
+
+class DeviceDied(NamedTuple):
+    """A device is offline."""
+
+    group: str
+    node: str
+    device: str
+    at_ms: int | None
+
+
+class RebirthWanted(NamedTuple):
+    """Send `rebirth_command` to this node: something is unknown that only births can tell. Already rate-limited."""
+
+    group: str
+    node: str
+    reason: str
+
+
+class Malformed(NamedTuple):
+    """A message that cannot be used; keep its bytes.
+
+    Attributes:
+        stream, number: of the batch, where they could still be read, so that it can be acknowledged.
+    """
+
+    topic: str
+    payload: bytes
+    reason: str
+    group: str | None = None
+    node: str | None = None
+    device: str | None = None
+    stream: UUID | None = None
+    number: int | None = None
+
+
+HostEvent: TypeAlias = (
+    NodeBorn | DeviceBorn | DataReceived | NodeDied | DeviceDied | RebirthWanted | Malformed | HostState
+)
+
+
+@dataclass(slots=True)
+class _Node:
+    """What is known of one edge node in its present session."""
+
+    born: bool = False
+    stream: UUID | None = None
+    bd_seq: int | None = None
+    expected_seq: int = 0
+    early: set[int] = field(default_factory=set)
+    gap_since_s: float | None = None
+    rebirth_asked_s: float | None = None
+    by_alias: dict[int, BirthMetric] = field(default_factory=dict)
+    by_name: dict[tuple[str | None, str], BirthMetric] = field(default_factory=dict)
+    devices: set[str | None] = field(default_factory=set)
+
+    def learn(self, device: str | None, metrics: list[BirthMetric]) -> None:
+        for alias in [alias for alias, metric in self.by_alias.items() if metric.tag.device == (device or "")]:
+            del self.by_alias[alias]
+        for key in [key for key in self.by_name if key[0] == device]:
+            del self.by_name[key]
+        for metric in metrics:
+            if metric.has_alias:
+                self.by_alias[metric.tag.number] = metric
+            self.by_name[device, metric.tag.name] = metric
+        self.devices.add(device)
+
+
+class HostSession:
+    """All edge nodes' sessions, as one host application sees them.
+
+    Args:
+        host_id: this host's id, as in its STATE topic.
+        reorder_s: how long a missing sequence number may take to arrive, in seconds.
+        rebirth_interval_s: shortest time between two requests for a rebirth to one node, in seconds.
+    """
+
+    def __init__(self, host_id: str, *, reorder_s: float = 3.0, rebirth_interval_s: float = 10.0) -> None:
+        self.host_id = host_id
+        self._reorder_s = reorder_s
+        self._rebirth_interval_s = rebirth_interval_s
+        self._nodes: dict[tuple[str, str], _Node] = {}
+        self._with_gap: set[tuple[str, str]] = set()
+
+    def receive(self, topic: str, payload: bytes, now_s: float) -> list[HostEvent]:
+        """Turn a message from the broker into events. Never raises for what others publish: see `Malformed`."""
+        try:
+            parsed = parse_topic(topic)
+        except TopicError as error:
+            return [Malformed(topic, payload, str(error))]
+        if isinstance(parsed, LiveTopic) or (isinstance(parsed, NodeTopic) and parsed.type in _COMMANDS):
+            return []
+        try:
+            if isinstance(parsed, StateTopic):
+                return [state_from_bytes(parsed.host, payload)]
+            return self._receive(parsed, parse(payload), payload, now_s)
+        except LmsError as error:
+            where = parsed if isinstance(parsed, NodeTopic) else None
+            return [
+                Malformed(
+                    topic,
+                    payload,
+                    str(error),
+                    group=where and where.group,
+                    node=where and where.node,
+                    device=where and where.device,
+                )
+            ]
+
+    def poll(self, now_s: float) -> list[HostEvent]:
+        """Events that only time brings: nodes with a sequence gap that did not close. Call about once a second."""
+        events: list[HostEvent] = []
+        for key in sorted(self._with_gap):
+            node = self._nodes[key]
+            if node.gap_since_s is not None and now_s - node.gap_since_s >= self._reorder_s:
+                events += self._want_rebirth(key, node, f"message {node.expected_seq} never came", now_s)
+        return events
+
+    def knows(self, group: str, node: str) -> bool:
+        """Whether the node's birth has been heard and no death since."""
+        state = self._nodes.get((group, node))
+        return state is not None and state.born
+
+    def rebirth_command(self, group: str, node: str, now_ms: int) -> Publish:
+        """NCMD: publish all births again."""
+        return self._node_command(group, node, now_ms, [Metric(REBIRTH_NAME, datatype=Datatype.BOOLEAN, value=True)])
+
+    def acknowledgement(self, group: str, node: str, acked: int, ranges: NumberRanges, now_ms: int) -> Publish:
+        """NCMD: all batches up to `acked` are committed, and those in `ranges` above it."""
+        metrics = [Metric(ACKED_NAME, datatype=Datatype.UINT64, value=acked)]
+        if ranges:
+            metrics.append(Metric(ACKED_RANGES_NAME, datatype=Datatype.STRING, value=str(ranges)))
+        return self._node_command(group, node, now_ms, metrics)
+
+    def refusal(self, group: str, node: str, number: int, now_ms: int) -> Publish:
+        """NCMD: another batch is committed under this number."""
+        return self._node_command(group, node, now_ms, [Metric(REFUSED_NAME, datatype=Datatype.UINT64, value=number)])
+
+    def state(self, *, online: bool, timestamp_ms: int) -> Publish:
+        """This host's STATE message."""
+        return state_message(self.host_id, online=online, timestamp_ms=timestamp_ms)
+
+    @staticmethod
+    def _node_command(group: str, node: str, now_ms: int, metrics: list[Metric]) -> Publish:
+        for metric in metrics:
+            metric.timestamp_ms = now_ms
+        return Publish(node_topic(group, MessageType.NCMD, node), encode(Payload(now_ms, metrics)))
+
+    def _receive(self, topic: NodeTopic, message: Any, payload: bytes, now_s: float) -> list[HostEvent]:
+        key = (topic.group, topic.node)
+        node = self._nodes.get(key)
+        if node is None:
+            # Only now: a topic that does not parse must not grow the table.
+            node = self._nodes[key] = _Node()
+        at_ms = message.timestamp if message.HasField("timestamp") else None
+        if topic.type is MessageType.NBIRTH:
+            return [self._node_born(topic, node.rebirth_asked_s, message, at_ms)]
+        if topic.type is MessageType.NDEATH:
+            return self._node_died(topic, node, message, at_ms)
+        if not node.born:
+            return self._want_rebirth(key, node, f"{topic.type} came before any NBIRTH", now_s)
+        self._follow_seq(key, node, message, now_s)
+        if topic.type is MessageType.DBIRTH:
+            return [self._device_born(topic, node, message, at_ms)]
+        if topic.type is MessageType.DDEATH:
+            node.devices.discard(topic.device)
+            return [DeviceDied(topic.group, topic.node, topic.device or "", at_ms)]
+        return self._data(topic, node, message, payload, now_s)
+
+    def _node_born(self, topic: NodeTopic, rebirth_asked_s: float | None, message: Any, at_ms: int | None) -> NodeBorn:
+        metrics, readings = read_birth(message, device=None)
+        values = {metric.tag.name: metric.value for metric in metrics}
+        stream_text, bd_seq, acked = values.get(STREAM_NAME), values.get(BD_SEQ_NAME), values.get(ACKED_NAME)
+        stream = None if stream_text is None else _stream(stream_text)
+        # A birth begins everything anew, except how often we may ask for one.
+        node = _Node(
+            born=True,
+            stream=stream,
+            bd_seq=bd_seq if type(bd_seq) is int else None,
+            expected_seq=1,
+            rebirth_asked_s=rebirth_asked_s,
+        )
+        self._nodes[topic.group, topic.node] = node
+        node.learn(None, metrics)
+        self._with_gap.discard((topic.group, topic.node))
+        return NodeBorn(
+            topic.group,
+            topic.node,
+            stream,
+            acked if type(acked) is int else 0,
+            node.bd_seq,
+            at_ms,
+            tuple(metric.tag for metric in metrics if not metric.is_control),
+            tuple(readings),
+        )
+
+    def _node_died(self, topic: NodeTopic, node: _Node, message: Any, at_ms: int | None) -> list[HostEvent]:
+        values = [get_value(metric, Datatype.INT64) for metric in message.metrics if metric.name == BD_SEQ_NAME]
+        bd_seq = values[0] if values else None
+        if node.born and node.bd_seq is not None and bd_seq != node.bd_seq:
+            return []  # the will of an earlier connection, delivered late
+        node.born = False
+        self._with_gap.discard((topic.group, topic.node))
+        return [NodeDied(topic.group, topic.node, at_ms)]
+
+    def _device_born(self, topic: NodeTopic, node: _Node, message: Any, at_ms: int | None) -> DeviceBorn:
+        metrics, readings = read_birth(message, device=topic.device)
+        node.learn(topic.device, metrics)
+        return DeviceBorn(
+            topic.group,
+            topic.node,
+            topic.device or "",
+            node.stream,
+            at_ms,
+            tuple(metric.tag for metric in metrics if not metric.is_control),
+            tuple(readings),
+        )
+
+    def _data(self, topic: NodeTopic, node: _Node, message: Any, payload: bytes, now_s: float) -> list[HostEvent]:
+        key = (topic.group, topic.node)
+        if topic.device not in node.devices:
+            return self._want_rebirth(key, node, f"data of device {topic.device!r} came before its DBIRTH", now_s)
+        number: int | None = None
+        historical = False
+        readings: list[Reading] = []
+        gaps: list[Gap] = []
+        try:
+            for metric in message.metrics:
+                known = (
+                    node.by_alias.get(metric.alias)
+                    if metric.HasField("alias")
+                    else node.by_name.get((topic.device, metric.name))
+                )
+                if known is None or known.tag.device != (topic.device or ""):
+                    what = f"alias {metric.alias}" if metric.HasField("alias") else f"metric {metric.name!r}"
+                    return self._want_rebirth(key, node, f"{what} is in no birth of {topic.device!r}", now_s)
+                historical = historical or metric.is_historical
+                if known.tag.name == BATCH_NAME:
+                    number = metric.long_value
+                elif known.tag.name == GAP_NAME:
+                    gaps.append(gap_from_text(metric.string_value))
+                elif not known.is_control:
+                    reading = _reading(metric, known, message)
+                    if reading is not None:
+                        readings.append(reading)
+        except PayloadError as error:
+            where = (topic.group, topic.node, topic.device)
+            return [Malformed(str(topic), payload, str(error), *where, node.stream, number)]
+        if node.stream is None or number is None:
+            number = fingerprint = None
+        else:
+            fingerprint = digest(topic.device or "", number, readings, gaps)
+        return [
+            DataReceived(
+                topic.group,
+                topic.node,
+                topic.device,
+                None if number is None else node.stream,
+                number,
+                fingerprint,
+                tuple(readings),
+                tuple(gaps),
+                historical,
+            )
+        ]
+
+    def _follow_seq(self, key: tuple[str, str], node: _Node, message: Any, now_s: float) -> None:
+        if not message.HasField("seq"):
+            return
+        seq = message.seq
+        if seq != node.expected_seq:
+            node.early.add(seq)
+            if node.gap_since_s is None:
+                node.gap_since_s = now_s
+                self._with_gap.add(key)
+            return
+        node.expected_seq = (seq + 1) % 256
+        while node.expected_seq in node.early:
+            node.early.discard(node.expected_seq)
+            node.expected_seq = (node.expected_seq + 1) % 256
+        if node.gap_since_s is not None and not node.early:
+            node.gap_since_s = None
+            self._with_gap.discard(key)
+
+    def _want_rebirth(self, key: tuple[str, str], node: _Node, reason: str, now_s: float) -> list[HostEvent]:
+        if node.rebirth_asked_s is not None and now_s - node.rebirth_asked_s < self._rebirth_interval_s:
+            return []
+        node.rebirth_asked_s = now_s
+        return [RebirthWanted(*key, reason)]
+
+
+_COMMANDS: Final = frozenset({MessageType.NCMD, MessageType.DCMD})
+
+
+def _stream(value: object) -> UUID:
+    try:
+        return UUID(str(value))
+    except ValueError as error:
+        raise PayloadError(f"{value!r} is not a UUID", metric=STREAM_NAME) from error
+
+
+def _reading(metric: Any, known: BirthMetric, message: Any) -> Reading | None:
+    """One data metric as a reading; None if its value is of a kind that LMS evo does not store."""
+    name = known.tag.name
+    if metric.HasField("timestamp"):
+        taken_at_ms = metric.timestamp
+    elif message.HasField("timestamp"):
+        taken_at_ms = message.timestamp
+    else:
+        raise PayloadError("has no timestamp", metric=name)
+    if taken_at_ms > LATEST_MS:
+        raise PayloadError(f"timestamp {taken_at_ms} is after the year 9999", metric=name)
+    try:
+        value = get_value(metric, known.wire_datatype)
+        quality = read_quality(metric)
+    except PayloadError as error:
+        raise PayloadError(error.reason, metric=name) from error
+    if value is UNSUPPORTED:
+        return None
+    if value is None and quality is Quality.GOOD:
+        quality = Quality.BAD  # null without a quality: there is no value to trust
+    return Reading(known.tag.number, taken_at_ms, value, quality)

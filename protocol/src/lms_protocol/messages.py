@@ -1,0 +1,64 @@
+"""What both ends of a session put on the broker: messages, the names of control metrics, and a host's STATE.
+
+Neighbours: `lms_protocol.edge` and `lms_protocol.host`, the two ends.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from lms_protocol.batches import BATCH_NAME, GAP_NAME
+from lms_protocol.errors import PayloadError
+from lms_protocol.reading import Datatype
+from lms_protocol.topics import StateTopic
+
+REBIRTH_NAME: Final = "Node Control/Rebirth"
+BD_SEQ_NAME: Final = "bdSeq"
+STREAM_NAME: Final = "Sync/Stream"
+ACKED_NAME: Final = "Sync/Acked"
+ACKED_RANGES_NAME: Final = "Sync/AckedRanges"
+REFUSED_NAME: Final = "Sync/Refused"
+SYNC_TAGS: Final[Mapping[str, Datatype]] = {BATCH_NAME: Datatype.UINT64, GAP_NAME: Datatype.STRING}
+"""The metrics that acknowledged delivery adds to each device; the agent's log numbers them like any tag."""
+
+
+class Publish(NamedTuple):
+    """A message to publish."""
+
+    topic: str
+    payload: bytes
+    qos: int = 0
+    retain: bool = False
+
+
+class HostState(NamedTuple):
+    """A host application said whether it is online."""
+
+    host: str
+    online: bool
+    timestamp_ms: int
+
+
+def state_message(host: str, *, online: bool, timestamp_ms: int) -> Publish:
+    """A host's STATE, as birth (online) or as will (offline).
+
+    Source: Sparkplug 3.0.0, section 4.4 (topic) and 6.4.12 (JSON payload, QoS 1, retained).
+    """
+    payload = json.dumps({"online": online, "timestamp": timestamp_ms}, separators=(",", ":"))
+    return Publish(str(StateTopic(host)), payload.encode(), qos=1, retain=True)
+
+
+def state_from_bytes(host: str, payload: bytes) -> HostState:
+    """Read a STATE message.
+
+    Raises:
+        PayloadError: it is not the JSON that Sparkplug 3 prescribes.
+    """
+    try:
+        data = json.loads(payload)
+        online, timestamp_ms = data["online"], data["timestamp"]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise PayloadError(f"STATE of host {host!r} is not {{online, timestamp}}: {payload[:80]!r}") from error
+    if type(online) is not bool or type(timestamp_ms) is not int:
+        raise PayloadError(f"STATE of host {host!r} has fields of the wrong type: {payload[:80]!r}")
+    return HostState(host, online, timestamp_ms)
