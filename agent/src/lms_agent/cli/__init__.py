@@ -1,0 +1,71 @@
+"""`lms-agent`: the agent at the bench. Thin: each command calls what the agent itself uses, and prints.
+
+A command's module is imported only when the command is called, so that `lms-agent --help` answers at once on a
+Raspberry Pi. Exit codes: 0 all good, 1 something failed, 2 the command or the configuration cannot be used.
+"""
+
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command, get_group
+
+
+class _Entry(NamedTuple):
+    module: str
+    attribute: str  # a function (one command) or a typer.Typer (sub-commands)
+    help: str
+
+
+COMMANDS = {
+    "run": _Entry("lms_agent.cli.run", "run", "Read the instruments, keep the log and send it, until stopped."),
+    "read": _Entry("lms_agent.cli.read", "read", "Read every instrument once and show the values."),
+    "watch": _Entry("lms_agent.cli.watch", "watch", "Show live values, ages and the backlog."),
+    "log": _Entry("lms_agent.cli.log", "app", "Show what the log holds and what the cloud has acknowledged."),
+    "check": _Entry("lms_agent.cli.check", "check", "Check the configuration and show what it means."),
+}
+
+
+class _LazyGroup(TyperGroup):
+    """Lists commands from the table above and imports only the one that is called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A stand-in with the right name and help; `resolve_command` loads the real one."""
+        entry = COMMANDS.get(cmd_name)
+        return None if entry is None else TyperCommand(cmd_name, help=entry.help, short_help=entry.help)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command if name is None else _load(name), rest
+
+
+def _load(name: str) -> Any:
+    entry = COMMANDS[name]
+    found = getattr(import_module(entry.module), entry.attribute)
+    if isinstance(found, typer.Typer):
+        command: Any = get_group(found)
+    else:
+        single = typer.Typer(add_completion=False)
+        single.command(name, help=entry.help)(found)
+        command = get_command(single)
+    command.name = name
+    return command
+
+
+app = typer.Typer(
+    cls=_LazyGroup,
+    name="lms-agent",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="The LMS evo agent: reads instruments, keeps every reading in a local log, and sends the log to the cloud.",
+)
+
+
+@app.callback()
+def _root() -> None:
+    """Without a command: only help."""

@@ -1,0 +1,196 @@
+"""What can go wrong between the agent and what it is connected to, as one tree.
+
+    LmsError                              lms_protocol.errors
+    ├── SettingsError                     the TOML file cannot be used; holds every problem found
+    └── InstrumentError                   reading an instrument failed: no value, and never a wrong one
+        ├── PortError                     the line itself: nothing can be asked on it now
+        │   ├── PortMissing               no such device file, or the host is unknown
+        │   ├── PortBusy                  another program has the serial port
+        │   ├── PortDenied                the port exists, but this account may not open it
+        │   ├── PortRefused               the TCP endpoint does not take the connection
+        │   └── PortLost                  it was open and is gone: unplugged, reset, closed by the other side
+        ├── ReplyTimeout                  no complete reply in time
+        ├── ReplyRefused                  a reply came, but it is not a sound answer to what was asked
+        ├── ReplyOutOfStep                the replies lag behind the requests; nothing is believed until they fit again
+        ├── InstrumentBusy                the instrument says: later
+        └── InstrumentRefused             the instrument answers with an error (Modbus exception, `ES`, `ET`, `EL`)
+
+What the caller may do is the same for a whole branch: after any `InstrumentError` ask again at the next scan.
+`SettingsError` ends the program with code 2.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from lms_protocol.errors import LmsError
+
+
+class SettingsProblem(NamedTuple):
+    """One thing in the configuration that cannot be used.
+
+    Attributes:
+        line: where, counted from 1; None if it concerns the file as a whole.
+        key: the path of the key, such as `instrument[ph-probe].point[pH/PV].address`; "" for the file.
+        found: what stands there.
+        allowed: what may stand there, or what to do.
+    """
+
+    line: int | None
+    key: str
+    found: str
+    allowed: str
+
+    def __str__(self) -> str:
+        """One line for a person: place, what was found, what is allowed."""
+        place = ", ".join(part for part in (f"line {self.line}" if self.line else "", self.key) if part)
+        return f"{place}: " * bool(place) + f"found {self.found}; allowed: {self.allowed}"
+
+
+class SettingsError(LmsError):
+    """The configuration cannot be used.
+
+    Attributes:
+        path: the file.
+        problems: all that was found, in the order of the file.
+    """
+
+    def __init__(self, path: Path, problems: Sequence[SettingsProblem]) -> None:
+        self.path = path
+        self.problems = tuple(problems)
+        if len(self.problems) == 1:
+            super().__init__(f"{path}: {self.problems[0]}")
+        else:
+            lines = "".join(f"\n  {problem}" for problem in self.problems)
+            super().__init__(f"{path}: {len(self.problems)} problems{lines}")
+
+
+class InstrumentError(LmsError):
+    """Reading an instrument failed.
+
+    Attributes:
+        port: the device file or `host:port`.
+    """
+
+    def __init__(self, port: str, sentence: str) -> None:
+        self.port = port
+        super().__init__(sentence)
+
+
+class PortError(InstrumentError):
+    """The line itself cannot be used now."""
+
+
+class PortMissing(PortError):
+    """There is no such device file, or the host's name is unknown."""
+
+    def __init__(self, port: str, detail: str) -> None:
+        super().__init__(port, f"{port} is not there: {detail}")
+
+
+class PortBusy(PortError):
+    """Another program has the serial port."""
+
+    def __init__(self, port: str) -> None:
+        super().__init__(
+            port, f"{port} is in use by another program; `fuser {port}` names it. Stop it, or give it another port"
+        )
+
+
+class PortDenied(PortError):
+    """The port exists, but the agent's account may not open it."""
+
+    def __init__(self, port: str, account: str, group: str) -> None:
+        self.account = account
+        self.group = group
+        super().__init__(
+            port,
+            f"{port} may not be opened by {account}: add the account to the group {group} "
+            f"(`sudo usermod -aG {group} {account}`) and start the agent again",
+        )
+
+
+class PortRefused(PortError):
+    """The TCP endpoint does not take the connection."""
+
+    def __init__(self, port: str, detail: str) -> None:
+        super().__init__(
+            port,
+            f"{port} takes no connection: {detail}; check address, cable and whether the instrument has Modbus TCP on",
+        )
+
+
+class PortLost(PortError):
+    """The line was open and is gone."""
+
+    def __init__(self, port: str, detail: str) -> None:
+        super().__init__(port, f"{port} was lost: {detail}")
+
+
+class ReplyTimeout(InstrumentError):
+    """No complete reply came in time.
+
+    Attributes:
+        unit: the Modbus unit, or None on a line with one instrument.
+        timeout_s: how long was waited.
+        received: bytes that had come by then.
+    """
+
+    def __init__(self, port: str, unit: int | None, timeout_s: float, received: int = 0) -> None:
+        self.unit = unit
+        self.timeout_s = timeout_s
+        self.received = received
+        part = "no reply" if not received else f"only {received} bytes"
+        who = "" if unit is None else f" from unit {unit}"
+        super().__init__(port, f"{part}{who} on {port} within {timeout_s:g} s")
+
+
+class ReplyRefused(InstrumentError):
+    """A reply came that is no sound answer to what was asked; it was thrown away.
+
+    Attributes:
+        unit: the unit asked, or None on a line with one instrument.
+        reason: what is wrong with it.
+        reply: its bytes.
+    """
+
+    def __init__(self, port: str, unit: int | None, reason: str, reply: bytes = b"") -> None:
+        self.unit = unit
+        self.reason = reason
+        self.reply = reply
+        who = "" if unit is None else f" to unit {unit}"
+        super().__init__(port, f"the reply{who} on {port} was refused: {reason}")
+
+
+class ReplyOutOfStep(ReplyRefused):
+    """Replies lag behind requests, so that no value can be trusted."""
+
+
+class InstrumentBusy(InstrumentError):
+    """The instrument asks for patience, also at the second try.
+
+    Attributes:
+        unit: the unit asked, or None on a line with one instrument.
+    """
+
+    def __init__(self, port: str, unit: int | None) -> None:
+        self.unit = unit
+        who = "the instrument" if unit is None else f"unit {unit}"
+        super().__init__(port, f"{who} on {port} is busy")
+
+
+class InstrumentRefused(InstrumentError):
+    """The instrument answers with an error.
+
+    Attributes:
+        unit: the unit asked, or None on a line with one instrument.
+        code: the instrument's own code (`2`, `ES`).
+        meaning: what the code means.
+    """
+
+    def __init__(self, port: str, unit: int | None, code: int | str, meaning: str) -> None:
+        self.unit = unit
+        self.code = code
+        self.meaning = meaning
+        who = "the instrument" if unit is None else f"unit {unit}"
+        super().__init__(port, f"{who} on {port} answers error {code}: {meaning}")

@@ -1,0 +1,239 @@
+"""What may stand in the agent's TOML file: frozen, strict models, units in the names.
+
+Neighbours: `loading.py` fills them from the file, `consistency.py` checks them against each other; `app.py`,
+`sampling.py` and the command line read them.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias, cast
+from urllib.parse import urlsplit
+
+from lms_protocol.errors import TopicError
+from lms_protocol.reading import TagDescription
+from lms_protocol.topics import check_id
+from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, ValidationInfo
+
+from lms_agent.settings.points import STRICT, CommandPoint, RegisterPoint, wrong
+
+MIN_PERIOD_S = 0.05
+MAX_PERIOD_S = 86_400.0
+
+
+def _check_id(text: str) -> str:
+    try:
+        return check_id(text)
+    except TopicError as error:
+        raise wrong(
+            "", repr(text), f"1 to 128 printable characters without + / #, for it stands in topics ({error.reason})"
+        ) from None
+
+
+def _resolve(path: Path, info: ValidationInfo) -> Path:
+    base: Path = (info.context or {}).get("base", Path())
+    return base / path.expanduser()
+
+
+Id = Annotated[str, AfterValidator(_check_id)]
+FilePath = Annotated[Path, Field(strict=False), AfterValidator(_resolve)]
+"""A path; relative ones count from the folder of the TOML file."""
+
+TimeoutS = Annotated[float, Field(gt=0, le=60)]
+PeriodS = Annotated[float, Field(ge=MIN_PERIOD_S, le=MAX_PERIOD_S)]
+
+
+class AgentSection(BaseModel):
+    """`[agent]`: who this agent is, and where its log lies."""
+
+    model_config = STRICT
+
+    id: Id
+    group: Id
+    log: FilePath
+
+
+def _check_url(url: str) -> str:
+    allowed = '"mqtt://host:port" or "mqtts://host:port", without account, password or path'
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise wrong("", repr(url), allowed) from None
+    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or port == 0 or parts.path not in ("", "/"):
+        raise wrong("", repr(url), allowed)
+    if parts.username is not None or parts.query or parts.fragment:
+        raise wrong("", "a URL with more than host and port", allowed + " (they have keys of their own)")
+    return url
+
+
+class BrokerSection(BaseModel):
+    """`[broker]`: where readings go, and as whom."""
+
+    model_config = STRICT
+
+    url: Annotated[str, AfterValidator(_check_url)]
+    account: str = Field(min_length=1, max_length=256)
+    password_file: FilePath
+    ca_file: FilePath | None = None
+    primary_host: Id = "lms-cloud"
+
+    @property
+    def host(self) -> str:
+        """The broker's host name or address."""
+        return cast("str", urlsplit(self.url).hostname)
+
+    @property
+    def tls(self) -> bool:
+        """Whether the connection is encrypted (`mqtts://`)."""
+        return self.url.startswith("mqtts:")
+
+    @property
+    def port(self) -> int:
+        """The broker's port; 8883 with TLS and 1883 without, if none is given."""
+        return urlsplit(self.url).port or (8883 if self.tls else 1883)
+
+    def read_password(self) -> str:
+        """The password, without the line end behind it.
+
+        Raises:
+            OSError: the file has gone since the configuration was checked.
+        """
+        return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
+
+
+class BioreactorSettings(BaseModel):
+    """`[[bioreactor]]`: a vessel that this agent serves. `id` is its wire id, the Sparkplug device."""
+
+    model_config = STRICT
+
+    id: Id
+    name: str = Field("", max_length=100)
+
+
+class _SerialPort(BaseModel):
+    model_config = STRICT
+
+    id: Id
+    port: str = Field(min_length=1)
+    parity: Literal["none", "even", "odd"] = "none"
+    stop_bits: Literal[1, 2] = 1
+    data_bits: Literal[7, 8] = 8
+
+
+class ModbusRtuBus(_SerialPort):
+    """`[[bus]] kind = "modbus-rtu"`: a serial line with one or more Modbus slaves.
+
+    After a timeout the line is left silent for `silence_s` (by default as long as `timeout_s`), so that a late reply
+    can no longer be taken for the next one.
+    """
+
+    kind: Literal["modbus-rtu"]
+    baud: int = Field(19200, ge=300, le=4_000_000)
+    data_bits: Literal[8] = 8
+    timeout_s: TimeoutS = 0.3
+    silence_s: TimeoutS | None = None
+
+
+class ModbusTcpBus(BaseModel):
+    """`[[bus]] kind = "modbus-tcp"`: one Modbus TCP endpoint, with one or more units behind it."""
+
+    model_config = STRICT
+
+    kind: Literal["modbus-tcp"]
+    id: Id
+    host: str = Field(min_length=1, max_length=253)
+    port: int = Field(502, ge=1, le=65535)
+    timeout_s: TimeoutS = 1.0
+
+
+class SerialBus(_SerialPort):
+    """`[[bus]] kind = "serial"`: a serial line with one instrument that talks in lines of text."""
+
+    kind: Literal["serial"]
+    baud: int = Field(9600, ge=300, le=4_000_000)
+    timeout_s: TimeoutS = 1.0
+    silence_s: TimeoutS | None = None
+
+
+BusSettings: TypeAlias = Annotated[ModbusRtuBus | ModbusTcpBus | SerialBus, Field(discriminator="kind")]
+
+
+class _Instrument(BaseModel):
+    model_config = STRICT
+
+    id: Id
+    bus: str
+    bioreactor: str
+    period_s: PeriodS = 1.0
+
+
+class ModbusInstrument(_Instrument):
+    """`[[instrument]]` on a Modbus bus: a unit and its registers.
+
+    Points are read in blocks of at most `largest_block` registers (`largest_bit_block` coils); up to `largest_gap`
+    registers that nobody asked for are read along, if that saves a request.
+    """
+
+    driver: Literal["modbus"] = "modbus"
+    unit: int = Field(1, ge=0, le=255)
+    largest_block: int = Field(125, ge=1, le=125)
+    largest_bit_block: int = Field(2000, ge=1, le=2000)
+    largest_gap: int = Field(8, ge=0, le=124)
+    points: Annotated[tuple[RegisterPoint, ...], Field(strict=False, alias="point", min_length=1)]
+
+
+class MtSicsInstrument(_Instrument):
+    """`[[instrument]] driver = "mt-sics"`: a Mettler Toledo balance on a serial bus."""
+
+    driver: Literal["mt-sics"]
+    points: Annotated[tuple[CommandPoint, ...], Field(strict=False, alias="point", min_length=1)]
+
+
+def instrument_driver(table: object) -> str:
+    """The driver that an instrument's table asks for; Modbus if it does not say."""
+    driver = table.get("driver", "modbus") if isinstance(table, dict) else getattr(table, "driver", "modbus")
+    return driver if isinstance(driver, str) else "?"
+
+
+InstrumentSettings: TypeAlias = Annotated[
+    Annotated[ModbusInstrument, Tag("modbus")] | Annotated[MtSicsInstrument, Tag("mt-sics")],
+    Discriminator(
+        instrument_driver,
+        custom_error_type="lms",
+        custom_error_message="unknown driver",
+        custom_error_context={"key": "driver", "found": "", "allowed": '"modbus" or "mt-sics"'},
+    ),
+]
+
+
+class AgentSettings(BaseModel):
+    """The whole file."""
+
+    model_config = STRICT
+
+    agent: AgentSection
+    broker: BrokerSection
+    bioreactors: Annotated[tuple[BioreactorSettings, ...], Field(strict=False, alias="bioreactor", min_length=1)]
+    buses: Annotated[tuple[BusSettings, ...], Field(strict=False, alias="bus", min_length=1)]
+    instruments: Annotated[tuple[InstrumentSettings, ...], Field(strict=False, alias="instrument", min_length=1)]
+
+    def instruments_on(self, bus_id: str) -> tuple[InstrumentSettings, ...]:
+        """The instruments of one bus, in the order of the file."""
+        return tuple(instrument for instrument in self.instruments if instrument.bus == bus_id)
+
+    def tag_descriptions(self) -> list[TagDescription]:
+        """Every tag of every bioreactor, in the order of the file, numbered 0: the log gives the true numbers."""
+        return [
+            TagDescription(
+                number=0,
+                device=instrument.bioreactor,
+                name=point.tag,
+                datatype=point.datatype,
+                unit=point.unit,
+                low=point.low,
+                high=point.high,
+                decimals=point.decimals,
+                access=point.access,
+            )
+            for instrument in self.instruments
+            for point in instrument.points
+        ]

@@ -1,0 +1,154 @@
+"""Points: one tag each, and how an instrument is asked for it.
+
+Register points are read by `lms_agent.drivers.modbus_registers`, command points by `lms_agent.drivers.mt_sics`.
+"""
+
+from typing import Annotated, Literal, Self
+
+from lms_protocol.reading import Datatype
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+Register = Literal["coil", "discrete", "holding", "input"]
+Kind = Literal["bool", "int16", "uint16", "int32", "uint32", "float32", "int64", "uint64", "float64"]
+Order = Literal["big", "little"]
+
+WIDTHS: dict[Kind, int] = {
+    "bool": 1, "int16": 1, "uint16": 1, "int32": 2, "uint32": 2, "float32": 2, "int64": 4, "uint64": 4, "float64": 4,
+}  # fmt: skip
+"""Registers that a value of each kind takes."""
+
+_RESERVED = ("Sync/", "Node Control/", "Device Control/", "Properties/")
+
+
+def wrong(key: str, found: str, allowed: str) -> PydanticCustomError:
+    """A finding of our own, at `key` of the table being validated."""
+    return PydanticCustomError("lms", "{found}; {allowed}", {"key": key, "found": found, "allowed": allowed})
+
+
+def _check_tag(name: str) -> str:
+    allowed = (
+        'a name such as "pH/PV": printable, up to 128 characters, no + or #, no / at either end, no space around it'
+    )
+    parts = name.split("/")
+    if not name or len(name) > 128 or not name.isprintable() or any(not part or part != part.strip() for part in parts):
+        raise wrong("", repr(name), allowed)
+    if "+" in name or "#" in name:
+        raise wrong("", repr(name), allowed)
+    if name == "bdSeq" or name.startswith(_RESERVED):
+        raise wrong("", repr(name), "any name that Sparkplug and LMS evo do not keep for themselves")
+    return name
+
+
+Tag = Annotated[str, AfterValidator(_check_tag)]
+
+
+class Point(BaseModel):
+    """What all points have: the tag, and what people need to know of its values.
+
+    `low` and `high` are the normal range, shown beside the value. `minimum` and `maximum` are what the instrument can
+    measure at all: a value outside is kept and flagged UNCERTAIN.
+    """
+
+    model_config = STRICT
+
+    tag: Tag
+    unit: str = Field("", max_length=32)
+    low: float | None = None
+    high: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    decimals: int | None = Field(None, ge=0, le=15)
+    access: Literal["read", "write"] = "read"
+
+    @model_validator(mode="after")
+    def _ranges_run_upwards(self) -> Self:
+        for lower, upper in (("low", "high"), ("minimum", "maximum")):
+            a, b = getattr(self, lower), getattr(self, upper)
+            if a is not None and b is not None and not a < b:
+                raise wrong(upper, f"{b:g}", f"more than {lower} = {a:g}")
+        return self
+
+
+class RegisterPoint(Point):
+    """A value in a Modbus instrument's coils, discrete inputs or registers.
+
+    `address` is the address on the wire, counted from 0. value = raw × scale + offset.
+    """
+
+    register_: Register = Field("holding", alias="register")
+    address: int = Field(ge=0, le=65535)
+    kind: Kind = "uint16"
+    word_order: Order = "big"
+    byte_order: Order = "big"
+    bit: int | None = Field(None, ge=0, le=15)
+    scale: float = 1.0
+    offset: float = 0.0
+    alone: bool = False
+
+    @property
+    def width(self) -> int:
+        """Registers (or bits, for coils and discrete inputs) that the value takes."""
+        return WIDTHS[self.kind]
+
+    @property
+    def scaled(self) -> bool:
+        """Whether the raw value is turned into another one."""
+        return self.scale != 1.0 or self.offset != 0.0
+
+    @property
+    def datatype(self) -> Datatype:
+        """The Sparkplug type that holds every value of this point exactly."""
+        if self.kind == "bool":
+            return Datatype.BOOLEAN
+        if self.scaled or self.kind == "float64":
+            return Datatype.DOUBLE
+        if self.kind == "float32":
+            return Datatype.FLOAT
+        return Datatype.UINT64 if self.kind == "uint64" else Datatype.INT64
+
+    @model_validator(mode="after")
+    def _fits_the_wire(self) -> Self:
+        if self.address + self.width > 65536:
+            raise wrong(
+                "address",
+                str(self.address),
+                f"at most {65536 - self.width}: {self.kind} takes {self.width} registers, and the last one is 65535",
+            )
+        if self.scale == 0:
+            raise wrong("scale", "0", "any number but 0, which would make every value the same")
+        self._kind_fits_register()
+        return self
+
+    def _kind_fits_register(self) -> None:
+        bits = self.register_ in ("coil", "discrete")
+        if bits and self.kind != "bool":
+            raise wrong("kind", f'"{self.kind}"', f'"bool": {self.register_}s hold single bits')
+        if bits and self.bit is not None:
+            raise wrong("bit", str(self.bit), f"no bit: {self.register_}s are single bits already")
+        if not bits and self.kind == "bool" and self.bit is None:
+            raise wrong("bit", "nothing", "0 to 15: which bit of the register (0 is the lowest)")
+        if self.kind != "bool" and self.bit is not None:
+            raise wrong("bit", str(self.bit), f'a bit only with kind = "bool", not "{self.kind}"')
+        if self.kind == "bool" and self.scaled:
+            raise wrong("scale", f"{self.scale:g}", "no scale or offset: a bool is true or false")
+        if self.width == 1 and self.word_order == "little":
+            raise wrong("word_order", '"little"', f"no word order: {self.kind} is a single register (see byte_order)")
+
+
+class CommandPoint(Point):
+    """A weight that a balance tells on command.
+
+    `SI`: the weight now, stable or not. `S`: the next stable weight. `unit` must be what the balance sends.
+    """
+
+    unit: str = Field(min_length=1, max_length=8)
+    command: Literal["SI", "S"] = "SI"
+    access: Literal["read"] = "read"
+
+    @property
+    def datatype(self) -> Datatype:
+        """Weights are doubles."""
+        return Datatype.DOUBLE
