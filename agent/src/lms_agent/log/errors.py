@@ -1,0 +1,109 @@
+"""What can go wrong with the log, as sentences a technician can act on.
+
+    LmsError
+    └── LogError                  anything about one log file; `path` says which
+        ├── LogInUse              another process writes this log
+        ├── LogUnavailable        the file cannot be opened, or is no log of ours
+        ├── LogWriteFailed        the disk refused; nothing of what was handed over is in the log
+        ├── LogDamaged            a record's bytes are not those that were written
+        └── LogClosed             the log was closed before
+
+Neighbours: raised in `lms_agent.log`, caught by `lms_agent.log.keeping` and the command line.
+"""
+
+import sqlite3
+from pathlib import Path
+
+from lms_protocol.errors import LmsError
+
+_REASONS = (
+    ("SQLITE_FULL", "the disk is full", "free some space"),
+    ("SQLITE_READONLY", "the file or its file system is read-only", "make it writable again"),
+    ("SQLITE_IOERR", "the disk reports an input/output error", "check the SD card or disk, and its cable"),
+    ("SQLITE_CORRUPT", "the file is damaged", "set it aside and start with a new log"),
+    ("SQLITE_NOTADB", "it is not an SQLite file", "choose another path for the log"),
+    ("SQLITE_CANTOPEN", "it cannot be opened", "check that its folder exists and that this user may write there"),
+    ("SQLITE_PERM", "this user may not open it", "give this user the right to it"),
+    ("SQLITE_BUSY", "another program holds it locked", "close the other program"),
+)
+
+
+def explain(error: sqlite3.Error) -> tuple[str, str]:
+    """Return what an SQLite error means, and what to do about it."""
+    name = getattr(error, "sqlite_errorname", None) or ""
+    for prefix, reason, remedy in _REASONS:
+        if name.startswith(prefix):
+            return f"{reason} ({name})", remedy
+    return f"SQLite says: {error}", "look at the program's journal"
+
+
+class LogError(LmsError):
+    """Anything about one log file.
+
+    Attributes:
+        path: the log file.
+    """
+
+    def __init__(self, path: Path, message: str) -> None:
+        self.path = path
+        super().__init__(message)
+
+
+class LogInUse(LogError):
+    """Another process writes this log.
+
+    Attributes:
+        pid: the other process, where it said so.
+    """
+
+    def __init__(self, path: Path, pid: int | None) -> None:
+        self.pid = pid
+        who = "another process" if pid is None else f"process {pid}"
+        super().__init__(
+            path, f"The log {path} is being written by {who}; stop that agent first, or give this one a log of its own."
+        )
+
+
+class LogUnavailable(LogError):
+    """The file cannot be opened, or is no log of ours.
+
+    Attributes:
+        reason: what is in the way.
+    """
+
+    def __init__(self, path: Path, reason: str, remedy: str) -> None:
+        self.reason = reason
+        super().__init__(path, f"The log {path} cannot be used: {reason}; {remedy}.")
+
+
+class LogWriteFailed(LogError):
+    """The disk refused. Nothing of what was handed over is in the log; it may be handed over again.
+
+    Attributes:
+        reason: why.
+    """
+
+    def __init__(self, path: Path, reason: str, remedy: str) -> None:
+        self.reason = reason
+        super().__init__(path, f"The log {path} cannot be written: {reason}; {remedy}.")
+
+
+class LogDamaged(LogError):
+    """A record's bytes are not those that were written.
+
+    Attributes:
+        number: the batch concerned.
+        reason: what does not fit.
+    """
+
+    def __init__(self, path: Path, number: int, reason: str) -> None:
+        self.number = number
+        self.reason = reason
+        super().__init__(path, f"Batch {number} of the log {path} is damaged: {reason}.")
+
+
+class LogClosed(LogError):
+    """The log was closed before."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, f"The log {path} is closed.")

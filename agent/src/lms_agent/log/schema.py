@@ -1,0 +1,125 @@
+"""The log file's tables, and the migrations that bring an older file up to date.
+
+    meta      stream, acked, bd_seq: one row each
+    tags      the number of each tag, given once and for ever; it is the Sparkplug alias
+    batches   one row a batch, numbered 1, 2, 3 …; `record` is lms_protocol.delivery's encoding, `checksum` its CRC-32
+    gaps      every interval without readings; `ended_at_ms` is null while it is open
+
+`total` is the number of readings in the log up to and with this batch, so that the count is one look-up.
+sqlite-utils is imported only when a file is made or brought up to date: it costs 8 MB that a running agent can save.
+"""
+
+import json
+import sqlite3
+from pathlib import Path
+from uuid import uuid4
+
+from lms_agent.log.errors import LogUnavailable
+
+MIGRATION_SET = "lms-agent-log"
+APPLICATION_ID = 0x4C4D534C
+"""`LMSL` in the file's header, so that `file` and we can tell it from other SQLite files."""
+LATEST_MIGRATION = "0001_batches"
+
+
+def is_current(connection: sqlite3.Connection) -> bool:
+    """Whether the file has every migration."""
+    found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = '_sqlite_migrations'").fetchone()
+    if found is None:
+        return False
+    return LATEST_MIGRATION in applied(connection)
+
+
+def applied(connection: sqlite3.Connection) -> list[str]:
+    """Return the names of the migrations that the file has, in order."""
+    rows = connection.execute(
+        "SELECT name FROM _sqlite_migrations WHERE migration_set = ? ORDER BY id", (MIGRATION_SET,)
+    ).fetchall()
+    return [str(row[0]) for row in rows]
+
+
+def check_ours(path: Path, connection: sqlite3.Connection) -> None:
+    """Make sure that the file is empty or a log.
+
+    Raises:
+        LogUnavailable: it is another SQLite file.
+    """
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if tables and connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        raise LogUnavailable(path, "it is an SQLite file, but not a log of an agent", "choose another path for the log")
+
+
+def check_known(path: Path, connection: sqlite3.Connection) -> None:
+    """Make sure that the file has all tables, and none from a newer program.
+
+    Raises:
+        LogUnavailable: it has not.
+    """
+    if not is_current(connection):
+        raise LogUnavailable(path, "it has no tables yet", "start the agent once")
+    newer = [name for name in applied(connection) if name > LATEST_MIGRATION]
+    if newer:
+        reason = (
+            f"it was written by a newer version of the agent (it has {newer[-1]}, this one knows {LATEST_MIGRATION})"
+        )
+        raise LogUnavailable(path, reason, "install that version again, or start with a new log")
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Make the tables, or bring an older file up to date; each migration is one transaction.
+
+    Raises:
+        sqlite3.Error: the file cannot be written.
+    """
+    from sqlite_utils import Database, Migrations  # noqa: PLC0415 - see the module's docstring
+
+    migrations = Migrations(MIGRATION_SET)
+
+    @migrations(name="0001_batches")
+    def batches(database: Database) -> None:
+        database.table("meta").create({"key": str, "value": str}, pk="key", not_null={"value"})
+        database.table("tags").create(
+            {"number": int, "device": str, "name": str, "description": str},
+            pk="number",
+            not_null={"device", "name", "description"},
+        )
+        database.table("tags").create_index(["device", "name"], unique=True)
+        database.table("batches").create(
+            {
+                "number": int,
+                "device": str,
+                "first_taken_at_ms": int,
+                "last_taken_at_ms": int,
+                "readings": int,
+                "total": int,
+                "checksum": int,
+                "record": bytes,
+            },
+            pk="number",
+            not_null={"device", "readings", "total", "checksum", "record"},
+        )
+        database.table("gaps").create(
+            {
+                "id": int,
+                "device": str,
+                "batch": int,
+                "tags": str,
+                "began_at_ms": int,
+                "ended_at_ms": int,
+                "reason": str,
+            },
+            pk="id",
+            not_null={"device", "batch", "tags", "began_at_ms", "reason"},
+        )
+        connection.execute("CREATE INDEX open_gaps ON gaps (id) WHERE ended_at_ms IS NULL")
+        database.table("meta").insert_all(
+            [
+                {"key": "stream", "value": str(uuid4())},
+                {"key": "acked", "value": "0"},
+                {"key": "bd_seq", "value": "null"},
+                {"key": "latest", "value": json.dumps({"through": 0, "record": ""})},
+            ]
+        )
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+    migrations.apply(Database(connection))
