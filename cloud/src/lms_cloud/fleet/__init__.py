@@ -1,0 +1,1 @@
+"""Bioreactors, agents and tags: what is watched, by whom, and what is measured."""

@@ -1,0 +1,1 @@
+"""What every feature of the cloud stands on: settings, clock, errors, database, entities and their events."""

@@ -1,0 +1,1 @@
+"""Alembic's migrations, packaged with the cloud; `lms-cloud migrate` runs them (kernel/migrating.py)."""
