@@ -1,0 +1,200 @@
+"""Acknowledged delivery: a lossy, doubling, reordering link between a sending window and a ledger loses nothing."""
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
+from lms_protocol.delivery import SendingWindow, StreamLedger
+from lms_protocol.errors import DeliveryError
+from lms_protocol.ranges import NumberRanges
+
+LIVE_LIMIT, BACKLOG_LIMIT, RESEND_S = 3, 4, 10.0
+
+
+def window() -> SendingWindow:
+    return SendingWindow(live_limit=LIVE_LIMIT, backlog_limit=BACKLOG_LIMIT, resend_after_s=RESEND_S)
+
+
+def drain(w: SendingWindow, now_s: float) -> list[tuple[int, bool]]:
+    sent = []
+    while (sending := w.next(now_s)) is not None:
+        sent.append(tuple(sending))
+    return sent  # type: ignore[return-value]
+
+
+class LossyLink(RuleBasedStateMachine):
+    """Anything may happen to messages; at any moment, letting the link work drains everything exactly once."""
+
+    acks = Bundle("acks")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.window = window()
+        self.log_acked = 0  # what the agent's log has on disk
+        self.head = 0
+        self.now_s = 0.0
+        self.wire: list[int] = []
+        self.ledger = StreamLedger()
+        self.committed: set[int] = set()
+        self.online = False
+
+    @rule()
+    def append(self) -> None:
+        self.head += 1
+        self.window.appended(self.head)
+
+    @rule()
+    def connect(self) -> None:
+        self.window.connected(acked=self.log_acked, head=self.head)
+        self.online = True
+
+    @rule()
+    def disconnect(self) -> None:
+        self.window.disconnected()
+        self.online = False
+
+    @rule()
+    def agent_restarts(self) -> None:
+        self.window = window()
+        self.window.connected(acked=self.log_acked, head=self.head)
+        self.online = True
+
+    @rule(seconds=st.sampled_from([0.1, 1.0, 11.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now_s += seconds
+
+    @rule()
+    def send(self) -> None:
+        sending = self.window.next(self.now_s)
+        assert sending is None or self.online
+        if sending is not None:
+            assert 1 <= sending.number <= self.head
+            assert sending.number > self.log_acked
+            self.wire.append(sending.number)
+
+    @precondition(lambda self: self.wire)
+    @rule(data=st.data(), keep=st.booleans())
+    def arrive(self, data: st.DataObject, keep: bool) -> None:
+        """Any message on the wire arrives, and may arrive again later."""
+        index = data.draw(st.integers(0, len(self.wire) - 1))
+        number = self.wire[index] if keep else self.wire.pop(index)
+        assert self.ledger.seen(number) == (number in self.committed)
+        self.ledger.commit(number)
+        self.committed.add(number)
+
+    @precondition(lambda self: self.wire)
+    @rule(data=st.data())
+    def lose(self, data: st.DataObject) -> None:
+        self.wire.pop(data.draw(st.integers(0, len(self.wire) - 1)))
+
+    @rule(target=acks)
+    def acknowledge(self) -> tuple[int, NumberRanges]:
+        return self.ledger.acknowledgement()
+
+    @rule(ack=acks)
+    def acknowledgement_arrives(self, ack: tuple[int, NumberRanges]) -> None:
+        before = self.window.acked
+        acked = self.window.acknowledged(*ack)
+        assert acked >= before
+        self.log_acked = max(self.log_acked, acked)
+
+    @rule()
+    def ingest_restarts(self) -> None:
+        self.ledger = StreamLedger(self.ledger.acked, self.ledger.above)
+
+    @rule(beyond=st.integers(1, 5))
+    def acknowledgement_from_the_future(self, beyond: int) -> None:
+        before = self.window.acked, self.window.in_flight, self.window.backlog
+        with pytest.raises(DeliveryError, match="the log ends at"):
+            self.window.acknowledged(self.head + beyond)
+        with pytest.raises(DeliveryError, match="the log ends at"):
+            self.window.acknowledged(0, NumberRanges([(self.head + beyond, self.head + beyond)]))
+        assert before == (self.window.acked, self.window.in_flight, self.window.backlog)
+
+    @invariant()
+    def acknowledged_is_committed(self) -> None:
+        assert all(number in self.committed for number in range(1, self.log_acked + 1))
+        assert self.ledger.acked == next(n for n in range(len(self.committed) + 2) if n + 1 not in self.committed)
+
+    @invariant()
+    def memory_is_bounded(self) -> None:
+        assert self.window.in_flight <= LIVE_LIMIT + BACKLOG_LIMIT
+
+    def teardown(self) -> None:
+        """A link that works at last brings everything over."""
+        self.window.connected(acked=self.log_acked, head=self.head)
+        for _ in range(self.head + 1):
+            for number, _historical in drain(self.window, self.now_s):
+                self.ledger.commit(number)
+                self.committed.add(number)
+            self.window.acknowledged(*self.ledger.acknowledgement())
+        assert self.committed == set(range(1, self.head + 1))
+        assert self.window.acked == self.head
+        assert self.window.unacknowledged == 0
+
+
+TestLossyLink = LossyLink.TestCase
+TestLossyLink.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
+
+
+def test_live_goes_before_backlog_and_is_not_marked_historical() -> None:
+    w = window()
+    w.connected(acked=0, head=3)
+    w.appended(4)
+    assert drain(w, 0.0) == [(4, False), (1, True), (2, True), (3, True)]
+
+
+def test_full_backlog_window_does_not_hold_live_back() -> None:
+    w = window()
+    w.connected(acked=0, head=1_000)
+    assert drain(w, 0.0) == [(n, True) for n in range(1, BACKLOG_LIMIT + 1)]
+    w.appended(1_001)
+    assert drain(w, 0.0) == [(1_001, False)]
+
+
+def test_live_without_any_acknowledgement_goes_on_and_falls_back_to_the_backlog() -> None:
+    w = window()
+    w.connected(acked=0, head=0)
+    for number in range(1, 50):
+        w.appended(number)
+        assert w.next(0.0) == (number, False)
+        drain(w, 0.0)
+    assert w.in_flight == LIVE_LIMIT + BACKLOG_LIMIT
+
+
+def test_unacknowledged_batch_is_sent_again_as_historical_after_the_time_out() -> None:
+    w = window()
+    w.connected(acked=0, head=0)
+    w.appended(1)
+    assert drain(w, 0.0) == [(1, False)]
+    assert w.next_wakeup_s(4.0) == RESEND_S - 4.0
+    assert drain(w, RESEND_S - 0.1) == []
+    assert drain(w, RESEND_S) == [(1, True)]
+
+
+def test_selective_acknowledgement_keeps_live_batches_from_being_sent_twice() -> None:
+    w = window()
+    w.connected(acked=0, head=6)
+    w.appended(7)
+    drain(w, 0.0)
+    w.acknowledged(0, NumberRanges.parse("7"))
+    sent = []
+    for acked in (4, 6):
+        w.acknowledged(acked)
+        sent += drain(w, 0.0)
+    assert sent == [(5, True), (6, True)]
+    assert w.acked == 7
+
+
+def test_numbers_appended_out_of_order_are_refused() -> None:
+    with pytest.raises(DeliveryError, match="last batch was 0"):
+        window().appended(2)
+
+
+def test_ledger_acknowledgement_is_bounded_whatever_is_missing() -> None:
+    ledger = StreamLedger()
+    for number in range(2, 1_000, 2):
+        ledger.commit(number)
+    acked, ranges = ledger.acknowledgement()
+    assert (acked, len(ranges)) == (0, 32)
+    assert ranges.last == 998

@@ -1,0 +1,1 @@
+"""What the tests of several folders share; on the path through `pythonpath` in pyproject.toml."""
