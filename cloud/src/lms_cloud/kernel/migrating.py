@@ -13,7 +13,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
 from lms_cloud.kernel.database import CONNECT_TIMEOUT_S, database_url
@@ -61,7 +61,7 @@ def migrate(url: str, *, wait_s: float = 60, tell: Callable[[str], None] = lambd
             connection.commit()
         except ProgrammingError as error:
             raise DatabaseSetupError(
-                f"The migration was refused: {error.orig}", "Migrate with the account that owns the database"
+                f"The migration was refused: {first_line(error)}", "Migrate with the account that owns the database"
             ) from error
         after = current_revision(connection)
         assert after is not None  # noqa: S101 - `head` exists
@@ -113,7 +113,7 @@ def connect(
         connection = retrying(engine.connect)
     except OperationalError as error:
         raise DatabaseSetupError(
-            f"The database {shown} does not answer: {error.orig}", "Check that it runs, and LMS_DATABASE_URL"
+            f"The database {shown} does not answer: {first_line(error)}", "Check that it runs, and LMS_DATABASE_URL"
         ) from error
     with connection:
         yield connection
@@ -134,7 +134,7 @@ def _create_group_roles(connection: Connection, tell: Callable[[str], None]) -> 
             connection.commit()
         except ProgrammingError as error:
             raise DatabaseSetupError(
-                f"The database account may not create the role {role!r} ({error.orig})",
+                f"The database account may not create the role {role!r} ({first_line(error)})",
                 "Let a superuser run: " + " ".join(f"CREATE ROLE {each} NOLOGIN NOBYPASSRLS;" for each in missing),
             ) from error
         tell(f"Created the group role {role}.")
@@ -143,6 +143,11 @@ def _create_group_roles(connection: Connection, tell: Callable[[str], None]) -> 
 def _role_exists(connection: Connection, role: str) -> bool:
     query = text("select exists (select from pg_roles where rolname = :role)")
     return bool(connection.execute(query, {"role": role}).scalar_one())
+
+
+def first_line(error: DBAPIError) -> str:
+    """The first line of what the database or its driver says; the rest are hints that repeat ours."""
+    return str(error.orig).strip().partition("\n")[0]
 
 
 def _config() -> Config:

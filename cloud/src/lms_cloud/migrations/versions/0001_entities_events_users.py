@@ -134,9 +134,13 @@ def _create_entities() -> None:
     ingest_policy(
         "entities", command="select", condition="entity_type in ('organization', 'agent', 'bioreactor', 'tag')"
     )
+    # The operator, who connects as the owner, finds an organization before entering it.
+    op.execute(
+        "create policy entities_operator on entities for select to current_user using (entity_type = 'organization')"
+    )
     # A user sees the organizations that he is a member of, to choose between them.
     op.execute(
-        f"create policy entities_own_organizations on entities for select to {WEB}, current_user"
+        "create policy entities_own_organizations on entities for select to lms_web, current_user"
         " using (entity_type = 'organization'"
         " and id in (select organization_id from memberships where user_id = lms_user_id()))"
     )
