@@ -1,0 +1,96 @@
+"""The published test vectors mean what they say, and the specification shows the same bytes."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lms_protocol.batches import digest, record_decode, record_encode
+from lms_protocol.edge import Acknowledged, EdgeSession, RebirthRequested, Refused
+from lms_protocol.host import DataReceived, DeviceBorn, DeviceDied, HostSession, NodeBorn, NodeDied
+from lms_protocol.messages import HostState
+from lms_protocol.ranges import NumberRanges
+from lms_protocol.reading import Batch, Datatype, Gap, Quality, Reading, TagDescription
+from support.sparkplug import STREAM
+
+PROTOCOL = Path(__file__).parents[2] / "protocol"
+VECTORS = json.loads((PROTOCOL / "vectors.json").read_text())
+MESSAGES: dict[str, dict[str, Any]] = {message["name"]: message for message in VECTORS["messages"]}
+BATCHES: dict[str, dict[str, Any]] = {batch["name"]: batch for batch in VECTORS["batches"]}
+T = 1_700_000_000_000
+TAGS = (
+    TagDescription(1, "R1", "pH/PV", unit="pH", low=6.0, high=8.0, decimals=2),
+    TagDescription(2, "R1", "Pump/Running", Datatype.BOOLEAN, access="write"),
+    TagDescription(3, "R1", "Sync/Batch", Datatype.UINT64),
+    TagDescription(4, "R1", "Sync/Gap", Datatype.STRING),
+)
+READINGS_42 = (Reading(1, T + 1_000, 7.03), Reading(2, T + 1_001, True))
+READINGS_43 = (Reading(1, T + 2_000, None, Quality.BAD), Reading(2, T + 2_001, True, Quality.UNCERTAIN))
+GAPS_43 = (Gap(43, (1,), T + 1_000, None, "no reply from unit 1"),)
+MEANT = {
+    "batch-42": Batch(42, "R1", READINGS_42),
+    "batch-43": Batch(43, "R1", READINGS_43, GAPS_43),
+    "every-kind": Batch(
+        1,
+        "R1",
+        (
+            Reading(1, 0, -0.0),
+            Reading(2, 1, float("inf")),
+            Reading(3, 2, -5),
+            Reading(4, 3, "µ"),
+            Reading(5, 4, None, Quality.STALE),
+        ),
+    ),
+}
+
+
+def payload(name: str) -> bytes:
+    return bytes.fromhex(MESSAGES[name]["hex"])
+
+
+def test_host_reads_every_message_of_the_edge() -> None:
+    host = HostSession("cloud")
+    events = {
+        name: host.receive(MESSAGES[name]["topic"], payload(name), 0.0)
+        for name in ("nbirth", "dbirth", "ddata-live", "ddata-historical", "ddeath", "ndeath")
+    }
+    born = [Reading(1, T - 500, 7.02), Reading(2, T - 500, False)]
+    digests = [bytes.fromhex(BATCHES[name]["digest"]) for name in ("batch-42", "batch-43")]
+    assert events == {
+        "nbirth": [NodeBorn("acme", "agent-1", STREAM, 41, 0, T + 1, (), ())],
+        "dbirth": [DeviceBorn("acme", "agent-1", "R1", STREAM, T + 1, TAGS[:2], tuple(born))],
+        "ddata-live": [DataReceived("acme", "agent-1", "R1", STREAM, 42, digests[0], READINGS_42, (), False)],
+        "ddata-historical": [DataReceived("acme", "agent-1", "R1", STREAM, 43, digests[1], READINGS_43, GAPS_43, True)],
+        "ddeath": [DeviceDied("acme", "agent-1", "R1", T + 9_001)],
+        "ndeath": [NodeDied("acme", "agent-1", T)],
+    }
+
+
+def test_edge_reads_every_message_of_the_host() -> None:
+    edge = EdgeSession(group="acme", node="agent-1", stream=STREAM, bd_seq=None, tags=TAGS, primary_host="cloud")
+    names = ("ncmd-ack", "ncmd-refused", "ncmd-rebirth", "state-online")
+    events = {name: edge.receive(MESSAGES[name]["topic"], payload(name)) for name in names}
+    assert events == {
+        "ncmd-ack": [Acknowledged(41, NumberRanges.parse("43-50,52"))],
+        "ncmd-refused": [Refused(42)],
+        "ncmd-rebirth": [RebirthRequested()],
+        "state-online": [HostState("cloud", online=True, timestamp_ms=T)],
+    }
+
+
+@pytest.mark.parametrize("name", sorted(BATCHES))
+def test_record_and_digest_of_each_vector(name: str) -> None:
+    vector, batch = BATCHES[name], MEANT[name]
+    assert repr(record_decode(vector["number"], vector["device"], bytes.fromhex(vector["record"]))) == repr(batch)
+    assert record_encode(batch).hex() == vector["record"], "records on disk must stay readable: do not change the form"
+    assert digest(batch.device, batch.number, batch.readings, batch.gaps).hex() == vector["digest"]
+
+
+def test_specification_shows_the_same_bytes() -> None:
+    text = re.sub(r"\s+", "", (PROTOCOL / "SPEC.md").read_text())
+    for message in MESSAGES.values():
+        assert message["hex"] in text, message["name"]
+    for batch in BATCHES.values():
+        assert batch["record"] in text, batch["name"]
+        assert batch["digest"] in text, batch["name"]
