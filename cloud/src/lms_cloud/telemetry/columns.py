@@ -1,0 +1,213 @@
+"""Readings as columns, and columns as the bytes of PostgreSQL's binary COPY.
+
+Between the decoded batch (`lms_protocol.host`) and the database (`lms_cloud.telemetry.storage`) no step handles one
+reading at a time in Python: a commit's readings become five numpy arrays, and those become the COPY stream as packed
+records. A double travels as its eight bytes, so its bits, NaN payloads included, are those that the agent logged.
+
+Source: PostgreSQL manual, "COPY", section "Binary Format"; timestamps are microseconds since 2000-01-01 UTC.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from operator import itemgetter
+from struct import pack
+from typing import Any, Final
+
+import numpy as np
+from lms_protocol.errors import LmsError
+from lms_protocol.reading import Reading, Value
+from numpy.typing import NDArray
+
+POSTGRES_EPOCH_MS: Final = 946_684_800_000
+"""2000-01-01T00:00Z in ms since 1970."""
+LAST_TIME_MS: Final = 253_402_300_799_999
+"""The last millisecond of the year 9999, the last that Python's datetime can show."""
+EXACT_INTEGER: Final = 1 << 53
+"""Integers up to this magnitude are exact as doubles; those beyond are kept as text."""
+
+COPY_HEADER: Final = b"PGCOPY\n\xff\r\n\x00" + pack(">ii", 0, 0)
+COPY_TRAILER: Final = b"\xff\xff"
+
+_NUMBER_ROW: Final = np.dtype(
+    [
+        ("fields", ">i2"),
+        ("series_size", ">i4"),
+        ("series", ">i4"),
+        ("taken_at_size", ">i4"),
+        ("taken_at", ">i8"),
+        ("quality_size", ">i4"),
+        ("quality", ">i2"),
+        ("value_size", ">i4"),
+        ("value", ">f8"),
+    ]
+)
+_NULL_ROW: Final = np.dtype(_NUMBER_ROW.descr[:-1])
+_DIRECT: Final = frozenset({float, bool})
+_TAG, _TAKEN_AT, _VALUE, _QUALITY = (itemgetter(index) for index in range(4))
+
+
+class NotStorableError(LmsError):
+    """A batch is well-formed, but holds something that the database cannot keep.
+
+    Attributes:
+        reason: what cannot be kept, and why.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"The batch cannot be stored: {reason}")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingColumns:
+    """Readings as columns, all of length n.
+
+    Attributes:
+        series: (n,) int32 series numbers.
+        taken_at_ms: (n,) int64, ms UTC.
+        quality: (n,) int16 quality codes.
+        value: (n,) float64; NaN where `kind` is not NUMBER, but NaN may be a value, too.
+        kind: (n,) int8: NUMBER, NULL or TEXT.
+        text: the texts, by row; only rows of kind TEXT are in it, None for "no value" of a text tag.
+    """
+
+    series: NDArray[np.int32]
+    taken_at_ms: NDArray[np.int64]
+    quality: NDArray[np.int16]
+    value: NDArray[np.float64]
+    kind: NDArray[np.int8]
+    text: Mapping[int, str | None]
+
+    NUMBER = 0
+    NULL = 1
+    TEXT = 2
+
+    def __len__(self) -> int:
+        """How many readings."""
+        return len(self.series)
+
+    def with_empty_texts(self, text_series: Sequence[int]) -> "ReadingColumns":
+        """The same readings, with "no value" of the series given kept beside their texts."""
+        empty = (self.kind == self.NULL) & np.isin(self.series, text_series)
+        kind = np.where(empty, self.TEXT, self.kind).astype(np.int8)
+        return replace(self, kind=kind, text={**self.text, **dict.fromkeys(np.flatnonzero(empty).tolist())})
+
+
+def check_storable(readings: Iterable[Reading]) -> None:
+    """Refuse what the database would refuse, or could not give back.
+
+    Raises:
+        NotStorableError: a time outside 1970 to 9999, or a text with the character U+0000 or a lone surrogate.
+    """
+    readings = readings if isinstance(readings, Sequence) else tuple(readings)
+    times = list(map(_TAKEN_AT, readings))
+    if times and not (min(times) >= 0 and max(times) <= LAST_TIME_MS):
+        raise NotStorableError(
+            f"a time of {min(times)} to {max(times)} ms since 1970 is outside the years 1970 to 9999"
+        )
+    if str in set(map(type, map(_VALUE, readings))):
+        for reading in readings:
+            if isinstance(reading.value, str):
+                _check_text(reading.value)
+
+
+def _check_text(text: str) -> None:
+    if "\x00" in text:
+        raise NotStorableError("a text holds the character U+0000, which PostgreSQL cannot keep")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise NotStorableError(f"a text is not valid Unicode: {error.reason}") from error
+
+
+def to_columns(
+    groups: Sequence[tuple[Sequence[Reading], Callable[[int], int]]],
+) -> ReadingColumns:
+    """Turn batches' readings into columns, in the order given.
+
+    Args:
+        groups: each batch's readings with what gives the series number of a tag number.
+    """
+    count = sum(len(readings) for readings, _ in groups)
+
+    def every(get: Callable[[Reading], Any]) -> Iterator[Any]:
+        return map(get, chain.from_iterable(readings for readings, _ in groups))
+
+    numbers = chain.from_iterable(map(series_of, map(_TAG, readings)) for readings, series_of in groups)
+    series = np.fromiter(numbers, dtype=np.int32, count=count)
+    taken_at_ms = np.fromiter(every(_TAKEN_AT), dtype=np.int64, count=count)
+    quality = np.fromiter(every(_QUALITY), dtype=np.int16, count=count)
+    kind = np.zeros(count, dtype=np.int8)
+    text: dict[int, str | None] = {}
+    if set(map(type, every(_VALUE))) <= _DIRECT:
+        value = np.fromiter(every(_VALUE), dtype=np.float64, count=count)
+    else:
+        value = np.full(count, np.nan)
+        for row, entry in enumerate(every(_VALUE)):
+            kind[row] = _place(entry, row, value, text)
+    return ReadingColumns(series, taken_at_ms, quality, value, kind, text)
+
+
+def _place(entry: Value, row: int, value: NDArray[np.float64], text: dict[int, str | None]) -> int:
+    """Put one value of a mixed column where it belongs, and return its kind."""
+    if entry is None:
+        return ReadingColumns.NULL
+    if isinstance(entry, str):
+        text[row] = entry
+        return ReadingColumns.TEXT
+    if isinstance(entry, int) and not -EXACT_INTEGER <= entry <= EXACT_INTEGER:
+        text[row] = str(entry)
+        return ReadingColumns.TEXT
+    value[row] = entry
+    return ReadingColumns.NUMBER
+
+
+def copy_numbers(columns: ReadingColumns) -> bytes:
+    """The COPY stream for `readings (series_id, taken_at, quality, value)`: all rows but those of kind TEXT."""
+    filled = _pack(columns, columns.kind == ReadingColumns.NUMBER, _NUMBER_ROW)
+    filled["value_size"] = 8
+    filled["value"] = columns.value[columns.kind == ReadingColumns.NUMBER]
+    empty = _pack(columns, columns.kind == ReadingColumns.NULL, _NULL_ROW)
+    empty["value_size"] = -1
+    return b"".join((COPY_HEADER, filled.tobytes(), empty.tobytes(), COPY_TRAILER))
+
+
+def _pack(columns: ReadingColumns, chosen: NDArray[np.bool_], row: np.dtype[Any]) -> NDArray[Any]:
+    packed = np.empty(int(np.count_nonzero(chosen)), dtype=row)
+    packed["fields"] = 4
+    packed["series_size"] = 4
+    packed["series"] = columns.series[chosen]
+    packed["taken_at_size"] = 8
+    packed["taken_at"] = (columns.taken_at_ms[chosen] - POSTGRES_EPOCH_MS) * 1000
+    packed["quality_size"] = 2
+    packed["quality"] = columns.quality[chosen]
+    return packed
+
+
+def copy_texts(columns: ReadingColumns) -> bytes:
+    """The COPY stream for `readings_text (series_id, taken_at, quality, value)`: the rows of kind TEXT."""
+    parts = [COPY_HEADER]
+    for row, text in sorted(columns.text.items()):
+        taken_at = (int(columns.taken_at_ms[row]) - POSTGRES_EPOCH_MS) * 1000
+        parts.append(
+            pack(">hiiiqih", 4, 4, int(columns.series[row]), 8, taken_at, 2, int(columns.quality[row])),
+        )
+        data = None if text is None else text.encode()
+        parts.append(pack(">i", -1) if data is None else pack(">i", len(data)) + data)
+    parts.append(COPY_TRAILER)
+    return b"".join(parts)
+
+
+def latest_rows(columns: ReadingColumns, numbers: NDArray[np.int64]) -> NDArray[np.intp]:
+    """The row of the newest reading of each series.
+
+    Args:
+        numbers: (n,) batch number of each reading. Of several readings at the same time the one with the highest
+            batch number is taken, and of those in one batch the last.
+    """
+    order = np.lexsort((numbers, columns.taken_at_ms, columns.series))
+    series = columns.series[order]
+    last = np.ones(len(order), dtype=np.bool_)
+    np.not_equal(series[1:], series[:-1], out=last[:-1])
+    return order[last]

@@ -1,0 +1,152 @@
+"""What waits to be committed, and what a commit came to: the words between ingest, committer and storage."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Literal, NamedTuple
+from uuid import UUID
+
+from lms_protocol.reading import Gap, Reading
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def to_instant(ms: int) -> datetime:
+    """Milliseconds since 1970 as an aware UTC datetime, exactly."""
+    return EPOCH + timedelta(milliseconds=ms)
+
+
+class Bioreactor(NamedTuple):
+    """A bioreactor as ingest knows it.
+
+    Attributes:
+        id, organization_id: entities.
+        group, device: the same two as wire ids.
+    """
+
+    id: UUID
+    organization_id: UUID
+    group: str
+    device: str
+
+
+class StreamBatch(NamedTuple):
+    """Which batch: the log's identity and the batch's number in it."""
+
+    stream: UUID
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceTags:
+    """The tags of one device's birth, by the numbers that its data uses.
+
+    Attributes:
+        series: tag number to series number.
+        names: tag number to the tag's name.
+        texts: series whose values are texts.
+    """
+
+    series: Mapping[int, int]
+    names: Mapping[int, str]
+    texts: frozenset[int]
+
+
+class StatusChange(NamedTuple):
+    """A bioreactor came online or went offline, by the births and deaths of its agent."""
+
+    bioreactor: Bioreactor
+    online: bool
+    since: datetime
+
+
+class AgentStatusChange(NamedTuple):
+    """An agent came online or went offline. `stream`: the log that it sends from, where it says so."""
+
+    agent_id: UUID
+    organization_id: UUID
+    online: bool
+    since: datetime
+    stream: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One decoded batch that may be stored.
+
+    Attributes:
+        key: its stream and number; None from an edge node without acknowledged delivery.
+        digest: fingerprint of what it says (16 bytes).
+        tags: what its readings' tag numbers stand for.
+        historical: sent late: not to be shown as live.
+        node: wire id of the agent that sent it, to whom the acknowledgement goes.
+        topic, payload: as received, for the dead letter if it comes to that.
+    """
+
+    bioreactor: Bioreactor
+    key: StreamBatch | None
+    digest: bytes
+    readings: Sequence[Reading]
+    gaps: Sequence[Gap]
+    tags: DeviceTags
+    historical: bool
+    node: str
+    topic: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that cannot be stored as readings; kept with its bytes.
+
+    Attributes:
+        kind: "poison", or "conflict": the same number with other content.
+        bioreactor: None where the topic names none that is known.
+        key: None where stream or number are not known; else, of a poison batch, the number counts as taken in.
+    """
+
+    kind: Literal["poison", "conflict"]
+    topic: str
+    payload: bytes
+    reason: str
+    organization_id: UUID | None = None
+    bioreactor: Bioreactor | None = None
+    key: StreamBatch | None = None
+
+    @property
+    def counts_as_taken_in(self) -> bool:
+        """Whether the number gets a row in the ledger, and so is acknowledged."""
+        return self.kind == "poison" and self.key is not None and self.bioreactor is not None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one transaction came to. True only once it is committed.
+
+    Attributes:
+        stored: batches whose readings it wrote.
+        settled: numbers that are now in the ledger: stored, duplicate or dead. To be acknowledged.
+        refused: batches whose number is in the ledger with another digest.
+        cursors: the new feed cursor of each bioreactor concerned.
+        statuses: what changed of those that were asked for.
+    """
+
+    stored: list[Incoming] = field(default_factory=list)
+    settled: list[StreamBatch] = field(default_factory=list)
+    refused: list[Incoming] = field(default_factory=list)
+    cursors: dict[UUID, int] = field(default_factory=dict)
+    statuses: list[StatusChange] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one transaction has to write."""
+
+    batches: Sequence[Incoming] = ()
+    letters: Sequence[DeadLetter] = ()
+    statuses: Sequence[StatusChange] = ()
+    agents: Sequence[AgentStatusChange] = ()
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(self.batches or self.letters or self.statuses or self.agents)

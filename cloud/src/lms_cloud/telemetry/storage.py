@@ -1,0 +1,252 @@
+"""The one transaction that makes readings the cloud's: ledger, readings, latest values, gaps and feed cursors.
+
+Before it: `lms_cloud.telemetry.committing`, which gathers batches and calls `commit_work`. After it, once COMMIT has
+succeeded: acknowledgements to the agents and the live message. The ledger's primary key is what makes a reading exist
+once: whoever inserts (stream, number) writes the readings, in the same transaction; anyone else finds a duplicate.
+
+Locks are taken in one order by every committer (feeds, ledger, latest, gaps; rows by key), so that two workers with
+the same batches wait for each other instead of deadlocking.
+"""
+
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from psycopg import AsyncConnection, AsyncCursor
+
+from lms_cloud.telemetry.columns import ReadingColumns, copy_numbers, copy_texts, latest_rows, to_columns
+from lms_cloud.telemetry.incoming import DeadLetter, Incoming, Outcome, StatusChange, StreamBatch, Work, to_instant
+
+Connection = AsyncConnection[tuple[Any, ...]]
+Cursor = AsyncCursor[tuple[Any, ...]]
+
+_ADVANCE_FEEDS = """
+insert into feeds (bioreactor_id, organization_id, cursor)
+select b, o, 1 from unnest(%s::uuid[], %s::uuid[]) as touched (b, o) order by b
+on conflict (bioreactor_id) do update set cursor = feeds.cursor + 1
+returning bioreactor_id, cursor
+"""
+_INSERT_LEDGER = """
+insert into ledger (stream, number, organization_id, bioreactor_id, digest, cursor, first_taken_at, last_taken_at,
+    readings, dead)
+select * from unnest(%s::uuid[], %s::bigint[], %s::uuid[], %s::uuid[], %s::bytea[], %s::bigint[],
+    %s::timestamptz[], %s::timestamptz[], %s::integer[], %s::boolean[]) as batch (stream, number)
+order by stream, number
+on conflict (stream, number) do nothing
+returning stream, number
+"""
+_READ_LEDGER = """
+select stream, number, digest, dead from ledger
+where (stream, number) in (select * from unnest(%s::uuid[], %s::bigint[]))
+"""
+_COPY_NUMBERS = "copy readings (series_id, taken_at, quality, value) from stdin (format binary)"
+_COPY_TEXTS = "copy readings_text (series_id, taken_at, quality, value) from stdin (format binary)"
+_UPSERT_LATEST = """
+insert into latest as l (series_id, taken_at, quality, value, text, number)
+select * from unnest(%s::integer[], %s::timestamptz[], %s::smallint[], %s::float8[], %s::text[], %s::bigint[])
+    as new (series_id)
+order by series_id
+on conflict (series_id) do update
+set taken_at = excluded.taken_at, quality = excluded.quality, value = excluded.value, text = excluded.text,
+    number = excluded.number
+where (excluded.taken_at, excluded.number) >= (l.taken_at, l.number)
+"""
+_UPSERT_GAPS = """
+insert into gaps as g (stream, gap, organization_id, bioreactor_id, series, began_at, ended_at, reason)
+values (%s, %s, %s, %s, %s, %s, %s, %s)
+on conflict (stream, gap) do update
+set ended_at = coalesce(g.ended_at, excluded.ended_at), began_at = least(g.began_at, excluded.began_at)
+"""
+_INSERT_DEAD_LETTER = """
+insert into dead_letters as d (organization_id, kind, topic, payload, digest, reason, stream, number)
+values (%s, %s, %s, %s, %s, %s, %s, %s)
+on conflict (topic, digest) do update set times = d.times + 1, last_at = now()
+"""
+_SET_STATUS = """
+update feeds set online = %s, since = %s where bioreactor_id = %s and online is distinct from %s
+"""
+_SET_AGENT_STATUS = """
+insert into agent_status as a (agent_id, organization_id, online, since, stream) values (%s, %s, %s, %s, %s)
+on conflict (agent_id) do update
+set online = excluded.online, stream = coalesce(excluded.stream, a.stream),
+    since = case when a.online = excluded.online then a.since else excluded.since end
+"""
+
+
+async def commit_work(connection: Connection, work: Work) -> Outcome:
+    """Write batches, dead letters and statuses in one transaction, and commit it.
+
+    Raises:
+        psycopg.Error: nothing is known to be committed; asking again is safe, as the ledger decides.
+    """
+    outcome = Outcome()
+    async with connection.transaction(), connection.cursor(binary=True) as cursor:
+        batches = _first_of_each(work.batches)
+        taken_in = [letter for letter in work.letters if letter.counts_as_taken_in]
+        outcome.cursors = await _advance_feeds(cursor, [*batches, *taken_in, *work.statuses])
+        fresh = await _insert_ledger(cursor, batches, taken_in, outcome)
+        conflicts = await _compare(cursor, work.batches, fresh, outcome)
+        outcome.stored = [batch for batch in batches if batch.key is None or batch.key in fresh]
+        outcome.settled += [letter.key for letter in taken_in if letter.key]
+        await _write_readings(cursor, outcome.stored)
+        await _write_gaps(cursor, outcome.stored)
+        for letter in (*work.letters, *conflicts):
+            await _write_letter(cursor, letter)
+        await _write_statuses(cursor, work, outcome)
+    return outcome
+
+
+def _first_of_each(incoming: Iterable[Incoming]) -> list[Incoming]:
+    """Each numbered batch once, the first that came; batches without a number all."""
+    kept: dict[object, Incoming] = {}
+    for batch in incoming:
+        kept.setdefault(batch.key or id(batch), batch)
+    return list(kept.values())
+
+
+async def _advance_feeds(cursor: Cursor, touching: Sequence[Incoming | DeadLetter | StatusChange]) -> dict[UUID, int]:
+    touched = {item.bioreactor.id: item.bioreactor.organization_id for item in touching if item.bioreactor}
+    if not touched:
+        return {}
+    await cursor.execute(_ADVANCE_FEEDS, (list(touched), list(touched.values())), binary=True)
+    return dict(await cursor.fetchall())
+
+
+async def _insert_ledger(
+    cursor: Cursor, batches: Sequence[Incoming], letters: Sequence[DeadLetter], outcome: Outcome
+) -> set[StreamBatch]:
+    """Insert a ledger row for every numbered batch that has none yet, and return the keys inserted."""
+    rows: dict[StreamBatch, tuple[Any, ...]] = {}
+    for letter in letters:
+        if letter.key and letter.bioreactor:
+            home = letter.bioreactor
+            position = outcome.cursors[home.id]
+            fingerprint = _fingerprint(letter.payload)
+            rows[letter.key] = (home.organization_id, home.id, fingerprint, position, None, None, 0, True)
+    for batch in batches:
+        if batch.key:
+            home = batch.bioreactor
+            first, last = _bounds(batch)
+            position = outcome.cursors[home.id]
+            count = len(batch.readings)
+            rows[batch.key] = (home.organization_id, home.id, batch.digest, position, first, last, count, False)
+    if not rows:
+        return set()
+    columns = zip(*((*key, *row) for key, row in rows.items()), strict=True)
+    await cursor.execute(_INSERT_LEDGER, [list(column) for column in columns])
+    return {StreamBatch(stream, number) for stream, number in await cursor.fetchall()}
+
+
+def _bounds(batch: Incoming) -> tuple[Any, Any]:
+    times = [reading.taken_at_ms for reading in batch.readings]
+    return (to_instant(min(times)), to_instant(max(times))) if times else (None, None)
+
+
+async def _compare(
+    cursor: Cursor, incoming: Sequence[Incoming], fresh: set[StreamBatch], outcome: Outcome
+) -> list[DeadLetter]:
+    """Tell duplicates from conflicts, for every batch that came, against what the ledger holds now."""
+    digests = {batch.key: batch.digest for batch in reversed(incoming) if batch.key in fresh}
+    known = sorted({batch.key for batch in incoming if batch.key and batch.key not in fresh})
+    dead: set[StreamBatch] = set()
+    if known:
+        await cursor.execute(_READ_LEDGER, ([key.stream for key in known], [key.number for key in known]))
+        for stream, number, digest, is_dead in await cursor.fetchall():
+            digests[StreamBatch(stream, number)] = digest
+            if is_dead:
+                dead.add(StreamBatch(stream, number))
+    conflicts = []
+    for batch in incoming:
+        if batch.key is None:
+            continue
+        if batch.key in dead or digests[batch.key] == batch.digest:
+            outcome.settled.append(batch.key)
+            continue
+        outcome.refused.append(batch)
+        reason = f"batch {batch.key.number} of this stream is already committed with other content"
+        home = batch.bioreactor
+        conflicts.append(
+            DeadLetter("conflict", batch.topic, batch.payload, reason, home.organization_id, home, batch.key)
+        )
+    return conflicts
+
+
+async def _write_readings(cursor: Cursor, batches: Sequence[Incoming]) -> None:
+    """Write the readings of `batches` by COPY, and the newest of each series into `latest`."""
+    if not any(batch.readings for batch in batches):
+        return
+    columns = to_columns([(batch.readings, batch.tags.series.__getitem__) for batch in batches])
+    texts = frozenset().union(*(batch.tags.texts for batch in batches))
+    if texts:
+        columns = columns.with_empty_texts(sorted(texts))
+    if len(columns) > len(columns.text):
+        async with cursor.copy(_COPY_NUMBERS) as copy:
+            await copy.write(copy_numbers(columns))
+    if columns.text:
+        async with cursor.copy(_COPY_TEXTS) as copy:
+            await copy.write(copy_texts(columns))
+    numbers = np.repeat(
+        np.array([batch.key.number if batch.key else 0 for batch in batches], dtype=np.int64),
+        [len(batch.readings) for batch in batches],
+    )
+    await _upsert_latest(cursor, columns, numbers)
+
+
+async def _upsert_latest(cursor: Cursor, columns: ReadingColumns, numbers: np.typing.NDArray[np.int64]) -> None:
+    rows = latest_rows(columns, numbers)
+    values: list[float | None] = columns.value[rows].tolist()
+    kinds = columns.kind[rows].tolist()
+    await cursor.execute(
+        _UPSERT_LATEST,
+        (
+            columns.series[rows].tolist(),
+            [to_instant(ms) for ms in columns.taken_at_ms[rows].tolist()],
+            columns.quality[rows].tolist(),
+            [value if kind == ReadingColumns.NUMBER else None for value, kind in zip(values, kinds, strict=True)],
+            [columns.text.get(row) for row in rows.tolist()],
+            numbers[rows].tolist(),
+        ),
+    )
+
+
+async def _write_gaps(cursor: Cursor, batches: Sequence[Incoming]) -> None:
+    rows: dict[tuple[UUID, int, bool], tuple[Any, ...]] = {}
+    for batch in batches:
+        for gap in batch.gaps:
+            if batch.key is not None:
+                ended_at = None if gap.ended_at_ms is None else to_instant(gap.ended_at_ms)
+                series = [batch.tags.series[tag] for tag in gap.tags]
+                home = batch.bioreactor
+                rows[batch.key.stream, gap.id, ended_at is None] = (
+                    *(batch.key.stream, gap.id, home.organization_id, home.id, series),
+                    *(to_instant(gap.began_at_ms), ended_at, gap.reason),
+                )
+    if rows:
+        await cursor.executemany(_UPSERT_GAPS, [rows[key] for key in sorted(rows)])
+
+
+async def _write_letter(cursor: Cursor, letter: DeadLetter) -> None:
+    key = letter.key or (None, None)
+    fingerprint = _fingerprint(letter.payload)
+    await cursor.execute(
+        _INSERT_DEAD_LETTER,
+        (letter.organization_id, letter.kind, letter.topic, letter.payload, fingerprint, letter.reason, *key),
+    )
+
+
+async def _write_statuses(cursor: Cursor, work: Work, outcome: Outcome) -> None:
+    """Write who is online, and note in `outcome` what really changed: births come again without any change."""
+    for change in sorted(work.statuses, key=lambda change: change.bioreactor.id):
+        await cursor.execute(_SET_STATUS, (change.online, change.since, change.bioreactor.id, change.online))
+        if cursor.rowcount:
+            outcome.statuses.append(change)
+    for agent in sorted(work.agents, key=lambda change: change.agent_id):
+        await cursor.execute(
+            _SET_AGENT_STATUS, (agent.agent_id, agent.organization_id, agent.online, agent.since, agent.stream)
+        )
+
+
+def _fingerprint(payload: bytes) -> bytes:
+    return blake2b(payload, digest_size=16).digest()
