@@ -40,6 +40,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import settings
 from lms_firmware_sim.stand import broker_access, broker_programs, ports, postgres_programs
 from lms_firmware_sim.stand.broker import Broker
 from lms_firmware_sim.stand.broker_access import Account
@@ -48,6 +49,10 @@ from psycopg import sql
 
 ROOT = Path(__file__).resolve().parent.parent
 OWNER = "lms_owner"
+
+# Machines are shared and slow at times: no test fails for its pace. A failing example prints how to run it again.
+settings.register_profile("lms", deadline=None, print_blob=True)
+settings.load_profile("lms")
 
 
 @dataclasses.dataclass(frozen=True)
