@@ -1,4 +1,4 @@
-"""The log as a state machine on real files: whatever is appended, acknowledged, closed and opened again, nothing is lost."""
+"""The log as a state machine on real files: whatever is appended, closed and opened again, nothing is lost."""
 
 import asyncio
 import math

@@ -144,6 +144,18 @@ class LogReader:
         sql = "SELECT number, device, checksum, record FROM batches WHERE number >= ? ORDER BY number LIMIT ?"
         return [batch_from_row(self.path, row) for row in self._rows(sql, first, limit)]
 
+    def extent(self, number: int) -> tuple[str, int, int]:
+        """Return a batch's device, and when its first and last reading were taken (ms UTC), without its record.
+
+        Raises:
+            KeyError: there is no such batch.
+        """
+        rows = self._rows("SELECT device, first_taken_at_ms, last_taken_at_ms FROM batches WHERE number = ?", number)
+        if not rows:
+            raise KeyError(number)
+        device, first, last = rows[0]
+        return str(device), int(first or 0), int(last or 0)
+
     def last(self, count: int) -> list[Batch]:
         """Return the newest `count` batches, oldest first."""
         sql = "SELECT number, device, checksum, record FROM batches ORDER BY number DESC LIMIT ?"

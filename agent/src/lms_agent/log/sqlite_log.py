@@ -197,6 +197,14 @@ class SqliteLog:
         """
         return self._reader.read(first, limit)
 
+    def tags(self) -> list[TagDescription]:
+        """Return every tag that the log ever knew, by number. Reads the disk."""
+        return self._reader.tags()
+
+    def extent(self, number: int) -> tuple[str, int, int]:
+        """Return a batch's device, and when its first and last reading were taken (ms UTC), without its record."""
+        return self._reader.extent(number)
+
     def open_gaps(self) -> list[tuple[str, Gap]]:
         """Return the gaps that have begun and not ended, each with its device."""
         return self._reader.open_gaps()

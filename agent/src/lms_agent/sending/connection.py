@@ -1,0 +1,189 @@
+"""How the agent connects to the broker, and what the broker's refusal means.
+
+MQTT 5 first; a broker that does not know it is asked with 3.1.1. Either way nothing is kept on the broker between
+connections (clean start, no session expiry): the log remembers.
+
+Neighbours: `lms_agent.sending.sender` opens connections; `aiomqtt` moves the bytes.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from aiomqtt import Client, MqttCodeError, MqttError, ProtocolVersion, Will
+from aiomqtt.exceptions import MqttConnectError
+from lms_protocol.messages import Publish
+from paho.mqtt.reasoncodes import ReasonCode
+
+from lms_agent.sending.errors import BrokerError, BrokerLost, BrokerRefused, BrokerUnreachable, BrokerUntrusted
+
+KEEPALIVE_S = 15
+"""A link that swallows everything is noticed after at most twice this."""
+TIMEOUT_S = 10.0
+SEND_BUFFER_BYTES = 32 * 1024
+"""What the kernel may hold for a slow link: batches queued there could no longer be overtaken by live ones."""
+
+_UNSUPPORTED_VERSION = frozenset({1, 132})
+_REMEDIES = {
+    3: ("the server is unavailable", "the agent will try again"),
+    4: ("wrong account name or password", "check account and password_file in the settings"),
+    5: ("it is not authorised", "check account and password_file in the settings, and the account on the broker"),
+    133: ("the client id is not allowed", "check the agent's id and group in the settings"),
+    134: ("wrong account name or password", "check account and password_file in the settings"),
+    135: ("it is not authorised", "check account and password_file in the settings, and the account on the broker"),
+    136: ("the server is unavailable", "the agent will try again"),
+    137: ("the server is busy", "the agent will try again"),
+    138: ("it is banned", "ask the broker's administrator"),
+    142: ("another program connected with this agent's id", "give each agent an id of its own"),
+}
+
+
+class Address(NamedTuple):
+    """Where the broker is, and as whom to connect.
+
+    Attributes:
+        url: as in the settings, for people.
+        read_password: called for each connection, so that a new password needs no restart.
+        ca_file: certificates to trust instead of the system's; only with TLS.
+    """
+
+    url: str
+    host: str
+    port: int
+    tls: bool
+    account: str
+    read_password: Callable[[], str]
+    ca_file: Path | None
+    client_id: str
+
+
+@asynccontextmanager
+async def connect(address: Address, will: Publish, protocol: ProtocolVersion) -> AsyncIterator[Client]:
+    """A connection with `will`; closed cleanly on the way out.
+
+    Raises:
+        BrokerError: it could not be made, or was lost meanwhile (the reason says which).
+        UnsupportedVersion: the broker does not know `protocol`.
+    """
+    client = await _new_client(address, will, protocol)
+    try:
+        await client.__aenter__()
+    except MqttConnectError as error:
+        raise explain_refusal(address, error.rc) from error
+    except MqttError as error:
+        await _abandon(client)
+        raise _explain_failure(address, str(error)) from error
+    except BaseException:
+        await _abandon(client)
+        raise
+    try:
+        yield client
+    except MqttError as error:
+        raise explain_loss(address, error) from error
+    finally:
+        try:
+            await client.__aexit__(None, None, None)
+        except MqttError:
+            await _abandon(client)
+
+
+class UnsupportedVersion(BrokerError):
+    """The broker does not know this version of MQTT."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, f"The broker {url} does not know this version of MQTT.")
+
+
+async def subscribe(client: Client, address: Address, subscriptions: tuple[tuple[str, int], ...]) -> None:
+    """Subscribe to all, in one message.
+
+    Raises:
+        BrokerRefused: the account may not.
+        MqttError: the connection is gone.
+    """
+    answers = await client.subscribe(list(subscriptions))
+    codes = [int(answer.value) if isinstance(answer, ReasonCode) else answer for answer in answers]
+    for (topic, _), code in zip(subscriptions, codes, strict=True):
+        if code >= 128:
+            reason = f"it may not subscribe to {topic}"
+            raise BrokerRefused(address.url, address.account, reason, "check the account's access list on the broker")
+
+
+def explain_refusal(address: Address, code: int | ReasonCode | None) -> BrokerError:
+    """What a CONNACK other than "accepted" means."""
+    value = code.value if isinstance(code, ReasonCode) else code or 0
+    if value in _UNSUPPORTED_VERSION:
+        return UnsupportedVersion(address.url)
+    reason, remedy = _REMEDIES.get(value, (f"it says: {code}", "look at the broker's log"))
+    return BrokerRefused(address.url, address.account, reason, remedy)
+
+
+def explain_loss(address: Address, error: MqttError) -> BrokerError:
+    """What the end of a connection means."""
+    cause = error if isinstance(error, MqttCodeError) else error.__cause__
+    code = cause.rc if isinstance(cause, MqttCodeError) else None
+    value = code.value if isinstance(code, ReasonCode) else None
+    if value in _REMEDIES:
+        reason, remedy = _REMEDIES[value]
+        return BrokerRefused(address.url, address.account, reason, remedy)
+    return BrokerLost(address.url, str(cause or error))
+
+
+async def _new_client(address: Address, will: Publish, protocol: ProtocolVersion) -> Client:
+    try:
+        password = await asyncio.to_thread(address.read_password)
+        context = await asyncio.to_thread(_tls_context, address) if address.tls else None
+    except ssl.SSLError as error:
+        raise BrokerUntrusted(address.url, f"{address.ca_file}: {error}") from error
+    except OSError as error:
+        remedy = "check that the file is there and that this user may read it"
+        raise BrokerRefused(address.url, address.account, f"{error.filename}: {error.strerror}", remedy) from error
+    version_5 = protocol is ProtocolVersion.V5
+    return Client(
+        address.host,
+        address.port,
+        username=address.account,
+        password=password,
+        identifier=address.client_id,
+        protocol=protocol,
+        will=Will(will.topic, will.payload, will.qos, will.retain),
+        clean_session=None if version_5 else True,
+        clean_start=True,
+        timeout=TIMEOUT_S,
+        keepalive=KEEPALIVE_S,
+        max_queued_incoming_messages=1000,
+        tls_context=context,
+        socket_options=(
+            (socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES),
+            (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+        ),
+    )
+
+
+def _tls_context(address: Address) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=None if address.ca_file is None else str(address.ca_file))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _explain_failure(address: Address, text: str) -> BrokerError:
+    if "SSL" in text or "certificate" in text.lower():
+        return BrokerUntrusted(address.url, text)
+    return BrokerUnreachable(address.url, text)
+
+
+async def _abandon(client: Client) -> None:
+    """Close what a failed attempt left open: aiomqtt keeps the socket when the broker's answer does not come."""
+    inner = client._client  # noqa: SLF001 - aiomqtt offers no other way
+    inner.disconnect()
+    for _ in range(3):  # the writing and the closing take the event loop's turns
+        await asyncio.sleep(0)
+    opened = inner.socket()
+    if opened is not None:
+        asyncio.get_running_loop().remove_reader(opened.fileno())
+        asyncio.get_running_loop().remove_writer(opened.fileno())
+        opened.close()

@@ -1,0 +1,200 @@
+"""One connection to the broker: births when the primary host is there, then batches; what the broker delivers, back.
+
+    host      then
+    ────────  ─────────────────────────────────────────────────────────
+    unknown   subscribed, silent
+    online    births, live batches, behind them the backlog as historical
+    offline   NDEATH, and the connection ends: a new one waits in silence
+
+Neighbours: `lms_agent.sending.sender` opens the connection; `lms_protocol.edge` and `lms_protocol.delivery` decide.
+"""
+
+import asyncio
+import logging
+
+from aiomqtt import Client
+from lms_protocol.delivery import SendingWindow
+from lms_protocol.edge import Acknowledged, EdgeEvent, EdgeSession, RebirthRequested, Refused, TagCommand
+from lms_protocol.errors import DeliveryError, LmsError, PayloadError
+from lms_protocol.messages import HostState, Publish
+from lms_protocol.reading import Batch
+
+from lms_agent.clock import Clock
+from lms_agent.log.sqlite_log import SqliteLog
+from lms_agent.sending.state import SendingState
+from lms_agent.sending.supply import Supply, stand_in
+
+LOGGER = logging.getLogger(__name__)
+
+
+class Conversation:
+    """What is said on one connection.
+
+    Args:
+        stopping: set when the agent ends: deaths are published and the conversation is over.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        log: SqliteLog,
+        session: EdgeSession,
+        window: SendingWindow,
+        clock: Clock,
+        state: SendingState,
+        stopping: asyncio.Event,
+    ) -> None:
+        self._client = client
+        self._log = log
+        self._session = session
+        self._window = window
+        self._clock = clock
+        self._state = state
+        self._stopping = stopping
+        self._supply = Supply(log)
+        self._wake = asyncio.Event()
+        self._rebirth = False
+        self._host_online = session.primary_host is None
+
+    def wake(self) -> None:
+        """Something has changed: a new batch, or the agent is to stop."""
+        self._wake.set()
+
+    async def hold(self) -> None:
+        """Talk until the agent stops or the primary host goes offline; deaths are then published.
+
+        Raises:
+            MqttError: the connection is gone.
+            LogError: the log cannot be read.
+        """
+        hearing = asyncio.ensure_future(self._hear())
+        talking = asyncio.ensure_future(self._talk())
+        try:
+            done, _ = await asyncio.wait((hearing, talking), return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in (hearing, talking):
+                task.cancel()
+            await asyncio.gather(hearing, talking, return_exceptions=True)
+            self._window.disconnected()
+            self._session.connection_lost()
+            self._state.born = False
+
+    async def _talk(self) -> None:
+        while True:
+            self._wake.clear()
+            if self._stopping.is_set() or (self._session.born and not self._host_online):
+                await self._say_goodbye()
+                return
+            if self._host_online and (self._rebirth or not self._session.born):
+                await self._give_birth()
+            sending = self._window.next(self._clock.monotonic_s())
+            if sending is None:
+                await self._wait()
+            else:
+                await self._publish(await self._data(sending.number, historical=sending.historical))
+                self._state.sent_batches += 1
+
+    async def _wait(self) -> None:
+        timeout = self._window.next_wakeup_s(self._clock.monotonic_s())
+        try:
+            await asyncio.wait_for(self._wake.wait(), timeout)
+        except TimeoutError:
+            self._state.timeouts += 1
+
+    async def _give_birth(self) -> None:
+        again, self._rebirth = self._session.born, False
+        messages = self._session.births(self._clock.wall_ms(), self._log.latest(), self._log.acked)
+        if not again:  # before anything is awaited: from now on each new batch is announced to the window
+            self._window.connected(acked=self._log.acked, head=self._log.head)
+        for message in messages:
+            await self._publish(message)
+        self._state.born = True
+        self._state.births += 1
+        LOGGER.info(
+            "Births published for %d bioreactors; %d batches to catch up",
+            len(self._session.devices),
+            self._window.unacknowledged,
+        )
+
+    async def _data(self, number: int, *, historical: bool) -> Publish:
+        batch = await self._supply.get(number)
+        try:
+            return self._session.data(batch, self._clock.wall_ms(), historical=historical)
+        except PayloadError as error:
+            reason = f"batch {number} cannot be sent: {error}"
+            LOGGER.error("%s. It stays in the log; a gap is sent in its place.", reason)
+            replacement: Batch = await asyncio.to_thread(stand_in, self._log, number, reason)
+            return self._session.data(replacement, self._clock.wall_ms(), historical=historical)
+
+    async def _say_goodbye(self) -> None:
+        if self._session.born:
+            now_ms = self._clock.wall_ms()
+            for device in self._session.devices:
+                await self._publish(self._session.device_death(device, now_ms))
+            await self._publish(self._session.death(now_ms))
+
+    async def _publish(self, message: Publish) -> None:
+        # Awaited one by one: aiomqtt returns once the bytes are with the kernel (QoS 0) or with the broker (QoS 1),
+        # so that a slow link holds us back here and nothing piles up in memory.
+        await self._client.publish(message.topic, message.payload, message.qos, message.retain)
+
+    async def _hear(self) -> None:
+        async for message in self._client.messages:
+            try:
+                events = self._session.receive(message.topic.value, message.payload)
+            except LmsError as error:
+                LOGGER.warning("A message on %s cannot be used: %s", message.topic, error)
+                continue
+            for event in events:
+                self._take(event)
+
+    def _take(self, event: EdgeEvent) -> None:
+        if isinstance(event, Acknowledged):
+            self._acknowledged(event)
+        elif isinstance(event, RebirthRequested):
+            self._rebirth = True
+        elif isinstance(event, HostState):
+            self._host_state(event)
+        elif isinstance(event, Refused):
+            self._state.refused = event.number
+            LOGGER.error(
+                "The cloud REFUSES batch %d of this log: it has another batch under that number. Was an older copy of "
+                "the log brought back? Its new batches are not stored. Move the log away and start the agent: it "
+                "begins a new one.",
+                event.number,
+            )
+        else:
+            self._command(event)
+        self._wake.set()
+
+    def _acknowledged(self, event: Acknowledged) -> None:
+        if not self._session.born:
+            return  # of an earlier connection; the window is not open yet, and the cloud says it again
+        try:
+            acked = self._window.acknowledged(event.number, event.ranges)
+        except DeliveryError as error:
+            LOGGER.error("An acknowledgement is not believed: %s", error)
+            return
+        self._log.acknowledge(acked)
+        self._state.last_ack_at_ms = self._clock.wall_ms()
+        self._state.acked = acked
+        self._state.unacknowledged = self._window.unacknowledged
+
+    def _host_state(self, event: HostState) -> None:
+        if event.host != self._session.primary_host or event.timestamp_ms < self._state.host_since_ms:
+            return
+        self._state.host_since_ms = event.timestamp_ms
+        if event.online != self._host_online:
+            LOGGER.info("The primary host %s is %s", event.host, "online" if event.online else "offline")
+        self._host_online = self._state.host_online = event.online
+
+    def _command(self, event: TagCommand) -> None:
+        LOGGER.warning(
+            "%s of %s was to be set to %r: this agent does not write set points",
+            event.tag.name,
+            event.device,
+            event.value,
+        )

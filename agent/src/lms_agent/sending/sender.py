@@ -1,0 +1,192 @@
+"""The agent's life on the broker: connect, converse, and again, for as long as the agent runs.
+
+Neighbours: `lms_agent.app` starts it beside sampling; `lms_agent.sending.conversation` is one connection.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Coroutine
+from contextlib import suppress
+
+from aiomqtt import ProtocolVersion
+from lms_protocol.delivery import SendingWindow
+from lms_protocol.edge import EdgeSession
+from lms_protocol.messages import Publish
+from lms_protocol.reading import Batch
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
+from lms_agent.clock import Clock
+from lms_agent.log.errors import LogError
+from lms_agent.log.sqlite_log import SqliteLog
+from lms_agent.sending.connection import Address, UnsupportedVersion, connect, subscribe
+from lms_agent.sending.conversation import Conversation
+from lms_agent.sending.errors import BrokerError
+from lms_agent.sending.state import SendingState
+
+LOGGER = logging.getLogger(__name__)
+
+MAX_WAIT_S = 30.0
+"""Longest pause between two attempts. Each is drawn at random below it: a thousand agents must not come at once."""
+RECONNECT_WITHIN_S = 1.0
+"""Pause, drawn at random below it, after a connection that had lasted."""
+STEADY_AFTER_S = 10.0
+"""A connection that ends sooner counts as a failed attempt: two agents with one id would take turns for ever."""
+GOODBYE_S = 3.0
+"""How long the deaths may take when the agent stops; after that the broker's will must do."""
+
+
+class Sender:
+    """Sends the log for as long as `run` runs.
+
+    Args:
+        log: open; its batches are sent and acknowledged.
+        session: with the tags of all batches that the log may still have to send.
+        address: the broker.
+        max_wait_s: longest pause between attempts to connect, in seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        log: SqliteLog,
+        session: EdgeSession,
+        address: Address,
+        clock: Clock,
+        window: SendingWindow | None = None,
+        max_wait_s: float = MAX_WAIT_S,
+    ) -> None:
+        self.state = SendingState(acked=log.acked, unacknowledged=log.head - log.acked, since_ms=clock.wall_ms())
+        self._log = log
+        self._session = session
+        self._address = address
+        self._clock = clock
+        self._window = window or SendingWindow(live_limit=64, backlog_limit=128, resend_after_s=15.0)
+        self._max_wait_s = max_wait_s
+        self._protocol = ProtocolVersion.V5
+        self._stopping = asyncio.Event()
+        self._conversation: Conversation | None = None
+        log.listen(self._appended)
+
+    def stop(self) -> None:
+        """Ask `run` to publish the deaths and return."""
+        self._stopping.set()
+        if self._conversation is not None:
+            self._conversation.wake()
+
+    async def run(self) -> None:
+        """Connect and send until `stop`. Whatever the network or the broker does, this goes on."""
+        while not self._stopping.is_set():
+            attempts = AsyncRetrying(
+                wait=wait_random_exponential(multiplier=0.5, max=self._max_wait_s),
+                retry=retry_if_exception_type((BrokerError, LogError)),
+                stop=lambda _: self._stopping.is_set(),
+                sleep=self._pause,
+                before_sleep=self._note,
+                reraise=True,
+            )
+            with suppress(BrokerError, LogError):  # raised only when stopping
+                await attempts(self._connect_once)
+            await self._pause(random.uniform(0, RECONNECT_WITHIN_S))  # noqa: S311 - spreads load, guards nothing
+
+    async def _connect_once(self) -> None:
+        """One connection, from CONNECT to its end.
+
+        Raises:
+            BrokerError: it could not be made, or ended soon: the next attempt should wait longer.
+            LogError: the log cannot be read.
+        """
+        will = self._session.will(self._clock.wall_ms())
+        await self._keep_bd_seq()
+        began_s = self._clock.monotonic_s()
+        try:
+            await self._unless_stopped(self._converse(will))
+        except UnsupportedVersion:
+            self._protocol = ProtocolVersion.V311
+            raise
+        except BrokerError as error:
+            if self._clock.monotonic_s() - began_s < STEADY_AFTER_S:
+                raise
+            self._failed(error)
+        finally:
+            self._set_connected(False)
+
+    async def _converse(self, will: Publish) -> None:
+        async with connect(self._address, will, self._protocol) as client:
+            await subscribe(client, self._address, self._session.subscriptions)
+            self._set_connected(True)
+            conversation = Conversation(
+                client,
+                log=self._log,
+                session=self._session,
+                window=self._window,
+                clock=self._clock,
+                state=self.state,
+                stopping=self._stopping,
+            )
+            self._conversation = conversation
+            try:
+                await conversation.hold()
+            finally:
+                self._conversation = None
+
+    async def _unless_stopped(self, conversing: Coroutine[None, None, None]) -> None:
+        """Run it; after `stop` it has a moment to say goodbye, or none if there is nobody to say it to."""
+        task = asyncio.ensure_future(conversing)
+        stopped = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait((task, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if not task.done() and self._conversation is not None:
+                await asyncio.wait((task,), timeout=GOODBYE_S)
+        finally:
+            stopped.cancel()
+            if not task.done():
+                task.cancel()
+                await asyncio.wait((task,))
+        if not task.cancelled():
+            task.result()
+
+    async def _keep_bd_seq(self) -> None:
+        """Write down the bdSeq. A full disk must not keep us from sending: that is what makes room in the end."""
+        if self._session.bd_seq is not None:
+            try:
+                await self._log.set_bd_seq(self._session.bd_seq)
+            except LogError as error:
+                LOGGER.warning("%s Sending goes on.", error)
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+
+    def _note(self, attempt: RetryCallState) -> None:
+        """Say why, before the next attempt."""
+        error = attempt.outcome.exception() if attempt.outcome is not None else None
+        self._failed(error)
+        if attempt.next_action is not None:
+            LOGGER.info("The next attempt to connect is in %.1f s", attempt.next_action.sleep)
+
+    def _failed(self, error: BaseException | None) -> None:
+        if str(error) != self.state.error:
+            LOGGER.warning("%s Readings are kept in the log and sent later.", error)
+        self.state.error = str(error)
+
+    def _set_connected(self, connected: bool) -> None:
+        if connected == self.state.connected:
+            return
+        self.state.connected = connected
+        self.state.since_ms = self._clock.wall_ms()
+        if connected:
+            self.state.connections += 1
+            self.state.error = ""
+            LOGGER.info("Connected to %s as %s", self._address.url, self._address.account)
+        else:
+            self.state.host_online = False
+
+    def _appended(self, batch: Batch) -> None:
+        if self._session.born:
+            self._window.appended(batch.number)
+            self.state.unacknowledged = self._window.unacknowledged
+        else:
+            self.state.unacknowledged = batch.number - self._log.acked
+        if self._conversation is not None:
+            self._conversation.wake()
