@@ -79,12 +79,13 @@ def card(
     """Make the card of one bioreactor from its status and its tags' latest readings."""
     made = measurements(tags, now, traces)
     last_at = max((tag.taken_at for tag in tags if tag.taken_at is not None), default=None)
+    status = status_of(online, last_at, now)
     return FleetCard(
         id=bioreactor_id,
         name=name,
         place=place,
-        status=status_of(online, last_at, now),
-        since=since,
+        status=status,
+        since=last_at if status == "stale" else since,
         key_values=made[:KEY_VALUES],
         others=made[KEY_VALUES:],
         tag_count=len(tags),

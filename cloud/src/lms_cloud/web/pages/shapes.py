@@ -4,8 +4,10 @@ Neighbours: measurements.py asks for them, templates/components/measurement.html
 the same in the browser. Only coordinates: colours and strokes belong to the style sheets.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 SPARK_WIDTH = 100.0
 SPARK_HEIGHT = 28.0
@@ -76,12 +78,23 @@ def sparkline(trace: Trace, set_trace: Trace | None, begin_ms: int, end_ms: int,
     return Sparkline(_line(trace, x, y), _steps(set_trace, x, y) if set_trace else "")
 
 
+def gap_after(at_ms: Sequence[int]) -> float:
+    """How far apart two points may lie, in ms, and still be joined by a line: a few times their usual distance."""
+    if len(at_ms) < 3:
+        return math.inf
+    steps = sorted(after - before for before, after in pairwise(at_ms))
+    return max(5000, 5 * steps[len(steps) // 2])
+
+
 def _line(trace: Trace, x: Callable[[int], float], y: Callable[[float], float]) -> str:
     parts: list[str] = []
     pen_down = False
+    before_ms = 0
+    gap_ms = gap_after(trace.at_ms)
     for at_ms, value in zip(trace.at_ms, trace.values, strict=True):
+        pen_down = pen_down and value is not None and at_ms - before_ms <= gap_ms
+        before_ms = at_ms
         if value is None:
-            pen_down = False
             continue
         parts.append(f"{'L' if pen_down else 'M'}{x(at_ms):.1f} {y(value):.1f}")
         pen_down = True

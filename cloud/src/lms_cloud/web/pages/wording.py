@@ -12,7 +12,7 @@ from lms_protocol.reading import Value
 ABSENT = "–"
 """Shown where there is no value."""
 
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_CAMEL = re.compile(r"(?<=[a-z0-9]{2})(?=[A-Z])")
 _GAS = re.compile(r"\b(O|CO|N)2\b")
 
 

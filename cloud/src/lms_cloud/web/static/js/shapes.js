@@ -3,11 +3,12 @@
  * Pure: gives numbers and paths, draws nothing.
  */
 
-import { figure } from "./series.js";
+import { figure, gapAfter } from "./series.js";
 
 const WIDTH = 100;
 const HEIGHT = 28;
 const MARGIN = 2;
+const BUCKETS = 80;
 
 /** Where a value stands between its limits, in percent. @param {number} value @param {number} low @param {number} high */
 export function place(value, low, high) {
@@ -23,7 +24,7 @@ export function place(value, low, high) {
  * @returns {{line: string, set: string}}
  */
 export function sparkline(trace, setTrace, beginMs, endMs, leastSpan) {
-  const points = within(trace, beginMs, endMs, false);
+  const points = thinned(within(trace, beginMs, endMs, false), (endMs - beginMs) / BUCKETS, gapAfter(trace.t));
   const steps = setTrace ? within(setTrace, beginMs, endMs, true) : [];
   const seen = [...points, ...steps].flatMap((p) => (p.y === null ? [] : [p.y]));
   if (seen.length === 0) return { line: "", set: "" };
@@ -48,6 +49,31 @@ export function sparkline(trace, setTrace, beginMs, endMs, leastSpan) {
   let set = "";
   for (const p of steps) if (p.y !== null) set += set ? `H${x(p.t)}V${y(p.y)}` : `M${x(p.t)} ${y(p.y)}`;
   return { line, set: set ? `${set}H${WIDTH}` : "" };
+}
+
+/**
+ * The mean of each bucket, so that the line shows the trend and not the noise; broken where nothing was read.
+ * @param {{t: number, y: number|null}[]} points @param {number} bucketMs @param {number} gapMs
+ * @returns {{t: number, y: number|null}[]}
+ */
+function thinned(points, bucketMs, gapMs) {
+  /** @type {{t: number, y: number|null}[]} */
+  const out = [];
+  let [bucket, sum, count, sumT] = [NaN, 0, 0, 0];
+  const flush = () => {
+    if (count > 0) out.push({ t: sumT / count, y: sum / count });
+    [sum, count, sumT] = [0, 0, 0];
+  };
+  points.forEach((p, i) => {
+    const own = Math.floor(p.t / bucketMs);
+    const broken = i > 0 && p.t - points[i - 1].t > gapMs;
+    if (own !== bucket || broken || p.y === null) flush();
+    if (broken || p.y === null) out.push({ t: p.t, y: null });
+    bucket = own;
+    if (p.y !== null) [sum, count, sumT] = [sum + p.y, count + 1, sumT + p.t];
+  });
+  flush();
+  return out;
 }
 
 /**
