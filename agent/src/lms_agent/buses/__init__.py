@@ -1,1 +1,13 @@
-"""The lines that instruments hang on: one owner per port, one transaction at a time."""
+"""The lines that instruments hang on: one owner per port, one transaction at a time.
+
+    byte_stream.py     bytes out, bytes in, and when they came; `serial_line.py` and `tcp_stream.py` are the two kinds
+    modbus_frames.py   what a Modbus request looks like, and what makes a reply a sound one
+    doubt.py           which replies may still be under way, and how to find out
+    modbus.py          a master: one transaction at a time, strict; `modbus_rtu.py` and `modbus_tcp.py` frame it
+    text_line.py       instruments that answer a line of text with a line of text
+    opening.py         settings → bus
+    backoff.py         how long to leave what does not answer alone
+
+The transaction layer is our own: pymodbus (3.16) takes a reply that arrives after its timeout as the answer to the next
+request, and accepts a wrong function code and a short count.
+"""

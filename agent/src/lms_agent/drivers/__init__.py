@@ -1,1 +1,9 @@
-"""One small file per dialect: bytes from a bus in, values of tags out."""
+"""One small file per dialect: bytes from a bus in, readings of tags out.
+
+driver.py              what every driver gives: an `Outcome`
+block_planning.py      which registers are read together
+register_coding.py     registers ⇄ numbers
+modbus_registers.py    any instrument with Modbus registers
+mt_sics.py             Mettler Toledo balances
+choosing.py            settings + bus → driver
+"""

@@ -1,7 +1,4 @@
-"""Sampling: what is due on each bus → drivers → one `Scan` per bioreactor → the log.
-
-Between the drivers, which turn replies into values, and the log, which commits each scan before it is sent.
-"""
+"""What sampling hands over: one `Scan` per tick of a bus and bioreactor."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -26,4 +23,10 @@ class Scan:
 
 
 Sink: TypeAlias = Callable[[Scan], Awaitable[object]]
-"""Takes a scan and returns when it is committed. It may be called again before an earlier call has returned."""
+"""Takes a scan and returns when it is committed. It may be called again before an earlier call has returned.
+
+An `LmsError` or `OSError` from it means that the scan was not kept; sampling then records a gap and goes on.
+"""
+
+GapIds: TypeAlias = Callable[[], int]
+"""Gives a new gap id, unique in the stream, at each call."""

@@ -1,0 +1,164 @@
+"""A Modbus master: the one owner of its port, one transaction at a time, and no reply believed that could be another's.
+
+Between the drivers (`drivers/modbus_registers.py`), which ask for blocks, and the framing of `modbus_rtu.py` and
+`modbus_tcp.py`. What is the same on both lines is here: opening with back-off, the doubt after a failure, exceptions,
+a second try for a busy unit.
+"""
+
+import asyncio
+import random
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from typing import NamedTuple
+
+from lms_agent.buses.backoff import Backoff
+from lms_agent.buses.byte_stream import ByteStream
+from lms_agent.buses.doubt import Doubt
+from lms_agent.buses.modbus_frames import (
+    ACKNOWLEDGE,
+    BUSY,
+    GATEWAY_TARGET_SILENT,
+    ExceptionReply,
+    ReadRequest,
+    Unsound,
+    reply_data,
+)
+from lms_agent.errors import (
+    InstrumentBusy,
+    InstrumentRefused,
+    PortError,
+    ReplyOutOfStep,
+    ReplyRefused,
+    ReplyTimeout,
+)
+
+FIRST_REOPEN_S, MOST_REOPEN_S = 0.2, 3.0
+BUSY_PAUSE_S = 0.1
+
+
+class Reply(NamedTuple):
+    """A sound reply.
+
+    Attributes:
+        data: the data bytes.
+        arrived_ms: when the last of them came, ms UTC.
+    """
+
+    data: bytes
+    arrived_ms: int
+
+
+class ModbusMaster(ABC):
+    """A master on one port.
+
+    Args:
+        stream: the port.
+        timeout_s: how long a unit may take to reply.
+        chance: for the back-off when the port cannot be opened.
+    """
+
+    def __init__(self, stream: ByteStream, *, timeout_s: float, chance: random.Random) -> None:
+        self.port = stream.port
+        self.timeout_s = timeout_s
+        self._stream = stream
+        self._one_at_a_time = asyncio.Lock()
+        self._doubts: defaultdict[int, Doubt] = defaultdict(Doubt)
+        self._reopening = Backoff(FIRST_REOPEN_S, MOST_REOPEN_S, chance)
+        self._closed_for: tuple[float, PortError] | None = None
+
+    async def read(self, request: ReadRequest) -> Reply:
+        """Ask for registers or bits.
+
+        Raises:
+            PortError: the line cannot be used now.
+            ReplyTimeout: no complete reply in time.
+            ReplyRefused: a reply came that is no sound answer; ReplyOutOfStep if replies lag behind requests.
+            InstrumentBusy, InstrumentRefused: the unit answers with an exception.
+        """
+        async with self._one_at_a_time:
+            await self._open()
+            await self._make_ready()
+            doubt = self._doubts[request.unit]
+            if doubt and doubt.could_be_answered_by_an_older_reply(request):
+                await self._prove(request, doubt)
+            try:
+                return await self._transact(request, doubt)
+            except InstrumentBusy:
+                await asyncio.sleep(BUSY_PAUSE_S)
+                return await self._transact(request, doubt)
+
+    async def close(self) -> None:
+        """Give the port back."""
+        async with self._one_at_a_time:
+            self._stream.close()
+
+    @abstractmethod
+    async def _exchange(self, request: ReadRequest) -> tuple[bytes, int]:
+        """Send one request and wait for the frame that answers it: its PDU, and when it came (ms UTC).
+
+        Raises:
+            PortError, ReplyTimeout, ReplyRefused: as `read`.
+        """
+
+    async def _open(self) -> None:
+        if self._stream.is_open:
+            return
+        now_s = asyncio.get_running_loop().time()
+        if self._closed_for is not None and now_s < self._closed_for[0]:
+            raise self._closed_for[1].with_traceback(None)
+        try:
+            await self._stream.open()
+        except PortError as error:
+            self._closed_for = (asyncio.get_running_loop().time() + self._reopening.failed(), error)
+            raise
+        self._closed_for = None
+
+    async def _prove(self, request: ReadRequest, doubt: Doubt) -> None:
+        """Read something of another shape, to find out whether replies are in step with requests."""
+        probe = doubt.probe_for(request)
+        try:
+            await self._transact(probe, doubt)
+        except (InstrumentRefused, InstrumentBusy):
+            if doubt:
+                raise
+        except ReplyRefused as error:
+            reason = f"after a missed reply the next one does not fit its request ({error.reason})"
+            raise ReplyOutOfStep(self.port, request.unit, reason, error.reply) from error
+
+    async def _transact(self, request: ReadRequest, doubt: Doubt) -> Reply:
+        try:
+            pdu, arrived_ms = await self._exchange(request)
+            data = self._data(pdu, request, doubt)
+        except (ReplyTimeout, ReplyRefused):
+            doubt.unanswered(request)
+            raise
+        except ExceptionReply as reply:
+            raise self._refusal(request, doubt, reply) from None
+        doubt.settled()
+        self._reopening.succeeded()
+        return Reply(data, arrived_ms)
+
+    def _data(self, pdu: bytes, request: ReadRequest, doubt: Doubt) -> bytes:
+        try:
+            return reply_data(pdu, request)
+        except Unsound as unsound:
+            doubt.came_late(pdu[0], len(pdu) - 2)
+            self._distrust()
+            raise ReplyRefused(self.port, request.unit, str(unsound), pdu) from unsound
+
+    @abstractmethod
+    async def _make_ready(self) -> None:
+        """Throw away what nobody waits for, and note whose late reply it may have been."""
+
+    @abstractmethod
+    def _distrust(self) -> None:
+        """A whole frame of the right unit came that does not answer the request: more may be wrong on the line."""
+
+    def _refusal(self, request: ReadRequest, doubt: Doubt, reply: ExceptionReply) -> InstrumentBusy | InstrumentRefused:
+        if reply.code == GATEWAY_TARGET_SILENT:
+            doubt.unanswered(request)
+        elif not doubt.exception_proves_nothing(request):
+            doubt.settled()
+        if reply.code in (ACKNOWLEDGE, BUSY):
+            return InstrumentBusy(self.port, request.unit)
+        return InstrumentRefused(self.port, request.unit, reply.code, reply.meaning)

@@ -1,0 +1,149 @@
+"""Modbus RTU: frames on a serial line, parted by silence.
+
+What the cable can do to a frame: end it early (a loose screw), put noise before it (a driver that switches too late),
+echo the request (a two-wire adapter that hears itself), mix two frames (two units with one number). None of these may
+become a value. After a failure the line is left silent until a late reply can no longer come, and whatever does come
+is thrown away.
+
+Source: Modbus over Serial Line V1.02, section 2.5.1.
+"""
+
+import asyncio
+import random
+
+from lms_agent.buses.byte_stream import ByteStream
+from lms_agent.buses.modbus import ModbusMaster
+from lms_agent.buses.modbus_frames import ReadRequest, crc16
+from lms_agent.errors import ReplyRefused, ReplyTimeout
+
+_SHORTEST_SILENCE_S = 0.00175
+_FRAME_OVERHEAD = 5  # unit, function, byte count, check sum
+_EXCEPTION_LENGTH = 5
+_REST_OF_FRAME_S = 0.02
+_MOST_WAITS = 8
+
+
+class RtuMaster(ModbusMaster):
+    """The master of one RTU line.
+
+    Args:
+        stream: the serial line.
+        character_s: how long one character takes on it.
+        timeout_s: how long a unit may take to begin and end its reply.
+        silence_s: how long the line is left alone after a failure; also the longest lateness that is waited out.
+        chance: for the back-off when the port cannot be opened.
+    """
+
+    def __init__(
+        self, stream: ByteStream, *, character_s: float, timeout_s: float, silence_s: float, chance: random.Random
+    ) -> None:
+        super().__init__(stream, timeout_s=timeout_s, chance=chance)
+        self._character_s = character_s
+        self._frame_gap_s = max(3.5 * character_s, _SHORTEST_SILENCE_S)
+        self._silence_s = max(silence_s, self._frame_gap_s)
+        self._free_at_s = 0.0
+        self._asked_last: ReadRequest | None = None
+
+    async def _exchange(self, request: ReadRequest) -> tuple[bytes, int]:
+        loop = asyncio.get_running_loop()
+        stream = self._stream
+        await self._make_ready()
+        stream.write(request.rtu_frame)
+        self._asked_last = request
+        sent_s = loop.time() + len(request.rtu_frame) * self._character_s
+        deadline_s = sent_s + (_FRAME_OVERHEAD + request.byte_count) * self._character_s + self.timeout_s
+        length = await self._wait_for_frame(request, deadline_s)
+        arrived_ms = stream.arrived_ms
+        frame = bytes(stream.received[:length])
+        if not length:
+            self._free_at_s = loop.time() + self._silence_s
+            received = len(stream.received)
+            whole = bytes(stream.received)
+            self._take_note_of_late_frame()
+            if _is_sound(whole):
+                raise ReplyRefused(self.port, request.unit, _difference(whole, request), whole)
+            raise ReplyTimeout(self.port, request.unit, self.timeout_s, received)
+        if not _is_sound(frame) or frame[0] != request.unit or frame == request.rtu_frame:
+            raise await self._refusal_of(request, deadline_s)
+        del stream.received[:length]
+        self._free_at_s = loop.time() + self._frame_gap_s
+        return frame[1:-2], arrived_ms
+
+    async def _wait_for_frame(self, request: ReadRequest, deadline_s: float) -> int:
+        """Wait until a frame's worth of bytes has come; its length, or 0 if it has not by the deadline."""
+        received = self._stream.received
+        full_length = _FRAME_OVERHEAD + request.byte_count
+        exception = request.function | 0x80
+        while True:
+            count = len(received)
+            if count >= full_length:
+                return full_length
+            if count >= _EXCEPTION_LENGTH and received[1] == exception:
+                return _EXCEPTION_LENGTH
+            if not await self._stream.wait_for_bytes(deadline_s):
+                return 0
+
+    async def _refusal_of(self, request: ReadRequest, deadline_s: float) -> ReplyRefused:
+        """Hear the rest of a bad reply out, and say what is wrong with it."""
+        loop = asyncio.get_running_loop()
+        while await self._stream.wait_for_bytes(min(loop.time() + _REST_OF_FRAME_S, deadline_s + _REST_OF_FRAME_S)):
+            if loop.time() > deadline_s:
+                break
+        frame = bytes(self._stream.received)
+        self._take_note_of_late_frame()
+        self._free_at_s = loop.time() + self._silence_s
+        return ReplyRefused(self.port, request.unit, _difference(frame, request), frame)
+
+    def _distrust(self) -> None:
+        """A frame of the right unit with another function or count: it may be a late one, and more may follow."""
+        self._free_at_s = asyncio.get_running_loop().time() + self._silence_s
+
+    async def _make_ready(self) -> None:
+        """Wait until the line may be used; after a failure, until nothing has come for `silence_s` (bounded)."""
+        loop = asyncio.get_running_loop()
+        stream = self._stream
+        if stream.received:
+            self._heard_unasked()
+        for _ in range(_MOST_WAITS):
+            if loop.time() >= self._free_at_s:
+                break
+            if await stream.wait_for_bytes(self._free_at_s):
+                self._heard_unasked()
+                self._free_at_s = loop.time() + self._silence_s
+        if stream.received:
+            self._heard_unasked()
+
+    def _heard_unasked(self) -> None:
+        """Bytes came that nobody waits for. The last reply may have been somebody else's: doubt its unit."""
+        asked = self._asked_last
+        if asked is not None and not self._take_note_of_late_frame():
+            self._doubts[asked.unit].unanswered(asked)
+        self._stream.received.clear()
+
+    def _take_note_of_late_frame(self) -> bool:
+        """Throw away what came; True if it was one sound frame that a unit still owed."""
+        frame = bytes(self._stream.received)
+        self._stream.received.clear()
+        if not _is_sound(frame) or frame[1] & 0x80:
+            return False
+        doubt = self._doubts[frame[0]]
+        was_in_doubt = bool(doubt)
+        doubt.came_late(frame[1], len(frame) - _FRAME_OVERHEAD)
+        return was_in_doubt
+
+
+def _is_sound(frame: bytes) -> bool:
+    return len(frame) >= 4 and crc16(frame[:-2]) == frame[-2:]
+
+
+def _difference(frame: bytes, request: ReadRequest) -> str:
+    """What is wrong with the bytes that came instead of an answer."""
+    if frame.startswith(request.rtu_frame):
+        return "it begins with the request itself: the line echoes; switch the adapter's echo off"
+    if not _is_sound(frame):
+        return "its check sum is wrong: noise, a loose wire, or two units that answer at once"
+    if frame[0] != request.unit:
+        return f"it comes from unit {frame[0]}"
+    if frame[1] & 0x7F != request.function:
+        return f"it answers function {frame[1] & 0x7F}, not {request.function}"
+    return f"it holds {len(frame) - _FRAME_OVERHEAD} data bytes, not {request.byte_count}"

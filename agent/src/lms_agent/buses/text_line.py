@@ -1,0 +1,141 @@
+"""A serial line with one instrument that answers each line of text with one line of text.
+
+Such replies carry no check sum and no address, so they are believed only if they have the exact form that the command
+demands (the driver's pattern), and if no older reply can still be under way: after a failure the line is left silent,
+and the next command is another one, whose reply looks different.
+"""
+
+import asyncio
+import random
+import re
+from typing import NamedTuple
+
+from lms_agent.buses.backoff import Backoff
+from lms_agent.buses.byte_stream import ByteStream
+from lms_agent.buses.modbus import FIRST_REOPEN_S, MOST_REOPEN_S
+from lms_agent.errors import PortError, ReplyOutOfStep, ReplyRefused, ReplyTimeout
+
+_MOST_WAITS = 8
+_LONGEST_LINE = 256
+
+
+class Command(NamedTuple):
+    """What is sent, and what its reply looks like.
+
+    Attributes:
+        text: without the line end.
+        reply: the whole reply must match it; a reply to another command must not.
+    """
+
+    text: bytes
+    reply: re.Pattern[bytes]
+
+
+class TextLine:
+    """The one owner of such a line.
+
+    Args:
+        stream: the serial line.
+        timeout_s: how long the reply may take.
+        silence_s: how long the line is left alone after a failure.
+        chance: for the back-off when the port cannot be opened.
+        end: ends each command and each reply.
+    """
+
+    def __init__(
+        self,
+        stream: ByteStream,
+        *,
+        timeout_s: float,
+        silence_s: float,
+        chance: random.Random,
+        end: bytes = b"\r\n",
+    ) -> None:
+        self.port = stream.port
+        self.timeout_s = timeout_s
+        self._stream = stream
+        self._silence_s = silence_s
+        self._end = end
+        self._one_at_a_time = asyncio.Lock()
+        self._reopening = Backoff(FIRST_REOPEN_S, MOST_REOPEN_S, chance)
+        self._closed_for: tuple[float, PortError] | None = None
+        self._free_at_s = 0.0
+        self._open_command: bytes | None = None
+
+    async def ask(self, command: Command, probe: Command) -> tuple[re.Match[bytes], int]:
+        """Send a command; its reply, matched, and when it came (ms UTC).
+
+        Args:
+            probe: a harmless command with another reply, sent first if a reply to `command` may be under way.
+
+        Raises:
+            PortError, ReplyTimeout, ReplyRefused: no believable reply.
+        """
+        async with self._one_at_a_time:
+            await self._open()
+            if self._open_command == command.text:
+                try:
+                    await self._exchange(probe)
+                except ReplyRefused as error:
+                    reason = f"after a missed reply the next one does not fit its command ({error.reason})"
+                    raise ReplyOutOfStep(self.port, None, reason, error.reply) from error
+            return await self._exchange(command)
+
+    async def close(self) -> None:
+        """Give the port back."""
+        async with self._one_at_a_time:
+            self._stream.close()
+
+    async def _open(self) -> None:
+        if self._stream.is_open:
+            return
+        loop = asyncio.get_running_loop()
+        if self._closed_for is not None and loop.time() < self._closed_for[0]:
+            raise self._closed_for[1].with_traceback(None)
+        try:
+            await self._stream.open()
+        except PortError as error:
+            self._closed_for = (loop.time() + self._reopening.failed(), error)
+            raise
+        self._closed_for = None
+
+    async def _exchange(self, command: Command) -> tuple[re.Match[bytes], int]:
+        loop = asyncio.get_running_loop()
+        stream = self._stream
+        await self._wait_until_silent(loop)
+        stream.write(command.text + self._end)
+        deadline_s = loop.time() + self.timeout_s
+        while (end := stream.received.find(self._end)) < 0 and len(stream.received) <= _LONGEST_LINE:
+            if not await stream.wait_for_bytes(deadline_s):
+                self._failed(command, loop)
+                raise ReplyTimeout(self.port, None, self.timeout_s, len(stream.received))
+        line = bytes(stream.received[: max(end, 0)])
+        match = command.reply.fullmatch(line)
+        if end < 0 or match is None:
+            self._failed(command, loop)
+            raise ReplyRefused(self.port, None, _difference(line, command), bytes(stream.received))
+        del stream.received[: end + len(self._end)]
+        self._open_command = None
+        self._reopening.succeeded()
+        return match, stream.arrived_ms
+
+    def _failed(self, command: Command, loop: asyncio.AbstractEventLoop) -> None:
+        self._open_command = command.text
+        self._free_at_s = loop.time() + self._silence_s
+
+    async def _wait_until_silent(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Throw away what nobody asked for; after a failure, until nothing has come for `silence_s` (bounded)."""
+        stream = self._stream
+        stream.received.clear()
+        for _ in range(_MOST_WAITS):
+            if loop.time() >= self._free_at_s:
+                break
+            if await stream.wait_for_bytes(self._free_at_s):
+                self._free_at_s = loop.time() + self._silence_s
+        stream.received.clear()
+
+
+def _difference(line: bytes, command: Command) -> str:
+    if line.strip() == command.text:
+        return "it is the command itself: the line echoes; switch the adapter's echo off"
+    return f"{line[:60]!r} is no reply to {command.text.decode()}"

@@ -1,0 +1,109 @@
+"""Registers ⇄ numbers: kind, word order, byte order, scale.
+
+`reader_of` makes, once per point, the function that `modbus_registers.py` calls at every scan; `encode` is its
+inverse, for set points and tests. Floats come out exactly as the instrument sent them, with −0.0, infinities and NaN.
+
+    bytes of a float32 on the wire     word order   byte order
+    A B C D                            big          big
+    C D A B                            little       big
+    B A D C                            big          little
+    D C B A                            little       little
+
+Source: Modbus Application Protocol V1.1b3, section 4.2: a register is big-endian; the rest is each maker's choice.
+"""
+
+import struct
+from collections.abc import Callable
+from typing import TypeAlias
+
+from lms_protocol.errors import LmsError
+from lms_protocol.reading import Value
+
+from lms_agent.settings.points import Kind, Order, RegisterPoint
+
+Reader: TypeAlias = Callable[[bytes, int], Value]
+"""(data bytes of a reply, first byte of the value) → the value in the point's unit."""
+
+_CODES: dict[Kind, str] = {
+    "int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q", "float32": "f",
+    "float64": "d",
+}  # fmt: skip
+
+
+class ValueRangeError(LmsError):
+    """A value does not fit the point's kind.
+
+    Attributes:
+        value: the value, in the point's unit.
+        kind: the kind of the point.
+    """
+
+    def __init__(self, value: Value, kind: str) -> None:
+        self.value = value
+        self.kind = kind
+        super().__init__(f"{value!r} does not fit a register point of kind {kind}")
+
+
+def reader_of(point: RegisterPoint) -> Reader:
+    """The function that takes this point's value out of a reply.
+
+    Integers without a scale stay integers, exact up to 64 bits; with a scale they become floats (exact to 2^53 counts).
+    """
+    raw = _raw_reader(point)
+    if not point.scaled:
+        return raw
+    scale, offset = point.scale, point.offset
+    divisor = round(1 / scale) if abs(scale) < 1 else 0
+    if divisor and 1 / divisor == scale:  # 0.1: dividing by 10 rounds once, where 3 × 0.1 is not 0.3
+        return lambda data, at: raw(data, at) / divisor + offset  # type: ignore[operator]  # never a str or None
+    return lambda data, at: raw(data, at) * scale + offset  # type: ignore[operator]  # never a str or None
+
+
+def bit_reader(data: bytes, at: int) -> bool:
+    """The bit number `at` of a reply to a read of coils or discrete inputs; the lowest bit of the first byte is 0."""
+    return bool(data[at >> 3] >> (at & 7) & 1)
+
+
+def encode(value: float | bool, point: RegisterPoint) -> bytes:
+    """The bytes of `value` (in the point's unit) as they stand in its registers.
+
+    Raises:
+        ValueRangeError: it does not fit the point's kind, or the point is a single bit.
+    """
+    if point.kind == "bool":
+        raise ValueRangeError(value, point.kind)
+    raw = (value - point.offset) / point.scale if point.scaled else value
+    try:
+        packed = struct.pack(">" + _CODES[point.kind], raw if point.kind.startswith("float") else round(raw))
+    except (struct.error, OverflowError, ValueError) as error:
+        raise ValueRangeError(value, point.kind) from error
+    return _permuted(packed, point.word_order, point.byte_order)
+
+
+def _raw_reader(point: RegisterPoint) -> Reader:
+    if point.kind == "bool":
+        return _register_bit_reader(point.bit or 0, point.byte_order)
+    width = 2 * point.width
+    if point.word_order == point.byte_order or point.width == 1:
+        form = ("<" if point.byte_order == "little" else ">") + _CODES[point.kind]
+        unpack_from = struct.Struct(form).unpack_from
+        return lambda data, at: unpack_from(data, at)[0]
+    unpack = struct.Struct(">" + _CODES[point.kind]).unpack
+    order = tuple(_permuted(bytes(range(width)), point.word_order, point.byte_order))
+    return lambda data, at: unpack(bytes([data[at + step] for step in order]))[0]
+
+
+def _register_bit_reader(bit: int, byte_order: Order) -> Reader:
+    byte = (bit < 8) if byte_order == "big" else (bit >= 8)
+    mask = 1 << (bit & 7)
+    return lambda data, at: bool(data[at + byte] & mask)
+
+
+def _permuted(packed: bytes, word_order: Order, byte_order: Order) -> bytes:
+    """Big-endian bytes → wire order, or back: swapping words and swapping bytes are their own inverses."""
+    words = [packed[at : at + 2] for at in range(0, len(packed), 2)]
+    if word_order == "little":
+        words.reverse()
+    if byte_order == "little":
+        words = [word[::-1] for word in words]
+    return b"".join(words)

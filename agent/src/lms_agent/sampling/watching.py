@@ -1,0 +1,170 @@
+"""One instrument under watch: when it is due, what its failures mean, which gaps are open.
+
+    reads     fails   → one BAD reading per tag, a gap opens; the instrument is left alone a little longer each time
+    fails     fails   → nothing: the open gap says it
+    fails     reads   → the gap closes
+    reads late, after whole periods were missed → a gap that is closed already
+
+Between a driver and `sampling.py`.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from lms_protocol.reading import Gap, Quality, Reading
+
+from lms_agent.buses.backoff import Backoff
+from lms_agent.clock import Clock
+from lms_agent.drivers.driver import Driver, Failure, Outcome
+from lms_agent.errors import PortError
+from lms_agent.sampling.scan import GapIds
+
+_ON_TIME = 1e-6  # of a period: a timer that fires a hair early is on time
+
+
+class Taken(NamedTuple):
+    """What one visit to an instrument brought."""
+
+    readings: list[Reading]
+    gaps: list[Gap]
+
+
+class WatchedInstrument:
+    """An instrument, read on a grid of `period_s` that does not drift.
+
+    Args:
+        id: its id, for people.
+        device: the bioreactor's wire id.
+        period_s: from scan to scan.
+        tags: the numbers of its tags.
+        driver: reads it.
+        clock: says what is due, and when a failure was.
+        backoff: how long to leave it alone while it does not answer.
+        next_gap_id: gives gap ids.
+        open_gaps: gaps of its tags that were open when the agent stopped.
+    """
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - the word of the configuration
+        device: str,
+        period_s: float,
+        tags: Sequence[int],
+        driver: Driver,
+        *,
+        clock: Clock,
+        backoff: Backoff,
+        next_gap_id: GapIds,
+        open_gaps: Iterable[Gap] = (),
+    ) -> None:
+        self.id = id
+        self.device = device
+        self.period_s = period_s
+        self.tags = tuple(tags)
+        self.missed = 0
+        self._driver = driver
+        self._clock = clock
+        self._backoff = backoff
+        self._next_gap_id = next_gap_id
+        own = frozenset(self.tags)
+        self._open = {gap.id: gap for gap in open_gaps if own.issuperset(gap.tags)}
+        self._missing = {tag for gap in self._open.values() for tag in gap.tags}
+        self._last_ms: int | None = None
+        self._start_s = 0.0
+        self._tick = 0
+        self._not_before_s = -math.inf
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether any of its tags cannot be read at present."""
+        return bool(self._open)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why not, one sentence per open gap."""
+        return tuple(gap.reason for gap in self._open.values())
+
+    @property
+    def due_s(self) -> float:
+        """When the next scan is due, on the monotonic clock."""
+        return self._start_s + self._tick * self.period_s
+
+    def begin(self, start_s: float) -> None:
+        """Lay the grid of scans from `start_s` on."""
+        self._start_s = start_s
+        self._tick = 0
+
+    async def visit(self) -> Taken:
+        """Read the instrument for the tick that is due; nothing if it is being left alone."""
+        now_s = self._clock.monotonic_s()
+        present = max(self._tick, math.floor((now_s - self._start_s) / self.period_s + _ON_TIME))
+        missed = present - self._tick
+        self._tick = present + 1
+        if now_s < self._not_before_s:
+            return Taken([], [])
+        return self._judge(await self._driver.read(), missed)
+
+    def _judge(self, outcome: Outcome, missed: int) -> Taken:
+        readings = outcome.readings
+        if not outcome.failures and not self._open and not missed:  # the usual case
+            self._remember(readings)
+            return Taken(readings, [])
+        gaps = []
+        if missed and readings:
+            gaps += self._gap_of_missed(readings, missed)
+        gaps += self._close(readings)
+        now_ms = self._clock.wall_ms()
+        for failure in outcome.failures:
+            fresh = tuple(tag for tag in failure.tags if tag not in self._missing)
+            if fresh:
+                readings = readings + [Reading(tag, now_ms, None, Quality.BAD) for tag in fresh]
+                gaps.append(
+                    self._open_gap(fresh, now_ms if self._last_ms is None else self._last_ms, str(failure.error))
+                )
+        self._remember(outcome.readings)
+        self._leave_alone(outcome.failures, silent=not outcome.readings)
+        return Taken(readings, gaps)
+
+    def _remember(self, readings: list[Reading]) -> None:
+        if readings:
+            self._last_ms = readings[-1].taken_at_ms
+            self._backoff.succeeded()
+
+    def _leave_alone(self, failures: list[Failure], *, silent: bool) -> None:
+        """A line that cannot be opened costs its neighbours nothing, and has a back-off of its own."""
+        if silent and failures and not isinstance(failures[-1].error, PortError):
+            self._not_before_s = self._clock.monotonic_s() + self._backoff.failed()
+
+    def _gap_of_missed(self, readings: list[Reading], missed: int) -> list[Gap]:
+        tags = tuple(reading.tag for reading in readings if reading.tag not in self._missing)
+        if self._last_ms is None or not tags:
+            return []
+        self.missed += missed
+        reason = f"{missed} scans of {self.id} missed: the line or the computer was busy with something else"
+        return [Gap(self._next_gap_id(), tags, self._last_ms, readings[0].taken_at_ms, reason)]
+
+    def _open_gap(self, tags: tuple[int, ...], began_at_ms: int, reason: str) -> Gap:
+        gap = Gap(self._next_gap_id(), tags, began_at_ms, None, reason)
+        self._open[gap.id] = gap
+        self._missing.update(tags)
+        return gap
+
+    def _close(self, readings: list[Reading]) -> list[Gap]:
+        """Close every gap that a reading ends; tags of it that are still missing get a gap of their own."""
+        if not self._open or not readings:
+            return []
+        taken = {reading.tag: reading.taken_at_ms for reading in readings}
+        changed = []
+        for gap in list(self._open.values()):
+            ends = [taken[tag] for tag in gap.tags if tag in taken]
+            if not ends:
+                continue
+            del self._open[gap.id]
+            self._missing.difference_update(gap.tags)
+            ended = gap._replace(ended_at_ms=max(min(ends), gap.began_at_ms))
+            changed.append(ended)
+            rest = tuple(tag for tag in gap.tags if tag not in taken)
+            if rest:
+                changed.append(self._open_gap(rest, min(ends), gap.reason))
+        return changed
