@@ -1,0 +1,5 @@
+"""`python -m lms_firmware_sim` is `lms-sim`."""
+
+from lms_firmware_sim.cli import app
+
+app()

@@ -1,0 +1,168 @@
+"""The command line `lms-sim`: thin, and quick to show its help (what is heavy is imported by the command)."""
+
+import csv
+import json
+import sys
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from lms_firmware_sim.errors import SimulatorError
+
+if TYPE_CHECKING:
+    from lms_firmware_sim.plants import Plant
+
+app = typer.Typer(
+    name="lms-sim",
+    help="Simulated bioreactors and instruments on real wires.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+_Config = Annotated[str, typer.Argument(metavar="CONFIG", help="A plant's TOML file, or the name of a shipped plant.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(2)
+
+
+def _plant(config: str) -> "Plant":
+    from lms_firmware_sim.plants import load_plant, shipped_plants
+
+    file = Path(config)
+    if not file.exists():
+        file = shipped_plants().get(config, file)
+    return load_plant(file)
+
+
+def _instant(text: str, option: str) -> datetime:
+    """An instant from the command line; without a zone it is UTC."""
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        _fail(f"{option} {text!r} is no time; allowed is such as 2026-11-23T08:00:00Z.")
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+
+
+@app.command()
+def serve(
+    config: _Config,
+    *,
+    state_dir: Annotated[Path | None, typer.Option(help="Keep the state here and go on from it.")] = None,
+    wires_dir: Annotated[Path | None, typer.Option(help="Make links to the pseudo-terminals here.")] = None,
+    started_at: Annotated[
+        str | None, typer.Option(help="When the plant was first started (default: saved, now).")
+    ] = None,
+    mqtt_url: Annotated[str | None, typer.Option(help="Publish the true state: mqtt://account@host:port.")] = None,
+    mqtt_password_file: Annotated[Path | None, typer.Option(help="Holds the account's password.")] = None,
+) -> None:
+    """Serve a plant's wires until SIGTERM; prints a JSON line with their addresses when all are laid."""
+    import asyncio
+
+    from lms_firmware_sim.serving import restored
+    from lms_firmware_sim.serving import serve as serve_wires
+    from lms_firmware_sim.truth import TruthFeed
+
+    try:
+        plant = _plant(config)
+        state = None if state_dir is None else state_dir / f"{plant.plant.name}.json"
+        simulated = restored(
+            plant,
+            started_at=None if started_at is None else _instant(started_at, "--started-at"),
+            wires_dir=wires_dir,
+            state=state,
+            warn=lambda text: typer.echo(text, err=True),
+        )
+        feed = None if mqtt_url is None else TruthFeed(mqtt_url, mqtt_password_file)
+        asyncio.run(serve_wires(simulated, state=state, feed=feed))
+    except SimulatorError as error:
+        _fail(str(error))
+
+
+@app.command()
+def history(
+    config: _Config,
+    *,
+    bioreactor: Annotated[str, typer.Option(help="Its id, such as R1.")],
+    begin: Annotated[str, typer.Option("--from", help="First time, such as 2026-11-23T08:00:00Z.")],
+    end: Annotated[str, typer.Option("--to", help="Time after the last.")],
+    period: Annotated[float, typer.Option(help="Seconds between two readings of a tag.", min=0.001)] = 5.0,
+    output: Annotated[str, typer.Option(help="A CSV file, or - for standard output.")] = "-",
+    started_at: Annotated[
+        str | None, typer.Option(help="When the plant was first started (default: saved, --to).")
+    ] = None,
+    state_dir: Annotated[Path | None, typer.Option(help="Where `serve` keeps its state: tells the start.")] = None,
+) -> None:
+    """Write what an agent would have read in the past: taken_at, tag, value."""
+    from lms_firmware_sim import state_file
+    from lms_firmware_sim.history import history as past
+
+    try:
+        plant = _plant(config)
+        first, last = _instant(begin, "--from"), _instant(end, "--to")
+        if first >= last:
+            _fail(f"--from {begin} is not before --to {end}.")
+        if bioreactor not in {each.id for each in plant.bioreactor}:
+            known = ", ".join(each.id for each in plant.bioreactor)
+            _fail(f"Bioreactor {bioreactor!r} is not in the plant; known are {known}.")
+        started = last if started_at is None else _instant(started_at, "--started-at")
+        if started_at is None and state_dir is not None:
+            file = state_dir / f"{plant.plant.name}.json"
+            saved = state_file.load(file)
+            started = last if saved is None else state_file.started_at(saved, file)
+        readings = past(plant, bioreactor, started_at=started, begin=first, end=last, period_s=period)
+        with ExitStack() as stack:
+            opened = sys.stdout
+            if output != "-":
+                opened = stack.enter_context(Path(output).open("w", encoding="utf-8", newline=""))
+            writer = csv.writer(opened, lineterminator="\n")
+            writer.writerow(("taken_at", "tag", "value"))
+            for reading in readings:
+                at = datetime.fromtimestamp(reading.taken_at_ms / 1000.0, UTC).isoformat(timespec="milliseconds")
+                writer.writerow((at.replace("+00:00", "Z"), reading.tag, repr(reading.value)))
+    except SimulatorError as error:
+        _fail(str(error))
+    except BrokenPipeError:
+        sys.stderr.close()
+        raise typer.Exit(0) from None
+    except OSError as error:
+        _fail(f"{output} cannot be written: {error.strerror}.")
+
+
+@app.command()
+def plants(*, as_json: _Json = False) -> None:
+    """List the plants that come with the simulator."""
+    from lms_firmware_sim.plants import load_plant, shipped_plants
+
+    found = {name: load_plant(file).plant.description for name, file in shipped_plants().items()}
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    for name, description in found.items():
+        typer.echo(f"{name:12s} {description}")
+
+
+@app.command()
+def show(config: _Config, *, as_json: _Json = False) -> None:
+    """Show a plant's wires and what lies in which register."""
+    from lms_firmware_sim.showing import as_data, as_text
+
+    try:
+        plant = _plant(config)
+    except SimulatorError as error:
+        _fail(str(error))
+    typer.echo(json.dumps(as_data(plant), indent=2, ensure_ascii=False) if as_json else as_text(plant))
+
+
+@app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def stand(context: typer.Context) -> None:
+    """Run the whole system on this machine: database, broker, cloud, agents, simulator."""
+    from lms_firmware_sim.stand.cli import app as stand_app
+
+    stand_app(args=context.args, prog_name="lms-sim stand")

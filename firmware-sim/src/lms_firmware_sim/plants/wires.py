@@ -1,0 +1,224 @@
+"""The wires of a plant's file: where they are, and what lies in which register, spelled out as points.
+
+A `sequence` lays tags one after another; a `block` is a measurement channel of a Hamilton Arc probe; a `point` is a
+single value. All three come to the same list of `Point`s.
+"""
+
+from typing import Annotated, Literal, Self, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lms_firmware_sim.process.bioreactor import TAGS, UNITS, WRITABLE
+from lms_firmware_sim.wires.encoding import Kind, Order, width
+
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+Address = Annotated[int, Field(ge=0, le=65_535)]
+UnitNumber = Annotated[int, Field(ge=1, le=247)]
+
+BLOCK_REGISTERS = 10
+"""Registers of a Hamilton Arc measurement channel: unit u32, value f32, status u32, smallest f32, largest f32.
+
+Source: Hamilton pH Arc Modbus programmer's manual (PMC1 at 2090, PMC6 at 2410; low word first).
+"""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_by_name=True, validate_by_alias=True)
+
+
+class Point(_Strict):
+    """`[[wire.unit.point]]`: one value in one unit's registers.
+
+    Attributes:
+        address: 0-based wire address of the first register.
+        scale: value of one count; the register holds value / scale.
+        fixed: a constant instead of a tag's value.
+    """
+
+    tag: str | None = None
+    table: Literal["holding", "input"] = Field(default="holding", alias="register")
+    address: Address
+    kind: Kind = "float32"
+    word_order: Order = "big"
+    byte_order: Order = "big"
+    scale: float = 1.0
+    fixed: float | None = None
+    writable: bool = False
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.tag is None) == (self.fixed is None):
+            raise ValueError("give either tag or fixed")
+        if self.tag is not None and self.tag not in TAGS:
+            raise ValueError(f"tag {self.tag!r} is not known; allowed are {', '.join(TAGS)}")
+        if self.writable and self.tag not in WRITABLE:
+            raise ValueError(f"tag {self.tag!r} is no set point: only …/SP can be writable")
+        if self.scale == 0.0:
+            raise ValueError("scale must not be 0")
+        if self.address + self.width > 65_536:
+            raise ValueError(f"address {self.address} leaves no room for {self.kind}")
+        return self
+
+    @property
+    def width(self) -> int:
+        """Registers that it takes."""
+        return width(self.kind)
+
+    @property
+    def unit(self) -> str:
+        """The tag's unit; "" for a constant."""
+        return "" if self.tag is None else UNITS[self.tag]
+
+
+class Sequence(_Strict):
+    """`[[wire.unit.sequence]]`: tags one after another, all of one kind; set points are writable."""
+
+    table: Literal["holding", "input"] = Field(default="holding", alias="register")
+    address: Address
+    kind: Kind = "float32"
+    word_order: Order = "big"
+    byte_order: Order = "big"
+    scale: float = 1.0
+    tags: tuple[str, ...] = Field(min_length=1)
+
+    def points(self) -> list[Point]:
+        """Spelled out."""
+        step = width(self.kind)
+        return [
+            Point(
+                tag=tag,
+                table=self.table,
+                address=self.address + position * step,
+                kind=self.kind,
+                word_order=self.word_order,
+                byte_order=self.byte_order,
+                scale=self.scale,
+                writable=tag in WRITABLE and self.table == "holding",
+            )
+            for position, tag in enumerate(self.tags)
+        ]
+
+
+class Block(_Strict):
+    """`[[wire.unit.block]]`: a measurement channel of a Hamilton Arc probe, ten registers, low word first."""
+
+    tag: str
+    table: Literal["holding", "input"] = Field(default="holding", alias="register")
+    address: Address
+    unit_code: int = Field(ge=0, le=0xFFFFFFFF)
+    low: float
+    high: float
+
+    def points(self) -> list[Point]:
+        """Spelled out."""
+        constants: list[tuple[int, Kind, float]] = [
+            (0, "uint32", self.unit_code),
+            (4, "uint32", 0),
+            (6, "float32", self.low),
+            (8, "float32", self.high),
+        ]
+        points = [
+            Point(fixed=value, table=self.table, address=self.address + at, kind=kind, word_order="little")
+            for at, kind, value in constants
+        ]
+        points.append(Point(tag=self.tag, table=self.table, address=self.address + 2, word_order="little"))
+        return sorted(points, key=lambda point: point.address)
+
+
+class Unit(_Strict):
+    """`[[wire.unit]]`: one Modbus unit and the bioreactor that it serves."""
+
+    unit: UnitNumber
+    name: str = ""
+    bioreactor: Id
+    sequence: tuple[Sequence, ...] = ()
+    block: tuple[Block, ...] = ()
+    point: tuple[Point, ...] = ()
+
+    @model_validator(mode="after")
+    def _no_overlap(self) -> Self:
+        taken: dict[tuple[str, int], Point] = {}
+        for point in self.points():
+            for address in range(point.address, point.address + point.width):
+                other = taken.setdefault((point.table, address), point)
+                if other is not point:
+                    raise ValueError(f"{point.table} register {address} holds two values")
+        return self
+
+    def points(self) -> list[Point]:
+        """All values of the unit, by register and address."""
+        points = [*self.point]
+        for sequence in self.sequence:
+            points += sequence.points()
+        for block in self.block:
+            points += block.points()
+        return sorted(points, key=lambda point: (point.table, point.address))
+
+
+class ModbusTcpDescription(_Strict):
+    """`[[wire]] kind = "modbus-tcp"`. Port 0 takes a free one."""
+
+    id: Id
+    kind: Literal["modbus-tcp"]
+    host: str = "127.0.0.1"
+    port: int = Field(default=0, ge=0, le=65_535)
+    unit: tuple[Unit, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _units(self) -> Self:
+        _check_unique(self.unit)
+        return self
+
+    def bioreactors(self) -> set[str]:
+        """Ids of the bioreactors that it leads to."""
+        return {unit.bioreactor for unit in self.unit}
+
+
+class ModbusRtuDescription(_Strict):
+    """`[[wire]] kind = "modbus-rtu"`, on a pseudo-terminal. `link` is a path for a symbolic link to it."""
+
+    id: Id
+    kind: Literal["modbus-rtu"]
+    link: str | None = None
+    baud: int = Field(default=19_200, ge=300, le=921_600)
+    pace: bool = False
+    unit: tuple[Unit, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _units(self) -> Self:
+        _check_unique(self.unit)
+        return self
+
+    def bioreactors(self) -> set[str]:
+        """Ids of the bioreactors that it leads to."""
+        return {unit.bioreactor for unit in self.unit}
+
+
+class BalanceDescription(_Strict):
+    """`[[wire]] kind = "mt-sics"`: a balance under a vessel, on a pseudo-terminal; weighs `Weight/PV`, in g."""
+
+    id: Id
+    kind: Literal["mt-sics"]
+    link: str | None = None
+    baud: int = Field(default=9600, ge=300, le=921_600)
+    pace: bool = False
+    bioreactor: Id
+    capacity_g: float = Field(default=32_000.0, gt=0)
+    decimals: int = Field(default=1, ge=0, le=4)
+    serial_number: str = Field(default="B123456789", pattern=r"^[A-Za-z0-9-]{1,20}$")
+
+    def bioreactors(self) -> set[str]:
+        """Ids of the bioreactors that it leads to."""
+        return {self.bioreactor}
+
+
+WireDescription: TypeAlias = Annotated[
+    ModbusTcpDescription | ModbusRtuDescription | BalanceDescription, Field(discriminator="kind")
+]
+
+
+def _check_unique(units: tuple[Unit, ...]) -> None:
+    numbers = [unit.unit for unit in units]
+    doubled = sorted({number for number in numbers if numbers.count(number) > 1})
+    if doubled:
+        raise ValueError(f"unit {', '.join(map(str, doubled))} is given more than once")

@@ -1,0 +1,163 @@
+"""A plant on its wires, in process: bioreactors that follow the clock, and the wires that show them.
+
+    async with SimulatedPlant(load_plant(file)) as plant:
+        plant.wires["str-1"].address      # 127.0.0.1:41234
+        plant.wires["str-2"].fault = Fault.silence(unit=2)
+
+Neighbours: the command `lms-sim serve`, and the tests of everything that reads instruments.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from lms_firmware_sim.bound import BoundUnit
+from lms_firmware_sim.errors import StateError
+from lms_firmware_sim.plants.description import Plant
+from lms_firmware_sim.plants.wires import BalanceDescription, ModbusRtuDescription, Unit, WireDescription
+from lms_firmware_sim.process.bioreactor import SimulatedBioreactor
+from lms_firmware_sim.wires import BalanceWire, ModbusTcpWire, RegisterMap, RtuWire, Wire
+
+STATE_VERSION = 1
+
+
+class SimulatedPlant:
+    """A plant, from its description, on real wires.
+
+    Args:
+        plant: what stands there.
+        started_at: when it was first started (aware); ages in the description count back from here. None: now.
+        wires_dir: folder for the links to pseudo-terminals (`<wires_dir>/<wire id>`); None: only links that the
+            description names itself.
+        clock: seconds since 1970 UTC.
+
+    Attributes:
+        bioreactors: by id.
+        wires: by id.
+    """
+
+    def __init__(
+        self,
+        plant: Plant,
+        *,
+        started_at: datetime | None = None,
+        wires_dir: Path | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.plant = plant
+        self.started_at = started_at or datetime.fromtimestamp(clock(), UTC)
+        self._clock = clock
+        self._wires_dir = wires_dir
+        self._stack = AsyncExitStack()
+        self.bioreactors = {
+            described.id: SimulatedBioreactor(described.cultivation(self.started_at)) for described in plant.bioreactor
+        }
+        self.wires: dict[str, Wire] = {}
+
+    def advance(self) -> None:
+        """Bring every bioreactor up to now."""
+        now = self._clock()
+        for bioreactor in self.bioreactors.values():
+            bioreactor.advance_to(now)
+
+    async def start(self) -> None:
+        """Bring the bioreactors up to now and lay the wires.
+
+        Raises:
+            WireStartError: a wire cannot be laid; those already laid are taken away.
+        """
+        self.advance()
+        self.wires = {described.id: self._wire(described) for described in self.plant.wire}
+        async with AsyncExitStack() as stack:
+            for wire in self.wires.values():
+                await stack.enter_async_context(wire)
+            self._stack = stack.pop_all()
+
+    async def stop(self) -> None:
+        """Take the wires away."""
+        await self._stack.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    def addresses(self) -> dict[str, str]:
+        """Where each wire is: wire id → `host:port` or terminal."""
+        return {name: wire.address for name, wire in self.wires.items()}
+
+    def _wire(self, described: WireDescription) -> Wire:
+        if isinstance(described, BalanceDescription):
+            return self._balance(described)
+        units = {unit.unit: self._unit(unit.bioreactor, unit) for unit in described.unit}
+        if isinstance(described, ModbusRtuDescription):
+            return RtuWire(
+                units,
+                link=self._link(described.id, described.link),
+                baud=described.baud,
+                pace=described.pace,
+                name=described.id,
+            )
+        return ModbusTcpWire(units, host=described.host, port=described.port, name=described.id)
+
+    def _unit(self, bioreactor: str, unit: Unit) -> RegisterMap:
+        simulated = self.bioreactors[bioreactor]
+        return BoundUnit(unit, simulated, lambda: simulated.advance_to(self._clock())).registers
+
+    def _balance(self, described: BalanceDescription) -> BalanceWire:
+        simulated = self.bioreactors[described.bioreactor]
+
+        def weight_g() -> float:
+            simulated.advance_to(self._clock())
+            return 1000.0 * simulated.reading("Weight/PV")
+
+        return BalanceWire(
+            weight_g,
+            capacity_g=described.capacity_g,
+            decimals=described.decimals,
+            serial_number=described.serial_number,
+            link=self._link(described.id, described.link),
+            baud=described.baud,
+            pace=described.pace,
+            name=described.id,
+        )
+
+    def _link(self, wire: str, link: str | None) -> Path | None:
+        if link is not None:
+            return Path(link)
+        return None if self._wires_dir is None else self._wires_dir / wire
+
+    def to_json(self) -> dict[str, Any]:
+        """All that changes, as JSON would hold it."""
+        return {
+            "version": STATE_VERSION,
+            "plant": self.plant.plant.name,
+            "started_at": self.started_at.isoformat(),
+            "bioreactors": {name: bioreactor.to_json() for name, bioreactor in self.bioreactors.items()},
+        }
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Go on from what `to_json` gave, for the same plant and the same start.
+
+        Raises:
+            StateError: it belongs to another plant or start, or is damaged. The plant is then as it was.
+        """
+        if saved.get("version") != STATE_VERSION or saved.get("plant") != self.plant.plant.name:
+            raise StateError("it belongs to another plant or version")
+        if saved.get("started_at") != self.started_at.isoformat():
+            raise StateError(f"it belongs to a plant started at {saved.get('started_at')}")
+        bioreactors = saved.get("bioreactors")
+        if not isinstance(bioreactors, dict) or set(bioreactors) != set(self.bioreactors):
+            raise StateError("its bioreactors are not those of this plant")
+        fresh = {name: SimulatedBioreactor(each.cultivation) for name, each in self.bioreactors.items()}
+        for name, bioreactor in fresh.items():
+            bioreactor.restore(bioreactors[name])
+        self.bioreactors = fresh
