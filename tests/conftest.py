@@ -41,7 +41,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from hypothesis import settings
-from lms_firmware_sim.stand import broker_access, broker_programs, ports, postgres_programs
+from lms_firmware_sim.stand import broker_access, broker_programs, ports, postgres_programs, programs
 from lms_firmware_sim.stand.broker import Broker
 from lms_firmware_sim.stand.broker_access import Account
 from lms_firmware_sim.stand.postgres import WITHOUT_DURABILITY, PostgresServer
@@ -206,8 +206,8 @@ def database(postgres: PostgresForTests) -> Iterator[Database]:
 @pytest.fixture(scope="session")
 def migrated_template(postgres: PostgresForTests) -> Database:
     created = postgres.create()
-    command = [sys.executable, "-m", "lms_cloud.cli", "migrate"]
-    environment = {**os.environ, "LMS_DATABASE_URL": created.url}
+    command = [*programs.program("lms-cloud"), "migrate"]
+    environment = {**programs.plain_environment(), "LMS_DATABASE_URL": created.url}
     answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, f"lms-cloud migrate failed:\n{answer.stdout}{answer.stderr}"
     return postgres.with_logins(created)

@@ -92,6 +92,7 @@ class Broker:
             PortBusyError: somebody else has the given port.
             ServiceFailedError: it ended, or did not answer in time.
         """
+        self.poll()  # where it was killed from outside: take note of its end
         if self._given_port is not None:
             ports.require_free(self._given_port, "the MQTT broker")
         self._write_access()

@@ -2,12 +2,15 @@
 
 import contextlib
 import socket
+from collections.abc import Container
 from pathlib import Path
 
 from lms_firmware_sim.stand.errors import PortBusyError
 
 LOOPBACK = "127.0.0.1"
 LISTEN_STATE = "0A"
+SPAN = 200
+LAST_PORT = 65535
 
 
 def free_port() -> int:
@@ -29,9 +32,12 @@ def is_free(port: int) -> bool:
         return True
 
 
-def free_or_other(wanted: int) -> int:
-    """``wanted`` if it is free, else some other port."""
-    return wanted if is_free(wanted) else free_port()
+def near(wanted: int, taken: Container[int] = ()) -> int:
+    """``wanted`` if it is free and not in ``taken``, else the next such port above it, else any free one."""
+    for port in range(wanted, min(wanted + SPAN, LAST_PORT) + 1):
+        if port not in taken and is_free(port):
+            return port
+    return free_port()
 
 
 def require_free(port: int, purpose: str) -> None:

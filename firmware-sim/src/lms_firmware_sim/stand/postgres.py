@@ -98,6 +98,7 @@ class PostgresServer:
         if not self.data.exists():
             self._create()
         self._clear_stale_lock()
+        self.poll()  # where it was killed from outside: take note of its end
         if self._given_port is not None:
             ports.require_free(self._given_port, "PostgreSQL")
         for attempt in range(1, PORT_TRIES + 1):

@@ -41,12 +41,9 @@ def spawn(
         on_parent_death: what the kernel sends it when we die.
         stdout: as for subprocess.Popen, to read what it prints.
     """
-    uid, gid = (KEEP, KEEP) if user is None else (user.uid, user.gid)
-    command = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), str(int(on_parent_death))]
-    command += [str(uid), str(gid), *(str(part) for part in argv)]
     with open_log(log_path) as log:
         return subprocess.Popen(
-            command,
+            tied(argv, user=user, on_parent_death=on_parent_death),
             stdin=subprocess.DEVNULL,
             stdout=log if stdout is None else stdout,
             stderr=log,
@@ -54,6 +51,18 @@ def spawn(
             cwd=cwd,
             start_new_session=True,
         )
+
+
+def tied(
+    argv: Sequence[str | Path],
+    *,
+    user: ServiceUser | None = None,
+    on_parent_death: signal.Signals = signal.SIGKILL,
+) -> list[str]:
+    """The command line that runs ``argv`` so that it dies with this process."""
+    uid, gid = (KEEP, KEEP) if user is None else (user.uid, user.gid)
+    launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), str(int(on_parent_death))]
+    return [*launcher, str(uid), str(gid), *(str(part) for part in argv)]
 
 
 def open_log(path: Path) -> BinaryIO:

@@ -1,0 +1,108 @@
+"""The simulated plant's part of the demo: its file with our ports in it, its serial lines, and its past."""
+
+import json
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from lms_firmware_sim.stand.errors import ServiceFailedError
+from lms_firmware_sim.stand.layout import Layout
+from lms_firmware_sim.stand.programs import plain_environment, program, run
+from lms_firmware_sim.stand.spawning import last_words
+
+TCP_WIRES = ("str-1", "str-3")
+SERIAL_WIRES = ("str-2", "str-3-balance")
+READY_WITHIN_S = 60.0
+LOOK_EVERY_S = 0.1
+
+
+class PlantSide:
+    """The demo's plant.
+
+    Args:
+        layout: the demo's folder.
+        ports: which port each Modbus TCP wire is served on.
+    """
+
+    def __init__(self, layout: Layout, ports: dict[str, int]) -> None:
+        self._layout = layout
+        self._ports = {wire: ports[wire] for wire in TCP_WIRES}
+        self._configuration = layout.simulator / "plant.toml"
+        self._wires = layout.simulator / "wires"
+
+    def configure(self) -> None:
+        """Write the plant's file: the simulator's own demo plant, on our ports, as old as this demo."""
+        text = files("lms_firmware_sim").joinpath("plants", "demo.toml").read_text("utf-8")
+        for wire, port in self._ports.items():
+            head = f'id = "{wire}"\nkind = "modbus-tcp"\n'
+            text = text.replace(head, f"{head}port = {port}\n")
+        started_at = self._started_at()
+
+        def inoculated(age: re.Match[str]) -> str:
+            at = started_at - timedelta(hours=float(age[1]))
+            return f"inoculated_at = {at.isoformat(timespec='milliseconds')}"
+
+        self._configuration.write_text(re.sub(r"^age_h = ([0-9.]+)$", inoculated, text, flags=re.MULTILINE), "utf-8")
+
+    def command(self) -> list[str | Path]:
+        """The command line that runs the plant."""
+        state = self._layout.simulator / "state.json"
+        serve: list[str | Path] = ["serve", self._configuration, "--wires-dir", self._wires, "--state", state]
+        return [*program("lms-sim"), *serve]
+
+    def facts(self) -> dict[str, Any]:
+        """What the agents' templates ask for: ports and serial lines."""
+        ports = {f"{wire.replace('-', '_')}_port": port for wire, port in self._ports.items()}
+        return {**ports, "str_2_line": str(self._wires / "str-2"), "str_3_line": str(self._wires / "str-3-balance")}
+
+    def wait_until_ready(self, log_path: Path, began_at: int) -> None:
+        """Wait for the line in which the simulator says that all its wires are laid.
+
+        Args:
+            log_path: its log.
+            began_at: size of the log, in bytes, before it was started.
+
+        Raises:
+            ServiceFailedError: it did not say so in time.
+        """
+        deadline = time.monotonic() + READY_WITHIN_S
+        while time.monotonic() < deadline:
+            for line in log_path.read_bytes()[began_at:].splitlines():
+                if line.startswith(b"{") and json.loads(line).get("ready") is True:
+                    return
+            time.sleep(LOOK_EVERY_S)
+        reason = f"did not lay its wires within {READY_WITHIN_S:.0f} s"
+        raise ServiceFailedError("The simulator", reason, log_path, last_words(log_path))
+
+    def history(self, bioreactor: str, *, hours: float, period_s: float) -> Path:
+        """A CSV file with the last hours of a bioreactor, of the same model and seed as what is served."""
+        path = self._layout.simulator / f"history-{bioreactor}.csv"
+        until = datetime.now(UTC)
+        since = until - timedelta(hours=hours)
+        arguments = (
+            "--bioreactor",
+            bioreactor,
+            "--from",
+            _iso(since),
+            "--to",
+            _iso(until),
+            "--period",
+            f"{period_s:g}",
+        )
+        printed = run("lms-sim", "history", self._configuration, *arguments, environment=plain_environment())
+        path.write_text(printed, "utf-8")
+        return path
+
+    def _started_at(self) -> datetime:
+        """When this demo was first started: its cultivations are that much older today."""
+        path = self._layout.simulator / "started-at"
+        if not path.exists():
+            path.write_text(datetime.now(UTC).isoformat())
+        return datetime.fromisoformat(path.read_text())
+
+
+def _iso(instant: datetime) -> str:
+    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
