@@ -1,0 +1,195 @@
+"""`lms-agent log`: what the log holds, what the cloud has acknowledged, and history from a CSV file.
+
+Thin: `lms_agent.log.reader` looks, `lms_agent.log.importing` reads the file.
+"""
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lms_agent.cli.finding import ending, find_log
+from lms_agent.health import STALE_AFTER_MS, read_status
+from lms_agent.log.lock import is_written, writer_pid
+from lms_agent.log.reader import LogReader, LogStatus
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Show what the log holds and what the cloud has acknowledged.",
+)
+
+Config = Annotated[Path | None, typer.Option("--config", "-c", help="The configuration, which names the log.")]
+Log = Annotated[Path | None, typer.Option("--log", help="The log itself, instead of a configuration.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.callback(invoke_without_command=True)
+def _default(context: typer.Context, config: Config = None, log: Log = None, as_json: Json = False) -> None:
+    """Without a command: the status."""
+    context.obj = (config, log)
+    if context.invoked_subcommand is None:
+        with ending():
+            _print_status(find_log(config, log), as_json=as_json)
+
+
+@app.command()
+def status(context: typer.Context, config: Config = None, log: Log = None, as_json: Json = False) -> None:
+    """Stream, batches, readings, times, what is acknowledged, size."""
+    with ending():
+        _print_status(_find(context, config, log), as_json=as_json)
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    last: Annotated[int, typer.Option("--last", "-n", min=1, max=100_000, help="How many batches.")] = 10,
+    config: Config = None,
+    log: Log = None,
+    as_json: Json = False,
+) -> None:
+    """The newest batches with their readings, oldest first; with --json one object a batch."""
+    with ending(), LogReader.open(_find(context, config, log)) as reader:
+        tags = {tag.number: tag for tag in reader.tags()}
+        for batch in reader.last(last):
+            if as_json:
+                typer.echo(json.dumps(_batch_as_json(batch, tags), ensure_ascii=False))
+                continue
+            typer.echo(f"batch {batch.number}, {batch.device}")
+            for reading in batch.readings:
+                tag = tags[reading.tag]
+                value = "no value" if reading.value is None else f"{_rounded(reading.value, tag.decimals)} {tag.unit}"
+                typer.echo(f"  {_time(reading.taken_at_ms)}  {tag.name:<20} {value:<20} {reading.quality.name}")
+            for gap in batch.gaps:
+                names = ", ".join(tags[number].name for number in gap.tags if number in tags)
+                ended = "now" if gap.ended_at_ms is None else _time(gap.ended_at_ms)
+                typer.echo(f"  gap {_time(gap.began_at_ms)} to {ended}, {names}: {gap.reason}")
+
+
+@app.command("import")
+def import_(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="CSV with the columns taken_at,tag,value.")],
+    device: Annotated[str, typer.Option("--device", help="The bioreactor's wire id.")],
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Append history from a CSV file: all of it or, if a line is wrong, nothing. Not while the agent runs."""
+    from lms_agent.log.importing import entries  # noqa: PLC0415 - only this command writes
+    from lms_agent.log.sqlite_log import SqliteLog  # noqa: PLC0415
+    from lms_agent.registering import register  # noqa: PLC0415
+    from lms_agent.settings import default_path, load_settings  # noqa: PLC0415
+
+    with ending():
+        path = config or (context.obj[0] if context.obj else None) or default_path()
+        settings = load_settings(path)
+        devices = [bioreactor.id for bioreactor in settings.bioreactors]
+        if device not in devices:
+            typer.echo(f"lms-agent: {path} has no bioreactor {device!r}; it has {', '.join(devices)}", err=True)
+            raise typer.Exit(2)
+        began_s = time.monotonic()
+        read = 0
+
+        def progress(done: int) -> None:
+            nonlocal read
+            if done // 100_000 > read // 100_000:
+                typer.echo(f"{done} readings …", err=True)
+            read = done
+
+        with SqliteLog.open(settings.agent.log) as log:
+            tags = [tag for tag in register(log, settings) if tag.device == device]
+            usable = [tag for tag in tags if not tag.name.startswith("Sync/")]
+            written = log.append_all(entries(file, device, usable, progress))
+        took_s = time.monotonic() - began_s
+        first, end = written or (0, 0)
+        if as_json:
+            typer.echo(json.dumps({"readings": read, "first": first, "last": end, "took_s": round(took_s, 3)}))
+        else:
+            typer.echo(f"{read} readings imported as batches {first} to {end} of {device} in {took_s:.1f} s")
+
+
+def _find(context: typer.Context, config: Path | None, log: Path | None) -> Path:
+    outer_config, outer_log = context.obj or (None, None)
+    return find_log(config or outer_config, log or (outer_log if config is None else None))
+
+
+def _print_status(path: Path, *, as_json: bool) -> None:
+    with LogReader.open(path) as reader:
+        held = reader.status()
+    agent = writer_pid(path) if is_written(path) else None
+    told = read_status(path)
+    fresh = told is not None and time.time() * 1000 - told.get("written_at_ms", 0) < STALE_AFTER_MS
+    broker = told["broker"] if told is not None and fresh else None
+    if as_json:
+        typer.echo(json.dumps(_status_as_json(path, held, agent, broker), ensure_ascii=False))
+        return
+    typer.echo(f"log           {path}")
+    typer.echo(f"stream        {held.stream}")
+    typer.echo(f"batches       {held.last - held.first + 1 if held.last else 0} (number {held.first} to {held.last})")
+    typer.echo(f"readings      {held.readings}")
+    if held.began_at_ms is not None and held.ended_at_ms is not None:
+        typer.echo(f"from          {_time(held.began_at_ms)}")
+        typer.echo(f"to            {_time(held.ended_at_ms)}")
+    typer.echo(f"acknowledged  up to number {held.acked}")
+    typer.echo(f"backlog       {held.backlog} batches")
+    typer.echo(f"size          {held.size_bytes / 1e6:.1f} MB")
+    typer.echo(f"agent         {'not running' if agent is None else f'running as process {agent}'}")
+    if broker is not None:
+        state = "connected" if broker["connected"] else f"not connected: {broker['error'] or 'connecting'}"
+        typer.echo(f"broker        {state}")
+
+
+def _status_as_json(path: Path, held: LogStatus, agent: int | None, broker: dict[str, Any] | None) -> dict[str, Any]:
+    return {
+        "path": str(path),
+        "stream": str(held.stream),
+        "batches": held.last - held.first + 1 if held.last else 0,
+        "first": held.first,
+        "last": held.last,
+        "readings": held.readings,
+        "began_at": None if held.began_at_ms is None else _time(held.began_at_ms),
+        "ended_at": None if held.ended_at_ms is None else _time(held.ended_at_ms),
+        "acked": held.acked,
+        "backlog": held.backlog,
+        "size_bytes": held.size_bytes,
+        "agent_pid": agent,
+        "broker": broker,
+    }
+
+
+def _batch_as_json(batch: Any, tags: dict[int, Any]) -> dict[str, Any]:
+    return {
+        "number": batch.number,
+        "device": batch.device,
+        "readings": [
+            {
+                "tag": tags[reading.tag].name,
+                "taken_at": _time(reading.taken_at_ms),
+                "value": reading.value,
+                "unit": tags[reading.tag].unit,
+                "quality": reading.quality.name,
+            }
+            for reading in batch.readings
+        ],
+        "gaps": [
+            {
+                "id": gap.id,
+                "tags": [tags[number].name for number in gap.tags if number in tags],
+                "began_at": _time(gap.began_at_ms),
+                "ended_at": None if gap.ended_at_ms is None else _time(gap.ended_at_ms),
+                "reason": gap.reason,
+            }
+            for gap in batch.gaps
+        ],
+    }
+
+
+def _time(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _rounded(value: Any, decimals: int | None) -> str:
+    return f"{value:.{decimals}f}" if isinstance(value, float) and decimals is not None else str(value)

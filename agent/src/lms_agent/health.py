@@ -1,0 +1,175 @@
+"""How the agent does, for people at the bench and for systemd.
+
+Once a second a small file beside the log is replaced (`<log>.status.json`): `lms-agent watch` and `lms-agent log` read
+it, also as another user, and nothing has to listen on a port.
+
+Neighbours: `lms_agent.log.keeping` and `lms_agent.sending` keep the numbers; `lms_agent.notify` tells systemd.
+"""
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lms_protocol.reading import Batch, Gap
+
+from lms_agent.clock import Clock
+from lms_agent.log.keeping import KeepingState
+from lms_agent.log.sqlite_log import FILE_MODE, SqliteLog
+from lms_agent.notify import Notifier
+from lms_agent.sending.state import SendingState
+
+LOGGER = logging.getLogger(__name__)
+
+EVERY_S = 1.0
+STALE_AFTER_MS = 10_000
+"""A status older than this is not from a running agent."""
+
+
+def status_path(log_path: Path) -> Path:
+    """The status file of a log."""
+    return log_path.with_name(log_path.name + ".status.json")
+
+
+def read_status(log_path: Path) -> dict[str, Any] | None:
+    """What the agent last said of itself; None if it never did, or not readably."""
+    try:
+        data = json.loads(status_path(log_path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+@dataclass(slots=True)
+class InstrumentState:
+    """How an instrument does.
+
+    Attributes:
+        failures: how often it fell silent or answered wrongly since the start.
+        failing_since_ms: since when it does now, ms UTC; None while it is well.
+        reason: of the last failure.
+    """
+
+    failures: int = 0
+    failing_since_ms: int | None = None
+    reason: str = ""
+
+
+class InstrumentHealth:
+    """Follows the gaps in what is logged, and says which instrument they belong to.
+
+    Args:
+        instruments: the instrument's id by tag number.
+        open_gaps: those that were open when the log was opened.
+    """
+
+    def __init__(self, instruments: Mapping[int, str], open_gaps: Iterable[Gap] = ()) -> None:
+        self._instruments = dict(instruments)
+        self._open: dict[int, Gap] = {}
+        self.states = {instrument: InstrumentState() for instrument in self._instruments.values()}
+        for gap in open_gaps:
+            self._take(gap)
+
+    def appended(self, batch: Batch) -> None:
+        """Look at a batch that is in the log."""
+        for gap in batch.gaps:
+            self._take(gap)
+
+    def _take(self, gap: Gap) -> None:
+        known = self._open.pop(gap.id, None)
+        if gap.ended_at_ms is None:
+            self._open[gap.id] = gap
+        for name in {self._instruments[tag] for tag in gap.tags if tag in self._instruments}:
+            state = self.states[name]
+            if known is None and gap.ended_at_ms is None:
+                state.failures += 1
+                state.reason = gap.reason
+            state.failing_since_ms = min(
+                (
+                    open_gap.began_at_ms
+                    for open_gap in self._open.values()
+                    if any(self._instruments.get(tag) == name for tag in open_gap.tags)
+                ),
+                default=None,
+            )
+
+
+class Health:
+    """Writes the status, and tells systemd.
+
+    Args:
+        about: what does not change: ids, address of the broker.
+    """
+
+    def __init__(
+        self,
+        *,
+        about: Mapping[str, object],
+        log: SqliteLog,
+        keeping: KeepingState,
+        sending: SendingState,
+        instruments: InstrumentHealth,
+        clock: Clock,
+        notifier: Notifier,
+    ) -> None:
+        self._about = dict(about)
+        self._log = log
+        self._keeping = keeping
+        self._sending = sending
+        self._instruments = instruments
+        self._clock = clock
+        self._notifier = notifier
+        self._started_at_ms = clock.wall_ms()
+        self._told_failure = False
+        log.listen(instruments.appended)
+
+    def status(self) -> dict[str, Any]:
+        """Everything, as it is written to the file. Times in ms UTC."""
+        return {
+            "v": 1,
+            **self._about,
+            "pid": os.getpid(),
+            "started_at_ms": self._started_at_ms,
+            "written_at_ms": self._clock.wall_ms(),
+            "log": {"path": str(self._log.path), "head": self._log.head, **asdict(self._keeping)},
+            "broker": asdict(self._sending),
+            "instruments": {name: asdict(state) for name, state in self._instruments.states.items()},
+        }
+
+    def sentence(self) -> str:
+        """The status in a line."""
+        failing = sorted(name for name, state in self._instruments.states.items() if state.failing_since_ms is not None)
+        parts = [f"{self._keeping.readings} readings", f"{self._sending.unacknowledged} batches to acknowledge"]
+        parts.append("sending" if self._sending.born else "not sending")
+        if failing:
+            parts.append(f"failing: {', '.join(failing)}")
+        if self._keeping.error:
+            parts.append("THE LOG CANNOT BE WRITTEN")
+        return "; ".join(parts)
+
+    async def run(self) -> None:
+        """Write the status every second, until cancelled."""
+        while True:
+            await asyncio.to_thread(self.write)
+            self._notifier.alive(self.sentence())
+            await self._clock.sleep(EVERY_S)
+
+    def write(self) -> None:
+        """Replace the status file. A disk that refuses is the log's to complain about."""
+        path = status_path(self._log.path)
+        fresh = path.with_name(path.name + ".new")
+        try:
+            with os.fdopen(
+                os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE), "w"
+            ) as file:
+                json.dump(self.status(), file, ensure_ascii=False)
+            fresh.replace(path)
+            self._told_failure = False
+        except OSError as error:
+            if not self._told_failure:
+                LOGGER.warning("The status file %s cannot be written: %s", path, error.strerror)
+            self._told_failure = True

@@ -1,0 +1,69 @@
+"""What the time without an agent leaves behind: intervals without readings, each of which gets its gap record.
+
+A gap that was open when the agent ended stays open over the restart: sampling takes it over and closes it with the
+first good reading. A tag that was well until then gets a gap from its last reading in the log to its first new one.
+
+Neighbours: `lms_agent.log.keeping` asks with each scan; the log's newest readings and open gaps say what was before.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+
+from lms_protocol.reading import Gap, Reading
+
+from lms_agent.log.sqlite_log import SqliteLog
+
+NOT_RUNNING = "the agent was not running"
+NOT_CONFIGURED = "the settings have changed and nobody reads these tags together any more"
+
+
+class Absence:
+    """Says, once for each tag, from when to when nothing was read before its first reading.
+
+    Args:
+        log: just opened.
+        groups: numbers of the tags that are read now, one group for each instrument.
+    """
+
+    def __init__(self, log: SqliteLog, groups: Iterable[Collection[int]]) -> None:
+        self._log = log
+        instruments = [frozenset(group) for group in groups]
+        latest = log.latest()
+        self._open = [entry for entry in log.open_gaps() if any(tags.issuperset(entry[1].tags) for tags in instruments)]
+        self._orphans = [entry for entry in log.open_gaps() if entry not in self._open]
+        covered = {tag for _, gap in self._open for tag in gap.tags}
+        read = frozenset().union(*instruments) - covered
+        self._last = {tag: latest[tag].taken_at_ms for tag in read if tag in latest}
+
+    @property
+    def open_gaps(self) -> list[Gap]:
+        """The open gaps that sampling is to take over."""
+        return [gap for _, gap in self._open]
+
+    def orphans(self, now_ms: int) -> list[tuple[str, Gap]]:
+        """Return the ends of those open gaps that no instrument of the settings can close, each with its device."""
+        ended = [(device, gap) for device, gap in self._orphans]
+        self._orphans = []
+        return [
+            (device, gap._replace(ended_at_ms=max(now_ms, gap.began_at_ms), reason=f"{gap.reason}; {NOT_CONFIGURED}"))
+            for device, gap in ended
+        ]
+
+    def before(self, readings: Sequence[Reading]) -> list[Gap]:
+        """Return the gaps that these readings, the first of their tags, bring to an end."""
+        if not self._last:
+            return []
+        ended: dict[int, list[Reading]] = {}
+        for reading in readings:
+            began_at_ms = self._last.pop(reading.tag, None)
+            if began_at_ms is not None:
+                ended.setdefault(began_at_ms, []).append(reading)
+        return [
+            Gap(
+                self._log.next_gap_id(),
+                tuple(reading.tag for reading in first),
+                began_at_ms,
+                max(began_at_ms, min(reading.taken_at_ms for reading in first)),
+                NOT_RUNNING,
+            )
+            for began_at_ms, first in ended.items()
+        ]

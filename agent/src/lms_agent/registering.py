@@ -1,0 +1,38 @@
+"""Give every configured tag its number in the log.
+
+Besides the tags of the instruments each bioreactor has the two tags of acknowledged delivery.
+
+Neighbours: `lms_agent.settings` names tags, `lms_agent.log` numbers them; `lms_agent.app` and `lms-agent log import`
+ask for it.
+"""
+
+from lms_protocol.messages import SYNC_TAGS
+from lms_protocol.reading import TagDescription
+
+from lms_agent.log.sqlite_log import SqliteLog
+from lms_agent.settings import AgentSettings
+
+
+def register(log: SqliteLog, settings: AgentSettings) -> list[TagDescription]:
+    """Number all tags of the settings, and the sync tags of every bioreactor. Writes the disk.
+
+    Raises:
+        LogUnavailable: the disk refuses.
+    """
+    sync = [
+        TagDescription(number=0, device=bioreactor.id, name=name, datatype=datatype)
+        for bioreactor in settings.bioreactors
+        for name, datatype in SYNC_TAGS.items()
+    ]
+    return log.register_tags([*settings.tag_descriptions(), *sync])
+
+
+def to_be_born(log: SqliteLog, configured: list[TagDescription]) -> list[TagDescription]:
+    """The tags that the births must name: those configured and, while old batches wait, those that these may hold.
+
+    Reads the disk.
+    """
+    if log.acked >= log.head:
+        return configured
+    numbers = {tag.number for tag in configured}
+    return configured + [tag for tag in log.tags() if tag.number not in numbers]
