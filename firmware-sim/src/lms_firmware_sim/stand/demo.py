@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lms_firmware_sim.stand import (
@@ -85,7 +86,7 @@ class Demo:
         cloud = CloudSide(self._layout, self._owner_url)
         self._prepare_cloud(cloud)
         plant = PlantSide(self._layout, self._ports)
-        self._start_plant(plant)
+        self._start_plant(plant, accounts.get("simulator"))
         agents = [AgentSide(self._layout, agent) for agent in AGENTS]
         for agent in agents:
             agent.configure(accounts[agent.agent], {**plant.facts(), **_names()})
@@ -174,26 +175,30 @@ class Demo:
             cloud.populate()
             made.touch()
 
-    def _start_plant(self, plant: PlantSide) -> None:
+    def _start_plant(self, plant: PlantSide, access: BrokerAccess | None) -> None:
         plant.configure()
         log_path = self._layout.log("simulator")
         began_at = log_path.stat().st_size if log_path.exists() else 0
-        self._start_program("simulator", plant.command(), plain_environment())
+        self._start_program("simulator", plant.command(access), plain_environment())
         plant.wait_until_ready(log_path, began_at)
         self._say("Three simulated bioreactors run")
 
     def _fill_with_history(self, plant: PlantSide, agents: list[AgentSide]) -> None:
-        for agent in agents:
-            if agent.has_history:
-                continue
-            self._say(f"Filling {agent.agent}'s log with {HISTORY_H:g} hours of history")
+        empty = [agent for agent in agents if not agent.has_history]
+        if not empty:
+            return
+        names = " and ".join(agent.agent for agent in empty)
+        self._say(f"Filling the log of {names} with {HISTORY_H:g} hours of history")
+
+        def fill(agent: AgentSide) -> None:
             agent.forget_log()
-            agent.import_history(
-                {
-                    bioreactor: plant.history(bioreactor, hours=HISTORY_H, period_s=HISTORY_PERIOD_S)
-                    for bioreactor in AGENTS[agent.agent]
-                }
-            )
+            wanted = AGENTS[agent.agent]
+            past = {each: plant.history(each, hours=HISTORY_H, period_s=HISTORY_PERIOD_S) for each in wanted}
+            agent.import_history(past)
+
+        with ThreadPoolExecutor() as pool:
+            for _ in pool.map(fill, empty):
+                pass
 
     def _start_program(self, name: str, argv: list[str | Path], environment: Mapping[str, str]) -> None:
         log_path = self._layout.log(name)

@@ -1,7 +1,6 @@
 """The simulated plant's part of the demo: its file with our ports in it, its serial lines, and its past."""
 
 import json
-import re
 import time
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
@@ -9,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from lms_firmware_sim.stand.errors import ServiceFailedError
-from lms_firmware_sim.stand.layout import Layout
+from lms_firmware_sim.stand.layout import Layout, write_private
+from lms_firmware_sim.stand.outside import BrokerAccess
 from lms_firmware_sim.stand.programs import plain_environment, program, run
 from lms_firmware_sim.stand.spawning import last_words
 
 TCP_WIRES = ("str-1", "str-3")
-SERIAL_WIRES = ("str-2", "str-3-balance")
 READY_WITHIN_S = 60.0
 LOOK_EVERY_S = 0.1
 
@@ -34,24 +33,26 @@ class PlantSide:
         self._wires = layout.simulator / "wires"
 
     def configure(self) -> None:
-        """Write the plant's file: the simulator's own demo plant, on our ports, as old as this demo."""
+        """Write the plant's file: the simulator's own demo plant, with our ports."""
         text = files("lms_firmware_sim").joinpath("plants", "demo.toml").read_text("utf-8")
         for wire, port in self._ports.items():
             head = f'id = "{wire}"\nkind = "modbus-tcp"\n'
             text = text.replace(head, f"{head}port = {port}\n")
-        started_at = self._started_at()
+        self._configuration.write_text(text, "utf-8")
 
-        def inoculated(age: re.Match[str]) -> str:
-            at = started_at - timedelta(hours=float(age[1]))
-            return f"inoculated_at = {at.isoformat(timespec='milliseconds')}"
+    def command(self, access: BrokerAccess | None) -> list[str | Path]:
+        """The command line that runs the plant.
 
-        self._configuration.write_text(re.sub(r"^age_h = ([0-9.]+)$", inoculated, text, flags=re.MULTILINE), "utf-8")
-
-    def command(self) -> list[str | Path]:
-        """The command line that runs the plant."""
-        state = self._layout.simulator / "state.json"
-        serve: list[str | Path] = ["serve", self._configuration, "--wires-dir", self._wires, "--state", state]
-        return [*program("lms-sim"), *serve]
+        Args:
+            access: the account under which the simulator tells its true state on the broker; None: it does not.
+        """
+        command = [*program("lms-sim"), "serve", self._configuration, "--started-at", self._started_at()]
+        command += ["--wires-dir", self._wires, "--state-dir", self._layout.simulator]
+        if access is not None:
+            password_file = self._layout.simulator / "broker.password"
+            write_private(password_file, access.password)
+            command += ["--mqtt-url", access.url_with_account, "--mqtt-password-file", password_file]
+        return command
 
     def facts(self) -> dict[str, Any]:
         """What the agents' templates ask for: ports and serial lines."""
@@ -81,27 +82,17 @@ class PlantSide:
         """A CSV file with the last hours of a bioreactor, of the same model and seed as what is served."""
         path = self._layout.simulator / f"history-{bioreactor}.csv"
         until = datetime.now(UTC)
-        since = until - timedelta(hours=hours)
-        arguments = (
-            "--bioreactor",
-            bioreactor,
-            "--from",
-            _iso(since),
-            "--to",
-            _iso(until),
-            "--period",
-            f"{period_s:g}",
-        )
-        printed = run("lms-sim", "history", self._configuration, *arguments, environment=plain_environment())
-        path.write_text(printed, "utf-8")
+        span = ("--from", _iso(until - timedelta(hours=hours)), "--to", _iso(until), "--period", f"{period_s:g}")
+        options = ("--bioreactor", bioreactor, *span, "--started-at", self._started_at(), "--output", path)
+        run("lms-sim", "history", self._configuration, *options, environment=plain_environment())
         return path
 
-    def _started_at(self) -> datetime:
-        """When this demo was first started: its cultivations are that much older today."""
+    def _started_at(self) -> str:
+        """When this demo was first started, as ISO 8601: its cultivations are that much older today."""
         path = self._layout.simulator / "started-at"
         if not path.exists():
-            path.write_text(datetime.now(UTC).isoformat())
-        return datetime.fromisoformat(path.read_text())
+            path.write_text(_iso(datetime.now(UTC)))
+        return path.read_text()
 
 
 def _iso(instant: datetime) -> str:
