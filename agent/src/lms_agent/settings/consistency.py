@@ -98,7 +98,7 @@ def _unfit_instruments(document: Document) -> Iterator[Finding]:
             )
             continue
         unit = instrument.get("unit", 1)
-        if kind == "modbus-rtu" and isinstance(unit, int) and not 1 <= unit <= 247:
+        if kind == "modbus-rtu" and isinstance(unit, int) and (unit == 0 or 247 < unit <= 255):
             yield Finding(
                 ("instrument", index, "unit"), str(unit), "1 to 247 on a serial line (0 is everyone, no one answers)"
             )

@@ -1,0 +1,155 @@
+"""`lms-agent check`: is the configuration good, and what does it mean?
+
+Opens no port. Shows what would be asked of which instrument, so that a mistake in an address is seen before it is read.
+"""
+
+import json
+from typing import Any
+
+import typer
+
+from lms_agent.buses.modbus_frames import FUNCTIONS
+from lms_agent.cli.configuration import ConfigArgument, JsonOption, load_or_exit
+from lms_agent.drivers.block_planning import Block, plan_blocks
+from lms_agent.settings import (
+    AgentSettings,
+    BusSettings,
+    InstrumentSettings,
+    ModbusInstrument,
+    ModbusRtuBus,
+    ModbusTcpBus,
+)
+
+_REGISTERS = {code: register for register, code in FUNCTIONS.items()}
+_KINDS = {"modbus-rtu": "Modbus RTU", "modbus-tcp": "Modbus TCP", "serial": "lines of text"}
+_BUSY_LINE = 0.8
+_THINKING_S = 0.01  # what a slave usually takes before it answers
+
+
+def check(config: ConfigArgument = None, as_json: JsonOption = False) -> None:
+    """Check the configuration and show what it means."""
+    path, settings = load_or_exit(config, as_json=as_json)
+    described = describe(settings)
+    if as_json:
+        typer.echo(json.dumps({"path": str(path), **described}, ensure_ascii=False))
+    else:
+        typer.echo(f"{path} is good.")
+        for line in _told(settings, described):
+            typer.echo(line)
+    if described["warnings"]:
+        raise typer.Exit(1)
+
+
+def describe(settings: AgentSettings) -> dict[str, Any]:
+    """What the configuration means, as JSON shows it; `warnings` holds sentences."""
+    warnings = []
+    for bus in settings.buses:
+        share = _busy_share(bus, settings.instruments_on(bus.id))
+        if share > _BUSY_LINE:
+            warnings.append(
+                f"bus {bus.id} would be busy {share:.0%} of the time at {getattr(bus, 'baud', 0)} baud: "
+                "scans will be missed; use a higher baud rate, longer periods or fewer points"
+            )
+        if not settings.instruments_on(bus.id):
+            warnings.append(f"bus {bus.id} has no instrument")
+    named = {instrument.bioreactor for instrument in settings.instruments}
+    warnings += [f"bioreactor {b.id} has no instrument" for b in settings.bioreactors if b.id not in named]
+    return {
+        "agent": settings.agent.id,
+        "group": settings.agent.group,
+        "log": str(settings.agent.log),
+        "broker": {"url": settings.broker.url, "account": settings.broker.account},
+        "bioreactors": [{"id": b.id, "name": b.name} for b in settings.bioreactors],
+        "tags": len(settings.tag_descriptions()),
+        "buses": [_bus(bus, settings) for bus in settings.buses],
+        "warnings": warnings,
+    }
+
+
+def _bus(bus: BusSettings, settings: AgentSettings) -> dict[str, Any]:
+    return {
+        "id": bus.id,
+        "kind": bus.kind,
+        "port": port_of(bus),
+        "timeout_s": bus.timeout_s,
+        "instruments": [_instrument(instrument) for instrument in settings.instruments_on(bus.id)],
+    }
+
+
+def _instrument(instrument: InstrumentSettings) -> dict[str, Any]:
+    tags = [point.tag for point in instrument.points]
+    described: dict[str, Any] = {
+        "id": instrument.id,
+        "bioreactor": instrument.bioreactor,
+        "driver": instrument.driver,
+        "period_s": instrument.period_s,
+        "tags": tags,
+    }
+    if isinstance(instrument, ModbusInstrument):
+        described["unit"] = instrument.unit
+        described["blocks"] = [
+            {
+                "register": _REGISTERS[block.function],
+                "address": block.address,
+                "count": block.count,
+                "tags": [tags[index] for index in block.points],
+            }
+            for block in plan_blocks(instrument)
+        ]
+    return described
+
+
+def port_of(bus: BusSettings) -> str:
+    """A bus's port for people: `host:port`, or the device file."""
+    return f"{bus.host}:{bus.port}" if isinstance(bus, ModbusTcpBus) else bus.port
+
+
+def _busy_share(bus: BusSettings, instruments: tuple[InstrumentSettings, ...]) -> float:
+    """The share of time that an RTU line needs for its requests; 0 for other lines."""
+    if not isinstance(bus, ModbusRtuBus):
+        return 0.0
+    character_s = (10 + (bus.parity != "none") + (bus.stop_bits == 2)) / bus.baud
+    return sum(
+        sum(_block_s(block, character_s) for block in plan_blocks(instrument)) / instrument.period_s
+        for instrument in instruments
+        if isinstance(instrument, ModbusInstrument)
+    )
+
+
+def _block_s(block: Block, character_s: float) -> float:
+    data_bytes = 2 * block.count if block.function in (3, 4) else (block.count + 7) // 8
+    return (8 + 5 + data_bytes + 7) * character_s + _THINKING_S
+
+
+def _told(settings: AgentSettings, described: dict[str, Any]) -> list[str]:
+    lines = [
+        f"Agent {described['agent']} of {described['group']}; log {described['log']}",
+        f"Broker {settings.broker.url} as {settings.broker.account}",
+    ]
+    for bus, shown in zip(settings.buses, described["buses"], strict=True):
+        lines.append(
+            f"Bus {bus.id}: {_KINDS[bus.kind]} on {port_of(bus)}{_line_setting(bus)}, timeout {bus.timeout_s:g} s"
+        )
+        for instrument in shown["instruments"]:
+            lines += _instrument_lines(instrument)
+    bioreactors = len(settings.bioreactors)
+    lines.append(f"{described['tags']} tags of {bioreactors} bioreactor{'s' * (bioreactors != 1)}")
+    return lines + [f"Warning: {warning}" for warning in described["warnings"]]
+
+
+def _line_setting(bus: BusSettings) -> str:
+    if isinstance(bus, ModbusTcpBus):
+        return ""
+    return f", {bus.baud} baud {bus.data_bits}{bus.parity[0].upper()}{bus.stop_bits}"
+
+
+def _instrument_lines(instrument: dict[str, Any]) -> list[str]:
+    unit = f", unit {instrument['unit']}" if "unit" in instrument else f", {instrument['driver']}"
+    lines = [f"  {instrument['id']}{unit}: {instrument['bioreactor']}, every {instrument['period_s']:g} s"]
+    if "blocks" not in instrument:
+        return [*lines, f"    {', '.join(instrument['tags'])}"]
+    for block in instrument["blocks"]:
+        last = block["address"] + block["count"] - 1
+        span = f"{block['address']}" if last == block["address"] else f"{block['address']} to {last}"
+        lines.append(f"    {block['register']} {span}: {', '.join(block['tags'])}")
+    return lines
