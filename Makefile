@@ -1,5 +1,5 @@
 # LMS evo. Every path here is relative, so that the checkout's path may hold spaces.
-# What each target does on a machine that has nothing yet is written down in docs/decisions/0001-set-up.md.
+# What each target does on a machine that has nothing yet is written down in docs/decisions/0020-set-up.md.
 
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory

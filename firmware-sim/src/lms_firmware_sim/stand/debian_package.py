@@ -3,7 +3,7 @@
 The package and those of its libraries that this machine lacks are downloaded with apt and unpacked side by side.
 Nothing on the machine changes: no service starts, no user is made, and two checkouts do not disturb each other.
 This also works as root, where installing mosquitto would start a broker on port 1883.
-See docs/decisions/0003-broker.md.
+See docs/decisions/0022-broker-and-database.md.
 """
 
 import os

@@ -1,6 +1,7 @@
 """LMS evo's own programs, known here by their command lines only."""
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -39,6 +40,6 @@ def run(name: str, *arguments: str | Path, environment: Mapping[str, str], told:
     command = tied([*program(name), *arguments])
     answer = subprocess.run(command, input=told, env=dict(environment), capture_output=True, text=True, check=False)
     if answer.returncode != 0:
-        shown = " ".join([name, *(str(argument) for argument in arguments)])
+        shown = shlex.join([name, *(str(argument) for argument in arguments)])
         raise CommandFailedError(shown, answer.returncode, (answer.stderr or answer.stdout)[-2000:])
     return answer.stdout

@@ -3,7 +3,7 @@
 PostgreSQL refuses to run as root, and the broker should not. Started as root, both drop to another user. A folder
 under, say, /root cannot be reached by that user, and permissions of folders that are not ours stay as they are: such
 a service gets a folder under /var/lib/lms-evo instead. Its name comes from the wanted folder's path, and
-a file ``<wanted>.elsewhere`` beside the wanted folder says where it is. See docs/decisions/0002-dropping-root.md.
+a file ``<wanted>.elsewhere`` beside the wanted folder says where it is. See docs/decisions/0021-dropping-root.md.
 """
 
 import hashlib
