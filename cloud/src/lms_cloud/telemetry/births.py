@@ -1,12 +1,14 @@
 """What a device's birth tells becomes tags (entities, with their events) and series (what readings hang on).
 
-Called by `lms_cloud.telemetry.resolving` before any reading of that birth is stored. A birth that tells nothing new
-costs one query the first time and none after that.
+Called by `lms_cloud.telemetry.resolving` before any reading of that birth is stored; the tags themselves are kept by
+`lms_cloud.fleet.directory`. A birth that tells nothing new costs one query the first time, and none after that. What
+people change of a tag stays as they want it until the agent tells something else of that tag.
 """
 
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -14,21 +16,21 @@ import structlog
 from lms_protocol.reading import Datatype, TagDescription
 from sqlalchemy import text
 
-from lms_cloud.fleet.models import Tag
-from lms_cloud.kernel.actors import Actor
+from lms_cloud.fleet.directory import BioreactorEntry, FleetDirectory
 from lms_cloud.kernel.database import Database, UnitOfWork
-from lms_cloud.kernel.entities import EntityJournal
+from lms_cloud.kernel.entities import check_name
 from lms_cloud.kernel.errors import Invalid
-from lms_cloud.telemetry.incoming import Bioreactor, DeviceTags
+from lms_cloud.telemetry.incoming import DeviceTags
 
-_log = structlog.get_logger()
-_REASON = "told by the agent's birth"
+MAX_UNIT_LENGTH = 32
+MAX_DECIMALS = 12
+
+_log = structlog.get_logger(__name__)
 _KNOWN = text("""
-select t.id as tag_id, t.name, s.id as series, s.described from entities t left join series s on s.tag_id = t.id
-where t.entity_type = 'tag' and t.is_active and t.organization_id = :organization_id
-    and t.properties ->> 'bioreactor_id' = :bioreactor_id
+select t.name, s.id, s.described from series s join entities t on t.id = s.tag_id
+where s.bioreactor_id = :bioreactor_id and t.is_active
 """)
-_INSERT = text("""
+_UPSERT = text("""
 insert into series (organization_id, bioreactor_id, tag_id, datatype, described)
 values (:organization_id, :bioreactor_id, :tag_id, :datatype, cast(:described as jsonb))
 on conflict (tag_id) do update set datatype = excluded.datatype, described = excluded.described
@@ -36,12 +38,11 @@ returning id
 """)
 
 
-class _Known(NamedTuple):
-    """What is stored of one tag."""
+class _Series(NamedTuple):
+    """A series, and the tag as the birth before told it."""
 
-    tag_id: UUID
-    series: int | None
-    described: dict[str, Any] | None
+    id: int
+    described: dict[str, Any]
 
 
 class TagRegister:
@@ -49,104 +50,89 @@ class TagRegister:
 
     Args:
         database: as `lms_ingest`.
+        fleet: keeps the tags.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, fleet: FleetDirectory) -> None:
         self._database = database
-        self._known: dict[UUID, dict[str, _Known]] = {}
+        self._fleet = fleet
+        self._known: dict[UUID, dict[str, _Series]] = {}
 
-    async def register(self, bioreactor: Bioreactor, node: str, tags: Sequence[TagDescription]) -> DeviceTags:
+    async def register(self, bioreactor: BioreactorEntry, tags: Sequence[TagDescription]) -> DeviceTags:
         """The series of a birth's tags, made where they are missing. Tags with an impossible name are left out."""
-        described = {tag.name: _describe(tag) for tag in tags}
-        if not self._all_known(bioreactor, described):
-            actor = Actor.agent(node)
-            async with self._database.unit_of_work(bioreactor.organization_id, actor=actor) as uow:
-                known = await _read(uow, bioreactor)
-                for tag in tags:
-                    if known.get(tag.name) is None or known[tag.name].described != described[tag.name]:
-                        await _write(uow, bioreactor, tag, described[tag.name], known)
-            self._known[bioreactor.id] = known
-        known = self._known[bioreactor.id]
-        usable = {tag.number: (tag, known[tag.name].series) for tag in tags if tag.name in known}
-        series = {number: id_ for number, (_, id_) in usable.items() if id_ is not None}
+        usable = [_presentable(tag) for tag in tags if _has_possible_name(tag)]
+        known = self._known.get(bioreactor.bioreactor_id, {})
+        if any(_is_news(tag, known) for tag in usable):
+            known = await self._write(bioreactor, usable)
+            self._known[bioreactor.bioreactor_id] = known
+        series = {tag.number: known[tag.name].id for tag in usable}
         return DeviceTags(
             series,
-            {number: tag.name for number, (tag, _) in usable.items()},
-            frozenset(series[number] for number, (tag, _) in usable.items() if tag.datatype is Datatype.STRING),
+            {tag.number: tag.name for tag in usable},
+            frozenset(series[tag.number] for tag in usable if tag.datatype is Datatype.STRING),
         )
 
-    def forget(self) -> None:
-        """Read everything anew when it is next needed."""
-        self._known.clear()
+    async def _write(self, bioreactor: BioreactorEntry, tags: Sequence[TagDescription]) -> dict[str, _Series]:
+        async with self._database.unit_of_work(bioreactor.organization_id) as uow:
+            known = await _read(uow, bioreactor.bioreactor_id)
+        news = [tag for tag in tags if _is_news(tag, known)]
+        if not news:
+            return known
+        ids = await self._fleet.keep_tags(bioreactor, news)
+        async with self._database.unit_of_work(bioreactor.organization_id) as uow:
+            for tag in news:
+                values = {
+                    "organization_id": bioreactor.organization_id,
+                    "bioreactor_id": bioreactor.bioreactor_id,
+                    "tag_id": ids[tag.name],
+                    "datatype": int(tag.datatype),
+                    "described": json.dumps(_describe(tag)),
+                }
+                id_ = (await uow.session.execute(_UPSERT, values)).scalar_one()
+                known[tag.name] = _Series(id_, _describe(tag))
+        _log.info("tags told by a birth", device=bioreactor.device, node=bioreactor.node, tags=len(news))
+        return known
 
-    def _all_known(self, bioreactor: Bioreactor, described: dict[str, dict[str, Any]]) -> bool:
-        known = self._known.get(bioreactor.id, {})
-        return all(name in known and known[name].described == value for name, value in described.items())
+
+async def _read(uow: UnitOfWork, bioreactor_id: UUID) -> dict[str, _Series]:
+    rows = await uow.session.execute(_KNOWN, {"bioreactor_id": bioreactor_id})
+    return {name: _Series(id_, described) for name, id_, described in rows}
+
+
+def _is_news(tag: TagDescription, known: dict[str, _Series]) -> bool:
+    return tag.name not in known or known[tag.name].described != _describe(tag)
 
 
 def _describe(tag: TagDescription) -> dict[str, Any]:
-    """The tag's properties as an entity takes them; what no entity takes is left out."""
+    return {
+        "number": tag.number,
+        "datatype": int(tag.datatype),
+        "unit": tag.unit,
+        "low": tag.low,
+        "high": tag.high,
+        "decimals": tag.decimals,
+        "access": tag.access,
+    }
+
+
+def _presentable(tag: TagDescription) -> TagDescription:
+    """The description without what no tag takes: other makers' births tell all sorts of things."""
     low, high = _finite(tag.low), _finite(tag.high)
     if low is not None and high is not None and low > high:
         low = high = None
-    return {
-        "unit": tag.unit[:32],
-        "low": low,
-        "high": high,
-        "decimals": tag.decimals if tag.decimals is not None and 0 <= tag.decimals <= 12 else None,
-        "datatype": tag.datatype.name.lower(),
-        "access": tag.access,
-        "alias": tag.number if tag.number < 1 << 63 else None,
-    }
+    decimals = tag.decimals if tag.decimals is not None and 0 <= tag.decimals <= MAX_DECIMALS else None
+    return replace(tag, unit=tag.unit.replace("\x00", "")[:MAX_UNIT_LENGTH], low=low, high=high, decimals=decimals)
 
 
 def _finite(number: float | None) -> float | None:
     return number if number is not None and math.isfinite(number) else None
 
 
-async def _read(uow: UnitOfWork, bioreactor: Bioreactor) -> dict[str, _Known]:
-    values = {"organization_id": bioreactor.organization_id, "bioreactor_id": str(bioreactor.id)}
-    rows = await uow.session.execute(_KNOWN, values)
-    return {row.name: _Known(row.tag_id, row.series, row.described) for row in rows}
-
-
-async def _write(
-    uow: UnitOfWork, bioreactor: Bioreactor, tag: TagDescription, described: dict[str, Any], known: dict[str, _Known]
-) -> None:
-    """Make or change one tag and its series, and note it in `known`."""
-    journal = EntityJournal(uow)
-    before = known.get(tag.name)
+def _has_possible_name(tag: TagDescription) -> bool:
     try:
-        if before is None:
-            made = await journal.create(
-                Tag,
-                organization_id=bioreactor.organization_id,
-                name=tag.name,
-                properties={"bioreactor_id": str(bioreactor.id), **described},
-                reason=_REASON,
-            )
-            tag_id = made.id
-        else:
-            tag_id = before.tag_id
-            await _update(uow, journal, before, described)
-    except Invalid as error:
-        _log.error("tag refused", bioreactor=str(bioreactor.id), node=bioreactor.device, tag=tag.name, why=str(error))
-        return
-    values = {
-        "organization_id": bioreactor.organization_id,
-        "bioreactor_id": bioreactor.id,
-        "tag_id": tag_id,
-        "datatype": int(tag.datatype),
-        "described": json.dumps(described),
-    }
-    series = (await uow.session.execute(_INSERT, values)).scalar_one()
-    known[tag.name] = _Known(tag_id, series, described)
-
-
-async def _update(uow: UnitOfWork, journal: EntityJournal, before: _Known, described: dict[str, Any]) -> None:
-    """Change what the birth tells otherwise than the birth before it; what people changed meanwhile stays."""
-    entity = await journal.get(Tag, before.tag_id)
-    # A tag that people made before any birth told of it keeps their unit and range.
-    told = before.described or {name: described[name] for name in ("unit", "low", "high", "decimals")}
-    changed = {name: value for name, value in described.items() if name not in told or told[name] != value}
-    await journal.update(entity, properties={**entity.properties, **changed}, reason=_REASON)
+        possible = check_name(tag.name) == tag.name and "\x00" not in tag.name and tag.number < 1 << 63
+    except Invalid:
+        possible = False
+    if not possible:
+        _log.error("tag left out: its name cannot be a tag's name", device=tag.device, tag=tag.name[:200])
+    return possible

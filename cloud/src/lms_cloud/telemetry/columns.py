@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 from lms_protocol.errors import LmsError
-from lms_protocol.reading import Reading, Value
+from lms_protocol.reading import Gap, Reading, Value
 from numpy.typing import NDArray
 
 POSTGRES_EPOCH_MS: Final = 946_684_800_000
@@ -94,22 +94,22 @@ class ReadingColumns:
         return replace(self, kind=kind, text={**self.text, **dict.fromkeys(np.flatnonzero(empty).tolist())})
 
 
-def check_storable(readings: Iterable[Reading]) -> None:
+def check_storable(readings: Sequence[Reading], gaps: Iterable[Gap] = ()) -> None:
     """Refuse what the database would refuse, or could not give back.
 
     Raises:
         NotStorableError: a time outside 1970 to 9999, or a text with the character U+0000 or a lone surrogate.
     """
-    readings = readings if isinstance(readings, Sequence) else tuple(readings)
     times = list(map(_TAKEN_AT, readings))
-    if times and not (min(times) >= 0 and max(times) <= LAST_TIME_MS):
-        raise NotStorableError(
-            f"a time of {min(times)} to {max(times)} ms since 1970 is outside the years 1970 to 9999"
-        )
     if str in set(map(type, map(_VALUE, readings))):
         for reading in readings:
             if isinstance(reading.value, str):
                 _check_text(reading.value)
+    for gap in gaps:
+        times += (gap.began_at_ms, gap.began_at_ms if gap.ended_at_ms is None else gap.ended_at_ms)
+        _check_text(gap.reason)
+    if times and not (min(times) >= 0 and max(times) <= LAST_TIME_MS):
+        raise NotStorableError(f"times from {min(times)} to {max(times)} ms reach outside the years 1970 to 9999")
 
 
 def _check_text(text: str) -> None:

@@ -56,6 +56,7 @@ class StatusChange(NamedTuple):
     """A bioreactor came online or went offline, by the births and deaths of its agent."""
 
     bioreactor: Bioreactor
+    agent_id: UUID
     online: bool
     since: datetime
 
@@ -103,6 +104,7 @@ class DeadLetter:
         kind: "poison", or "conflict": the same number with other content.
         bioreactor: None where the topic names none that is known.
         key: None where stream or number are not known; else, of a poison batch, the number counts as taken in.
+        node: wire id of the agent that sent it.
     """
 
     kind: Literal["poison", "conflict"]
@@ -112,6 +114,7 @@ class DeadLetter:
     organization_id: UUID | None = None
     bioreactor: Bioreactor | None = None
     key: StreamBatch | None = None
+    node: str = ""
 
     @property
     def counts_as_taken_in(self) -> bool:

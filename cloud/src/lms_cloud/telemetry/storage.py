@@ -65,7 +65,8 @@ values (%s, %s, %s, %s, %s, %s, %s, %s)
 on conflict (topic, digest) do update set times = d.times + 1, last_at = now()
 """
 _SET_STATUS = """
-update feeds set online = %s, since = %s where bioreactor_id = %s and online is distinct from %s
+update feeds set online = %(online)s, since = %(since)s, agent_id = %(agent_id)s
+where bioreactor_id = %(id)s and (online, agent_id) is distinct from (%(online)s, %(agent_id)s)
 """
 _SET_AGENT_STATUS = """
 insert into agent_status as a (agent_id, organization_id, online, since, stream) values (%s, %s, %s, %s, %s)
@@ -217,7 +218,7 @@ async def _write_gaps(cursor: Cursor, batches: Sequence[Incoming]) -> None:
         for gap in batch.gaps:
             if batch.key is not None:
                 ended_at = None if gap.ended_at_ms is None else to_instant(gap.ended_at_ms)
-                series = [batch.tags.series[tag] for tag in gap.tags]
+                series = [batch.tags.series[tag] for tag in gap.tags if tag in batch.tags.series]
                 home = batch.bioreactor
                 rows[batch.key.stream, gap.id, ended_at is None] = (
                     *(batch.key.stream, gap.id, home.organization_id, home.id, series),
@@ -239,7 +240,8 @@ async def _write_letter(cursor: Cursor, letter: DeadLetter) -> None:
 async def _write_statuses(cursor: Cursor, work: Work, outcome: Outcome) -> None:
     """Write who is online, and note in `outcome` what really changed: births come again without any change."""
     for change in sorted(work.statuses, key=lambda change: change.bioreactor.id):
-        await cursor.execute(_SET_STATUS, (change.online, change.since, change.bioreactor.id, change.online))
+        values = {"online": change.online, "since": change.since, "agent_id": change.agent_id}
+        await cursor.execute(_SET_STATUS, {**values, "id": change.bioreactor.id})
         if cursor.rowcount:
             outcome.statuses.append(change)
     for agent in sorted(work.agents, key=lambda change: change.agent_id):

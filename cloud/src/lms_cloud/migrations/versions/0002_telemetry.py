@@ -122,9 +122,12 @@ create table feeds (
     bioreactor_id uuid primary key references entities (id),
     organization_id uuid not null references entities (id),
     cursor bigint not null default 0,
+    agent_id uuid references entities (id),
     online boolean not null default false,
     since timestamptz
 ) with (fillfactor = 50);
+create index feeds_agent on feeds (agent_id);
+comment on column feeds.agent_id is 'the agent that announced the bioreactor last';
 comment on column feeds.cursor is 'counts the commits that touched the bioreactor; a reader that missed one sees it';
 
 create table agent_status (

@@ -1,0 +1,66 @@
+"""The live message: what a commit brought, for the web workers and for anyone who reads the broker feed.
+
+Published after COMMIT, one message per bioreactor and commit, on lms/live/{group}/{device} (docs/feed.md describes it).
+`previous` lets a reader notice a message that it has missed; the database then has what was in it.
+"""
+
+import json
+import math
+from collections import defaultdict
+from typing import Any, Final
+from uuid import UUID
+
+from lms_protocol.messages import Publish
+from lms_protocol.reading import Value
+from lms_protocol.topics import LiveTopic
+
+from lms_cloud.telemetry.columns import EXACT_INTEGER
+from lms_cloud.telemetry.incoming import Bioreactor, Incoming, Outcome, StatusChange, Work
+
+VERSION: Final = 1
+MAX_READINGS: Final = 2000
+"""A commit that brought one bioreactor more than this is announced as a time range instead."""
+
+
+def shown(value: Value) -> Value:
+    """A value as JSON can carry it to a browser: no NaN or infinity (None), integers beyond 2^53 as text."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, int) and not -EXACT_INTEGER <= value <= EXACT_INTEGER:
+        return str(value)
+    return value
+
+
+def live_messages(work: Work, outcome: Outcome) -> list[Publish]:
+    """The messages that tell of a commit, one for each bioreactor whose cursor moved."""
+    stored: dict[UUID, list[Incoming]] = defaultdict(list)
+    for batch in outcome.stored:
+        stored[batch.bioreactor.id].append(batch)
+    statuses = {change.bioreactor.id: change for change in outcome.statuses}
+    homes: dict[UUID, Bioreactor] = {}
+    for items in (work.batches, work.letters, work.statuses):
+        homes |= {item.bioreactor.id: item.bioreactor for item in items if item.bioreactor is not None}
+    return [
+        _message(homes[id_], cursor, stored.get(id_, []), statuses.get(id_)) for id_, cursor in outcome.cursors.items()
+    ]
+
+
+def _message(home: Bioreactor, cursor: int, batches: list[Incoming], status: StatusChange | None) -> Publish:
+    content: dict[str, Any] = {"v": VERSION, "cursor": cursor, "previous": cursor - 1}
+    live = [batch for batch in batches if not batch.historical]
+    late = [batch for batch in batches if batch.historical]
+    if sum(len(batch.readings) for batch in live) > MAX_READINGS:
+        live, late = [], batches
+    if any(batch.readings for batch in live):
+        content["readings"] = [
+            [batch.tags.names[tag], taken_at_ms, shown(value), int(quality)]
+            for batch in live
+            for tag, taken_at_ms, value, quality in batch.readings
+        ]
+    times = [reading.taken_at_ms for batch in late for reading in batch.readings]
+    if times:
+        content["late"] = [min(times), max(times)]
+    if status is not None:
+        content["status"] = {"online": status.online, "since_ms": int(status.since.timestamp() * 1000)}
+    payload = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return Publish(str(LiveTopic(home.group, home.device)), payload.encode())

@@ -1,0 +1,87 @@
+"""The cloud's connections to the broker: address and account from the settings, messages handed over at once.
+
+Used by `lms_cloud.telemetry.ingest` and by `lms_cloud.live.hub`.
+"""
+
+import asyncio
+import logging
+import secrets
+import ssl
+from collections.abc import Callable
+from typing import cast
+from urllib.parse import unquote, urlsplit
+
+import aiomqtt
+
+from lms_cloud.kernel.errors import SettingsError
+from lms_cloud.kernel.settings import CloudSettings
+
+KEEPALIVE_S = 15
+TIMEOUT_S = 10
+PORTS = {"mqtt": 1883, "mqtts": 8883}
+
+_quiet = logging.getLogger("lms_cloud.telemetry.broker.client")
+_quiet.setLevel(logging.ERROR)
+
+
+class Handover(asyncio.Queue[aiomqtt.Message]):
+    """Stands where aiomqtt has its queue, and gives each message to a function instead of keeping it.
+
+    aiomqtt's own way costs a task per message, which is more than all that ingest does with one.
+    """
+
+    def __init__(self, receive: Callable[[aiomqtt.Message], None]) -> None:
+        super().__init__()
+        self._receive = receive
+
+    def put_nowait(self, item: aiomqtt.Message) -> None:
+        """Hand the message over."""
+        self._receive(item)
+
+
+def open_client(
+    settings: CloudSettings,
+    *,
+    name: str,
+    receive: Callable[[aiomqtt.Message], None],
+    will: aiomqtt.Will | None = None,
+) -> aiomqtt.Client:
+    """A client that is not connected yet: `async with` it, then `async for` over its messages waits for its end.
+
+    Args:
+        settings: where the broker is, and as whom to go there.
+        name: begins the client id, which is unique.
+        receive: called with each message, in the event loop; must not raise.
+        will: what the broker publishes if this client vanishes.
+
+    Raises:
+        SettingsError: LMS_MQTT_URL is missing or is no broker's address.
+    """
+    remedy = "It is: mqtt://account@host:port or mqtts://account@host:port."
+    if settings.mqtt_url is None:
+        raise SettingsError("LMS_MQTT_URL", "is missing", remedy)
+    url = urlsplit(settings.mqtt_url)
+    if url.scheme not in PORTS or not url.hostname:
+        raise SettingsError("LMS_MQTT_URL", "is not a broker's address", remedy)
+    password = unquote(url.password) if url.password else None
+    if settings.mqtt_password is not None:
+        password = settings.mqtt_password.get_secret_value()
+    context = None
+    if url.scheme == "mqtts":
+        context = ssl.create_default_context(cafile=settings.mqtt_ca_file)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return aiomqtt.Client(
+        url.hostname,
+        url.port or PORTS[url.scheme],
+        username=unquote(url.username) if url.username else None,
+        password=password,
+        identifier=f"{name}-{secrets.token_hex(6)}",
+        logger=_quiet,
+        # aiomqtt calls it with `maxsize`; a class is what its annotation wants, a callable all it needs.
+        queue_type=cast("type[asyncio.Queue[aiomqtt.Message]]", lambda maxsize: Handover(receive)),
+        will=will,
+        clean_session=True,
+        timeout=TIMEOUT_S,
+        keepalive=KEEPALIVE_S,
+        tls_context=context,
+    )

@@ -1,0 +1,251 @@
+"""Gathers what was heard, commits it in few transactions, and only then tells agents and browsers.
+
+Before it: `lms_cloud.telemetry.ingest`, which offers events as they come. Whatever goes wrong with the database, this
+loop stays: it tries the same work again, and as the ledger knows what a lost COMMIT really did, again is safe. What
+does not fit the queue meanwhile is dropped; nobody has acknowledged it, so the agent sends it again.
+"""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final
+
+import psycopg
+import structlog
+import tenacity
+from lms_protocol.host import DataReceived, HostSession
+from lms_protocol.messages import Publish
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from lms_cloud.telemetry.announcing import live_messages
+from lms_cloud.telemetry.incoming import DeadLetter, Incoming, Outcome, StreamBatch, Work
+from lms_cloud.telemetry.partitions import Partitions
+from lms_cloud.telemetry.resolving import Heard, Node, Resolved, Resolver
+from lms_cloud.telemetry.storage import Connection, commit_work
+
+GATHER_S: Final = 0.02
+MAX_READINGS_PER_COMMIT: Final = 50_000
+MAX_EVENTS_PER_COMMIT: Final = 5_000
+MAX_READINGS_QUEUED: Final = 400_000
+MAX_EVENTS_QUEUED: Final = 40_000
+
+DATABASE_ERRORS: Final = (psycopg.Error, DBAPIError, PoolTimeout, OSError)
+DATA_ERRORS: Final = (psycopg.DataError, psycopg.IntegrityError)
+
+_log = structlog.get_logger(__name__)
+
+
+class Committer:
+    """The one writer of an ingest worker.
+
+    Args:
+        connect: opens a connection of this writer's own, in autocommit mode.
+        resolver: turns events into work.
+        session: words the acknowledgements.
+        publish: hands a message to the broker, or drops it if there is none.
+        now_ms: tells the time, ms UTC.
+
+    Attributes:
+        dropped: how many events did not fit the queue.
+        unknown: messages of senders that the fleet does not know, by topic; whoever logs them clears it.
+        counts: commits, batches and readings since the start.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[Connection]],
+        resolver: Resolver,
+        session: HostSession,
+        publish: Callable[[Publish], None],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._connect = connect
+        self._resolver = resolver
+        self._session = session
+        self._publish = publish
+        self._now_ms = now_ms
+        self._queue: deque[Heard] = deque()
+        self._queued_readings = 0
+        self._wake = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._connection: Connection | None = None
+        self._partitions = Partitions(now_ms)
+        self.dropped = 0
+        self.unknown: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
+
+    def offer(self, heard: Heard) -> bool:
+        """Queue an event; False if there is no room. Births and deaths have a reserve of their own."""
+        is_data = isinstance(heard.event, DataReceived)
+        room = MAX_EVENTS_QUEUED if is_data else 2 * MAX_EVENTS_QUEUED
+        if len(self._queue) >= room or (is_data and self._queued_readings >= MAX_READINGS_QUEUED):
+            self.dropped += 1
+            return False
+        self._queue.append(heard)
+        self._queued_readings += heard.readings
+        self._wake.set()
+        return True
+
+    def stop(self) -> None:
+        """Commit what is queued, then leave `run`; while the database is away, leave at once."""
+        self._stop.set()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Commit what is offered, until stopped."""
+        try:
+            while self._queue or not self._stop.is_set():
+                if not self._queue:
+                    self._wake.clear()
+                    await self._wake.wait()
+                    continue
+                if not self._stop.is_set() and self._queued_readings < MAX_READINGS_PER_COMMIT:
+                    await asyncio.sleep(GATHER_S)
+                await self._settle(self._take())
+        finally:
+            await self._disconnect()
+
+    def _take(self) -> list[Heard]:
+        taken: list[Heard] = []
+        readings = 0
+        while self._queue and len(taken) < MAX_EVENTS_PER_COMMIT and readings < MAX_READINGS_PER_COMMIT:
+            taken.append(self._queue.popleft())
+            readings += taken[-1].readings
+        self._queued_readings -= readings
+        return taken
+
+    async def _settle(self, heard: Sequence[Heard]) -> None:
+        """Resolve, commit and announce a chunk of events, however long the database is away."""
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(_may_pass),
+            wait=tenacity.wait_exponential_jitter(initial=0.1, max=5, jitter=0.2),
+            stop=lambda _: self._stop.is_set(),
+            sleep=self._nap,
+            before_sleep=self._tell,
+            reraise=True,
+        )
+        try:
+            await retrying(self._attempt, heard)
+        except DATABASE_ERRORS as error:
+            _log.error(
+                "stopped before these were committed; their agents send them again", events=len(heard), why=error
+            )
+        except Exception as error:
+            _log.exception("events could not be handled", events=len(heard))
+            if len(heard) > 1:
+                for each in heard:
+                    await self._settle([each])
+            else:
+                await self._set_aside(heard[0], error)
+
+    async def _nap(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), seconds)
+
+    def _tell(self, state: tenacity.RetryCallState) -> None:
+        error = state.outcome and state.outcome.exception()
+        _log.warning(
+            "the database did not commit; trying again",
+            attempt=state.attempt_number,
+            queued=len(self._queue),
+            why=" ".join(str(error).split()),
+        )
+
+    async def _attempt(self, heard: Sequence[Heard]) -> None:
+        resolved = await self._resolver.resolve(heard)
+        done: list[tuple[Work, Outcome]] = []
+        work = resolved.work()
+        try:
+            if work:
+                connection = await self._connected()
+                await self._partitions.make(connection, work.batches)
+                await self._write(connection, work, done)
+        except DATABASE_ERRORS:
+            await self._disconnect()
+            raise
+        finally:
+            # Of work split in two, the first half may be committed although the second failed.
+            self._tell_agents_and_browsers(done, resolved)
+        self.unknown.update(resolved.unknown)
+        for node, number in resolved.strange:
+            self._publish(self._session.refusal(node.group, node.node, number, self._now_ms()))
+
+    async def _connected(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = await self._connect()
+        return self._connection
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    async def _write(self, connection: Connection, work: Work, done: list[tuple[Work, Outcome]]) -> None:
+        """Commit work; what the database refuses to keep is halved until the culprit stands alone, and set aside."""
+        try:
+            done.append((work, await commit_work(connection, work)))
+        except DATA_ERRORS as error:
+            if not work.batches:
+                raise
+            middle = len(work.batches) // 2
+            if middle:
+                await self._write(connection, replace(work, batches=work.batches[:middle]), done)
+                await self._write(connection, Work(work.batches[middle:]), done)
+            else:
+                letter = _dead_letter(work.batches[0], f"the database refused it: {error}")
+                await self._write(connection, replace(work, batches=(), letters=(*work.letters, letter)), done)
+
+    def _tell_agents_and_browsers(self, done: Sequence[tuple[Work, Outcome]], resolved: Resolved) -> None:
+        now_ms = self._now_ms()
+        owed = dict.fromkeys(resolved.born) if done else {}
+        for work, outcome in done:
+            senders = {each.key: Node(each.bioreactor.group, each.node) for each in work.batches}
+            senders |= {each.key: Node(each.bioreactor.group, each.node) for each in work.letters if each.bioreactor}
+            for key in outcome.settled:
+                self._resolver.ledgers[key.stream].commit(key.number)
+                owed[senders[key], key.stream] = None
+            for batch in outcome.refused:
+                self._refuse(Node(batch.bioreactor.group, batch.node), batch.key, now_ms)
+            self.counts.update(commits=1, batches=len(outcome.stored))
+            self.counts.update(readings=sum(len(batch.readings) for batch in outcome.stored))
+        for node, stream in owed:
+            acked, above = self._resolver.ledgers[stream].acknowledgement()
+            if acked or above:
+                self._publish(self._session.acknowledgement(node.group, node.node, acked, above, now_ms))
+                _log.debug("acknowledged", stream=str(stream), agent=node.node, acked=acked, above=str(above))
+        for work, outcome in done:
+            for message in live_messages(work, outcome):
+                self._publish(message)
+
+    def _refuse(self, node: Node, key: StreamBatch | None, now_ms: int) -> None:
+        if key is not None:
+            _log.error(
+                "batch refused: its number is committed with other content, so an old log has come back",
+                stream=str(key.stream),
+                number=key.number,
+                agent=node.node,
+            )
+            self._publish(self._session.refusal(node.group, node.node, key.number, now_ms))
+
+    async def _set_aside(self, heard: Heard, error: Exception) -> None:
+        """Keep what made the program itself fail, so that nothing behind it waits."""
+        letter = DeadLetter("poison", heard.topic, heard.payload, f"it could not be handled: {error!r}")
+        try:
+            await commit_work(await self._connected(), Work((), [letter]))
+        except DATABASE_ERRORS:
+            _log.exception("dead letter could not be kept", topic=heard.topic)
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether an error lies with the database, so that the same work may succeed later."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return isinstance(error, DATABASE_ERRORS) and not isinstance(cause, DATA_ERRORS)
+
+
+def _dead_letter(batch: Incoming, reason: str) -> DeadLetter:
+    home = batch.bioreactor
+    reason = " ".join(reason.replace("\x00", "").split())
+    return DeadLetter("poison", batch.topic, batch.payload, reason, home.organization_id, home, batch.key, batch.node)
