@@ -67,7 +67,8 @@ def status_of(online: bool | None, last_at: datetime | None, now: datetime) -> S
 
 
 def card(
-    bioreactor_id: UUID,
+    *,
+    id_: UUID,
     name: str,
     place: str,
     online: bool | None,
@@ -81,7 +82,7 @@ def card(
     last_at = max((tag.taken_at for tag in tags if tag.taken_at is not None), default=None)
     status = status_of(online, last_at, now)
     return FleetCard(
-        id=bioreactor_id,
+        id=id_,
         name=name,
         place=place,
         status=status,

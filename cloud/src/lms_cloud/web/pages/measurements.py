@@ -147,7 +147,7 @@ def _measurement(
         state=state,
         flag=flag,
         range=bar,
-        spark=_spark(main, set_point, limits, now, traces, minutes),
+        spark=_spark(main, set_point, limits, now=now, traces=traces, minutes=minutes),
     )
 
 
@@ -161,6 +161,7 @@ def _spark(
     main: TagNow,
     set_point: TagNow | None,
     limits: tuple[float, float] | None,
+    *,
     now: datetime,
     traces: Mapping[UUID, Trace],
     minutes: int,

@@ -21,7 +21,7 @@ export function fillTable(place, traces, readings, fromMs, toMs) {
   const step = Math.max(1000, Math.round((toMs - fromMs) / ROWS / 1000) * 1000);
   caption.textContent = `From ${day(fromMs)} ${clock(fromMs)} to ${day(toMs)} ${clock(toMs)} ${zone(toMs)}, one row each ${step / 1000} s, the last value read until then`;
   const head = table.createTHead().insertRow();
-  head.append(heading("Time", "col"), ...traces.map((t) => heading(t.unit ? `${t.name} (${t.unit})` : t.name, "col")));
+  head.append(heading("Time", "col"), ...traces.map((t) => heading(t.unit ? `${t.name} (${t.unit})` : t.name, "col", "number")));
   const body = table.createTBody();
   for (let at = toMs; at >= fromMs; at -= step) {
     const row = body.insertRow();
@@ -40,9 +40,10 @@ export function fillTable(place, traces, readings, fromMs, toMs) {
   place.replaceChildren(table);
 }
 
-/** @param {string} text @param {"col"|"row"} scope @returns {HTMLTableCellElement} */
-function heading(text, scope) {
+/** @param {string} text @param {"col"|"row"} scope @param {string} [kind] @returns {HTMLTableCellElement} */
+function heading(text, scope, kind = "") {
   const th = document.createElement("th");
+  th.className = kind;
   th.scope = scope;
   th.textContent = text;
   return th;
