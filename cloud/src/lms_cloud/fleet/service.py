@@ -4,13 +4,14 @@ Used by fleet/api.py, the pages, the command line, and (through fleet/directory.
 """
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select
 
 from lms_cloud.fleet.models import Agent, AgentProperties, Bioreactor, BioreactorProperties, Tag, TagProperties
 from lms_cloud.kernel.database import UnitOfWork
-from lms_cloud.kernel.entities import E, Entity, EntityJournal
+from lms_cloud.kernel.entities import E, Entity, EntityJournal, EntityProperties, P, check_properties
 from lms_cloud.kernel.errors import Forbidden, Invalid, NotFound
 from lms_cloud.kernel.wire_ids import wire_id_from
 
@@ -143,19 +144,20 @@ class FleetService:
             properties=properties,
         )
 
-    async def create_tag(self, name: str, properties: TagProperties, *, description: str | None = None) -> Tag:
+    async def create_tag(
+        self, name: str, properties: TagProperties | dict[str, Any], *, description: str | None = None
+    ) -> Tag:
         """Create a tag.
 
         Raises:
             Invalid: a field is not allowed, or there is no such bioreactor in this organization.
             Conflict: the bioreactor has a tag of that name.
         """
+        bioreactor_id = self._typed(TagProperties, Tag, properties).bioreactor_id
         try:
-            await self.get_bioreactor(properties.bioreactor_id)
+            await self.get_bioreactor(bioreactor_id)
         except NotFound as error:
-            raise Invalid(
-                "bioreactor_id", str(properties.bioreactor_id), "a bioreactor of this organization"
-            ) from error
+            raise Invalid("bioreactor_id", str(bioreactor_id), "a bioreactor of this organization") from error
         return await self._journal.create(
             Tag,
             organization_id=self._organization_id(),
@@ -170,7 +172,7 @@ class FleetService:
         *,
         name: str | None = None,
         description: str | None = None,
-        properties: BioreactorProperties | None = None,
+        properties: BioreactorProperties | dict[str, Any] | None = None,
         expected_version: int | None = None,
     ) -> Bioreactor:
         """Change what is not None.
@@ -181,7 +183,7 @@ class FleetService:
         """
         bioreactor = await self.get_bioreactor(bioreactor_id)
         if properties is not None:
-            await self._check_agent(properties.agent_id)
+            await self._check_agent(self._typed(BioreactorProperties, Bioreactor, properties).agent_id)
         await self._journal.update(
             bioreactor,
             name=name,
@@ -197,7 +199,7 @@ class FleetService:
         *,
         name: str | None = None,
         description: str | None = None,
-        properties: AgentProperties | None = None,
+        properties: AgentProperties | dict[str, Any] | None = None,
         expected_version: int | None = None,
     ) -> Agent:
         """Change what is not None.
@@ -217,7 +219,7 @@ class FleetService:
         *,
         name: str | None = None,
         description: str | None = None,
-        properties: TagProperties | None = None,
+        properties: TagProperties | dict[str, Any] | None = None,
         expected_version: int | None = None,
         reason: str | None = None,
     ) -> Tag:
@@ -254,6 +256,10 @@ class FleetService:
         if self._uow.organization_id is None:
             raise Forbidden("change the fleet", "you belong to no organization; create one first")
         return self._uow.organization_id
+
+    @staticmethod
+    def _typed(model: type[P], kind: type[Entity], properties: EntityProperties | dict[str, Any]) -> P:
+        return model.model_validate(check_properties(kind, properties))
 
     async def _check_agent(self, agent_id: UUID | None) -> None:
         if agent_id is None:

@@ -135,12 +135,18 @@ class Database:
 
     @classmethod
     def from_settings(
-        cls, settings: CloudSettings, *, application_name: str = "lms-cloud", statement_timeout_s: float | None = None
+        cls,
+        settings: CloudSettings,
+        *,
+        clock: Clock | None = None,
+        application_name: str = "lms-cloud",
+        statement_timeout_s: float | None = None,
     ) -> "Database":
         """The database that `settings` name."""
         return cls(
             settings.database_url.get_secret_value(),
             pool_size=settings.database_pool_size,
+            clock=clock,
             application_name=application_name,
             statement_timeout_s=statement_timeout_s,
         )

@@ -14,7 +14,6 @@
 Attributes carry the facts; the message is a sentence that says what is wrong, where, and what to do.
 """
 
-# ruff: noqa: N818 - these are named in the words of HTTP and of the people who read them
 from typing import Any
 
 from lms_protocol.errors import LmsError

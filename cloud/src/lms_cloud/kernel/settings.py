@@ -28,7 +28,7 @@ _EXAMPLE_WORDS = (
     "xxxx",
     "insecure",
 )
-_LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class ListenAddress(BaseModel):
@@ -86,7 +86,7 @@ class CloudSettings(BaseModel):
         parts = urlsplit(value)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("must be http://host[:port] or https://host[:port]")
-        if parts.scheme == "http" and parts.hostname not in _LOCAL_HOSTS:
+        if parts.scheme == "http" and parts.hostname not in LOCAL_HOSTS:
             raise ValueError("must be https, except on 127.0.0.1 and localhost")
         return f"{parts.scheme}://{parts.netloc}"
 

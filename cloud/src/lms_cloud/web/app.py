@@ -4,43 +4,92 @@
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import import_module
+from importlib.util import find_spec
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
-from lms_cloud.kernel.clock import Clock, SystemClock
+from lms_cloud.accounts import api as accounts_api
+from lms_cloud.accounts.passwords import PasswordHasher
+from lms_cloud.accounts.service import Accounts
+from lms_cloud.fleet import api as fleet_api
+from lms_cloud.kernel.clock import Clock
 from lms_cloud.kernel.database import Database
 from lms_cloud.kernel.settings import CloudSettings
+from lms_cloud.organizations import api as organizations_api
+from lms_cloud.web import api_docs
+from lms_cloud.web.csrf import FormCookieMiddleware, guard
 from lms_cloud.web.errors import install_error_handlers
+from lms_cloud.web.middleware import RequestLog, SecurityHeaders, SizeLimit
+from lms_cloud.web.static_files import VersionedStaticFiles
 
 STATEMENT_TIMEOUT_S = 15
 
 
-def create_app(settings: CloudSettings, *, clock: Clock | None = None) -> FastAPI:
+def create_app(settings: CloudSettings, *, clock: Clock | None = None, hasher: PasswordHasher | None = None) -> FastAPI:
     """Build the application.
+
+    Its `state` has what routes need: `settings`, and from the start of its lifespan `database`, `accounts`, `live_hub`.
 
     Args:
         settings: where the database and the broker are, and what is allowed.
         clock: where `now` comes from; the machine's by default.
+        hasher: how passwords are hashed; bcrypt with 12 rounds by default.
 
     Raises:
         SettingsError: the secret key is missing, short or an example.
     """
     settings.require_secret_key()
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with Database(
-            settings.database_url.get_secret_value(),
-            pool_size=settings.database_pool_size,
-            clock=clock or SystemClock(),
-            application_name="lms-cloud web",
-            statement_timeout_s=STATEMENT_TIMEOUT_S,
-        ) as database:
-            app.state.database = database
-            yield
-
-    app = FastAPI(title="LMS evo", version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    database = Database.from_settings(
+        settings, clock=clock, application_name="lms-cloud web", statement_timeout_s=STATEMENT_TIMEOUT_S
+    )
+    app = FastAPI(
+        title="LMS evo",
+        version="0.1.0",
+        summary="Bioreactors: their readings, live and historical.",
+        lifespan=_lifespan,
+        dependencies=[Depends(guard)],
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        redirect_slashes=False,
+    )
     app.state.settings = settings
+    app.state.database = database
+    app.state.accounts = Accounts(database, settings, hasher=hasher)
+    _include_routes(app)
     install_error_handlers(app)
+    # The last one added is the outermost.
+    app.add_middleware(FormCookieMiddleware, settings=settings)
+    app.add_middleware(SizeLimit, max_bytes=settings.max_request_bytes)
+    app.add_middleware(SecurityHeaders, settings=settings)
+    app.add_middleware(RequestLog)
     return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async with AsyncExitStack() as stack:
+        database: Database = await stack.enter_async_context(app.state.database)
+        await app.state.accounts.warm_up()
+        if find_spec("lms_cloud.live") and find_spec("lms_cloud.live.hub"):
+            app.state.live_hub = import_module("lms_cloud.live.hub").LiveHub(app.state.settings, database)
+            await app.state.live_hub.start()
+            stack.push_async_callback(app.state.live_hub.stop)
+        yield
+
+
+def _include_routes(app: FastAPI) -> None:
+    for router in (accounts_api.router, organizations_api.router, fleet_api.router, api_docs.router):
+        app.include_router(router)
+    for name in ("telemetry.api", "live.sockets", "operations.api", "web.pages"):
+        package = f"lms_cloud.{name.rpartition('.')[0] or name}"
+        if find_spec(package) and find_spec(f"lms_cloud.{name}"):
+            try:
+                module = import_module(f"lms_cloud.{name}")
+            except ModuleNotFoundError:
+                continue
+            if hasattr(module, "router"):
+                app.include_router(module.router)
+    app.mount("/static", VersionedStaticFiles(), name="static")

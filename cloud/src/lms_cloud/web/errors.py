@@ -70,7 +70,6 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_exception)
     for kind in (OperationalError, InterfaceError, PoolTimeout):
         app.add_exception_handler(kind, _on_database_error)
-    app.add_exception_handler(Exception, _on_crash)
 
 
 async def _on_request_error(request: Request, error: Exception) -> Response:
@@ -130,6 +129,8 @@ def _show(field: str, found: Any) -> Any:
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
     detail = error.detail
+    if error.status_code == HTTPStatus.BAD_REQUEST and isinstance(error.__cause__, RecursionError):
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "The body is nested too deeply.")
     if error.status_code == HTTPStatus.NOT_FOUND and detail == HTTPStatus.NOT_FOUND.phrase:
         detail = f"There is nothing at {request.url.path[:_LONGEST_FOUND]}."
     return problem(error.status_code, detail, headers=error.headers)
@@ -139,10 +140,3 @@ async def _on_database_error(request: Request, error: Exception) -> Response:
     _log.error("database_unavailable", path=request.url.path, error=str(error))
     detail = "The database does not answer at the moment. Try again in a few seconds."
     return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "5"})
-
-
-async def _on_crash(request: Request, error: Exception) -> Response:
-    _log.error("request_failed", path=request.url.path, exc_info=error)
-    correlation_id = structlog.contextvars.get_contextvars().get("correlation_id", "")
-    detail = "Something went wrong here; it is in the server's log under the correlation id."
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail, correlation_id=correlation_id)
