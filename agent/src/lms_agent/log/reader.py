@@ -170,7 +170,7 @@ class LogReader:
         """Work out the newest reading of each tag."""
         latest = LatestReadings()
         through = latest.load(self._meta(LATEST_KEY))
-        for batch in self._batches_after(through):
+        for batch in self.after(through):
             latest.take(batch)
         latest.keep()
         return latest
@@ -186,7 +186,8 @@ class LogReader:
         """Return the highest id that a gap has; 0 if there is none."""
         return int(self._rows("SELECT coalesce(max(id), 0) FROM gaps")[0][0])
 
-    def _batches_after(self, number: int) -> Iterator[Batch]:
+    def after(self, number: int) -> Iterator[Batch]:
+        """Yield all batches above `number`, without holding many of them."""
         while batches := self.read(number + 1, 100):
             yield from batches
             number = batches[-1].number

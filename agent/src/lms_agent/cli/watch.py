@@ -1,0 +1,182 @@
+"""`lms-agent watch`: the live screen at the bench. Thin: `lms_agent.watching` looks, this draws.
+
+One line a tag: a bar for where the value lies in its range, value and unit, range, age, quality. Where all tags do not
+fit, those that need attention come first and the rest is counted.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from lms_protocol.reading import Quality
+
+from lms_agent.cli.finding import ending, find_log
+from lms_agent.watching import View, WatchedTag, Watcher
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+BAR_CELLS = 10
+_FRAME_LINES = 3
+
+
+def watch(
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="The configuration, which names the log.")
+    ] = None,
+    log: Annotated[Path | None, typer.Option("--log", help="The log itself, instead of a configuration.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a second.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Look once and end.")] = False,
+) -> None:
+    """Show live values, ages and the backlog, until Ctrl-C."""
+    with ending():
+        watcher = Watcher.open(find_log(config, log))
+        try:
+            if as_json:
+                _print_json(watcher, once=once)
+            else:
+                _draw(watcher, once=once)
+        except (KeyboardInterrupt, BrokenPipeError):
+            pass
+        finally:
+            watcher.close()
+
+
+def _print_json(watcher: Watcher, *, once: bool) -> None:
+    while True:
+        typer.echo(json.dumps(watcher.look().as_json(), ensure_ascii=False))
+        if once:
+            return
+        time.sleep(1)
+
+
+def _draw(watcher: Watcher, *, once: bool) -> None:
+    from rich.console import Console  # noqa: PLC0415 - drawing libraries only where something is drawn
+    from rich.live import Live  # noqa: PLC0415
+
+    console = Console()
+    if once or not console.is_terminal:
+        console.print(screen(watcher.look(), lines=10_000))
+        return
+    with Live(screen(watcher.look(), console.height), console=console, screen=True, auto_refresh=False) as live:
+        while True:
+            time.sleep(1)
+            live.update(screen(watcher.look(), console.height), refresh=True)
+
+
+def screen(view: View, lines: int) -> "RenderableType":
+    """The whole screen, in at most `lines` lines."""
+    from rich.console import Group  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    rows = [(device, tag) for device, tags in view.devices.items() for tag in tags]
+    room = max(1, lines - _FRAME_LINES - 2 * len(view.devices))
+    shown = rows
+    if len(rows) > room:
+        urgent = sorted(rows, key=lambda row: 0 if _needs_attention(row[1]) else 1)[: max(1, room - 1)]
+        shown = [row for row in rows if row in urgent]
+    table = Table(box=None, pad_edge=False, show_header=False, expand=True)
+    for justify, width in (
+        ("left", 16),
+        ("left", BAR_CELLS),
+        ("right", 12),
+        ("left", 6),
+        ("left", 13),
+        ("right", 7),
+        ("left", 9),
+    ):
+        table.add_column(justify=justify, width=width, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
+    for device in view.devices:
+        mine = [tag for owner, tag in shown if owner == device]
+        table.add_row(Text(device, style="bold"))
+        for tag in mine:
+            table.add_row(*_row(tag))
+    parts: list[RenderableType] = [_headline(view), table]
+    if len(shown) < len(rows):
+        parts.append(Text(f"… {len(rows) - len(shown)} more tags; enlarge the window to see them", style="dim"))
+    parts.append(_connection(view))
+    return Group(*parts)
+
+
+def _needs_attention(tag: WatchedTag) -> bool:
+    part = tag.part_of_range
+    quality = None if tag.reading is None else tag.reading.quality
+    return tag.gap is not None or quality is not Quality.GOOD or (part is not None and not 0 <= part <= 1)
+
+
+def _row(tag: WatchedTag) -> "list[RenderableType]":
+    from rich.text import Text  # noqa: PLC0415
+
+    reading, described = tag.reading, tag.tag
+    style = "yellow" if _needs_attention(tag) else ""
+    quality = "NO DATA" if reading is None else "GAP" if tag.gap else reading.quality.name
+    normal = "" if described.low is None or described.high is None else f"{described.low:g} … {described.high:g}"
+    return [
+        Text(f"  {described.name}"),
+        Text(_bar(tag.part_of_range), style=style or "cyan"),
+        Text(_value(tag), style=f"bold {style}".strip()),
+        Text(described.unit, style="dim"),
+        Text(normal, style="dim"),
+        Text(_age(tag.age_s), style="yellow" if tag.gap else "dim"),
+        Text(quality, style=style or "green"),
+    ]
+
+
+def _bar(part: float | None) -> str:
+    """A mark on a line; arrows at the ends say that the value lies outside."""
+    if part is None:
+        return ""
+    if part < 0:
+        return "◀" + "─" * (BAR_CELLS - 1)
+    if part > 1:
+        return "─" * (BAR_CELLS - 1) + "▶"
+    cell = min(BAR_CELLS - 1, int(part * BAR_CELLS))
+    return "─" * cell + "█" + "─" * (BAR_CELLS - 1 - cell)
+
+
+def _value(tag: WatchedTag) -> str:
+    value = None if tag.reading is None else tag.reading.value
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.{tag.tag.decimals}f}" if tag.tag.decimals is not None else f"{value:g}"
+    return str(value)
+
+
+def _age(age_s: float | None) -> str:
+    if age_s is None:
+        return ""
+    for unit, seconds in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if age_s >= 2 * seconds:
+            return f"{age_s / seconds:.0f} {unit}"
+    return f"{age_s:.1f} s"
+
+
+def _headline(view: View) -> "RenderableType":
+    from rich.text import Text  # noqa: PLC0415
+
+    name = f"{view.status['group']}/{view.status['agent']}" if view.status else "agent"
+    running = "running" if view.running else "NOT RUNNING"
+    text = Text(f"{name}: {running}", style="bold" if view.running else "bold red")
+    return text.append(f"   {view.held.last} batches, {view.held.readings} readings", style="dim not bold")
+
+
+def _connection(view: View) -> "RenderableType":
+    from rich.text import Text  # noqa: PLC0415
+
+    text = Text(f"backlog {view.backlog} batches", style="yellow" if view.backlog > 100 else "")
+    if view.status is None:
+        return text
+    broker, log = view.status["broker"], view.status["log"]
+    if log["error"]:
+        return Text(log["error"], style="bold red")
+    if not broker["connected"]:
+        return text.append(f"   not connected: {broker['error'] or 'connecting'}", style="yellow")
+    if not broker["born"]:
+        return text.append("   connected; the cloud is offline, readings are kept", style="yellow")
+    acked_at_ms = broker["last_ack_at_ms"]
+    age = "never" if acked_at_ms is None else f"{_age((view.at_ms - acked_at_ms) / 1000)} ago"
+    return text.append(f"   connected   last acknowledged {age}", style="green")
