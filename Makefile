@@ -102,7 +102,7 @@ setup: .tools/uv/bin/uv ## Make the Python environment .venv from the lock file 
 	  echo "Check that the package index is reachable (pip config list)." >&2; exit 1; }
 
 .PHONY: broker
-broker: setup
+broker: setup ## Find or fetch PostgreSQL and the broker (also done by test and bench)
 	@exec $(STAND) prepare
 
 .PHONY: chromium

@@ -62,6 +62,7 @@ class Demo:
         self._keeper = Keeper(say, self._describe)
         self._ports: dict[str, int] = {}
         self._owner_url = ""
+        self._looking_url = ""
         self._feed_url = ""
 
     @property
@@ -81,7 +82,10 @@ class Demo:
             StandError: something could not be started; ``stop`` ends what was.
         """
         self._choose_ports()
-        self._owner_url = self._given_database or self._start_postgres()
+        if self._given_database is None:
+            self._start_postgres()
+        else:
+            self._owner_url = self._looking_url = self._given_database
         accounts = self._accounts()
         cloud = CloudSide(self._layout, self._owner_url)
         self._prepare_cloud(cloud)
@@ -125,7 +129,7 @@ class Demo:
             self._ports[name] = chosen
         write_private(self._layout.ports, json.dumps(self._ports, indent=2))
 
-    def _start_postgres(self) -> str:
+    def _start_postgres(self) -> None:
         server = PostgresServer(
             self._layout.root / "postgres",
             postgres_programs.from_package(),
@@ -135,7 +139,11 @@ class Demo:
         )
         self._keeper.start("postgresql", server)
         self._say(f"PostgreSQL runs on {ports.LOOPBACK}:{server.port}")
-        return server.ensure_owner(DATABASE, name=OWNER, password=self._layout.secret("database-owner-password"))
+        self._owner_url = server.ensure_owner(
+            DATABASE, name=OWNER, password=self._layout.secret("database-owner-password")
+        )
+        # Row security hides every organization's rows from the owner too; who looks with psql wants to see them.
+        self._looking_url = server.url(DATABASE)
 
     def _accounts(self) -> dict[str, BrokerAccess]:
         """How each program reaches the broker, ours started here unless another was named."""
@@ -233,7 +241,7 @@ class Demo:
                 "email": email,
                 "password": password,
                 "mqtt_url": self._feed_url,
-                "database_url": self._owner_url,
+                "database_url": self._looking_url,
                 "pids": self.pids,
             },
         )
