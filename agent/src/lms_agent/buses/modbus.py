@@ -155,9 +155,9 @@ class ModbusMaster(ABC):
         """A whole frame of the right unit came that does not answer the request: more may be wrong on the line."""
 
     def _refusal(self, request: ReadRequest, doubt: Doubt, reply: ExceptionReply) -> InstrumentBusy | InstrumentRefused:
-        if reply.code == GATEWAY_TARGET_SILENT:
+        if reply.code == GATEWAY_TARGET_SILENT or doubt.exception_proves_nothing(request):
             doubt.unanswered(request)
-        elif not doubt.exception_proves_nothing(request):
+        else:
             doubt.settled()
         if reply.code in (ACKNOWLEDGE, BUSY):
             return InstrumentBusy(self.port, request.unit)

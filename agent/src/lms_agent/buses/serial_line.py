@@ -10,6 +10,7 @@ import errno
 import getpass
 import grp
 import os
+import termios
 from pathlib import Path
 
 import serial
@@ -110,6 +111,8 @@ def _said(error: OSError) -> str:
 def _why_not(port: str, error: Exception) -> PortError:
     """The reason why a port does not open, with its remedy."""
     number = getattr(error, "errno", None)
+    if number is None and isinstance(error.__context__, termios.error):
+        number = error.__context__.args[0]
     if number in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
         return PortMissing(port, f"is the adapter plugged in? {_present_ports()}")
     if number in (errno.EACCES, errno.EPERM):

@@ -1,0 +1,77 @@
+"""Masters on real wires, and instruments whose every word says when and where it was read."""
+
+import random
+from collections.abc import Callable
+
+import pytest
+from lms_agent.buses.modbus import ModbusMaster
+from lms_agent.buses.opening import make_bus
+from lms_agent.clock import SystemClock
+from lms_agent.settings.model import ModbusRtuBus, ModbusTcpBus, SerialBus
+from lms_firmware_sim.wires import ModbusTcpWire, RegisterMap, RtuWire
+from lms_firmware_sim.wires.wire import Wire
+
+TIMEOUT_S = 0.03
+ADDRESSES = 64
+
+
+class Stamped:
+    """A unit whose words are address and stamp; `stamp` changes with every request, so a foreign reply shows."""
+
+    def __init__(self, unit: int = 1, *, twins: bool = False) -> None:
+        self.unit = unit
+        self.stamp = 0
+        self.registers = RegisterMap(before_read=self._write)
+        self._tables = ("holding", "input") if twins else ("holding",)
+        self._write()
+
+    def _write(self) -> None:
+        for table in self._tables:
+            self.registers.tables[table].update({address: self.word(address) for address in range(ADDRESSES)})
+
+    def word(self, address: int) -> int:
+        return (self.unit * 7 + address) % 64 << 10 | self.stamp % 1024
+
+    def expected(self, address: int, count: int) -> bytes:
+        return b"".join(self.word(address + step).to_bytes(2) for step in range(count))
+
+
+@pytest.fixture
+def stamped() -> type[Stamped]:
+    return Stamped
+
+
+@pytest.fixture
+async def master_on():
+    """`master_on(wire, timeout_s=…)`: the agent's own master on a simulated wire; closed after the test."""
+    masters = []
+
+    def connect(wire: Wire, timeout_s: float = TIMEOUT_S, **more) -> ModbusMaster:
+        if isinstance(wire, ModbusTcpWire):
+            settings = ModbusTcpBus(
+                id="b", kind="modbus-tcp", host=wire.host, port=wire.port, timeout_s=timeout_s, **more
+            )
+        elif isinstance(wire, RtuWire):
+            settings = ModbusRtuBus(
+                id="b", kind="modbus-rtu", port=wire.address, timeout_s=timeout_s, baud=115200, **more
+            )
+        else:
+            settings = SerialBus(id="b", kind="serial", port=wire.address, timeout_s=timeout_s, **more)
+        master = make_bus(settings, SystemClock(), random.Random(1))
+        masters.append(master)
+        return master
+
+    yield connect
+    for master in masters:
+        await master.close()
+
+
+@pytest.fixture
+def wire_of() -> Callable[..., Wire]:
+    """`wire_of("rtu" | "tcp" | "tcp-gateway", *units)`: an unlaid wire with stamped units."""
+
+    def make(kind: str, *units: Stamped, seed: int = 0) -> Wire:
+        maps = {unit.unit: unit.registers for unit in units}
+        return RtuWire(maps, seed=seed) if kind == "rtu" else ModbusTcpWire(maps, seed=seed)
+
+    return make
