@@ -1,7 +1,7 @@
 """`lms-agent watch`: the live screen at the bench. Thin: `lms_agent.watching` looks, this draws.
 
 One line a tag: a bar for where the value lies in its range, value and unit, range, age, quality. Where all tags do not
-fit, those that need attention come first and the rest is counted.
+fit, trouble comes first, then process values, and the rest is counted.
 """
 
 import json
@@ -16,9 +16,19 @@ from lms_agent.cli.finding import ending, find_log
 from lms_agent.watching import View, WatchedTag, Watcher
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import JustifyMethod, RenderableType
 
-BAR_CELLS = 10
+BAR_CELLS = 9
+COLUMNS: "tuple[tuple[JustifyMethod, int], ...]" = (
+    ("left", 18),
+    ("left", BAR_CELLS),
+    ("right", 10),
+    ("left", 6),
+    ("left", 13),
+    ("right", 7),
+    ("left", 9),
+)
+"""Name, bar, value, unit, range, age, quality; with the spaces between them 78 cells, for a terminal of 80."""
 _FRAME_LINES = 3
 
 
@@ -76,19 +86,11 @@ def screen(view: View, lines: int) -> "RenderableType":
     room = max(1, lines - _FRAME_LINES - 2 * len(view.devices))
     shown = rows
     if len(rows) > room:
-        urgent = sorted(rows, key=lambda row: 0 if _needs_attention(row[1]) else 1)[: max(1, room - 1)]
+        urgent = sorted(rows, key=lambda row: _rank(row[1]))[: max(1, room - 1)]
         shown = [row for row in rows if row in urgent]
-    table = Table(box=None, pad_edge=False, show_header=False, expand=True)
-    for justify, width in (
-        ("left", 16),
-        ("left", BAR_CELLS),
-        ("right", 12),
-        ("left", 6),
-        ("left", 13),
-        ("right", 7),
-        ("left", 9),
-    ):
-        table.add_column(justify=justify, width=width, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_header=False)
+    for justify, width in COLUMNS:
+        table.add_column(justify=justify, width=width, no_wrap=True, overflow="ellipsis")
     for device in view.devices:
         mine = [tag for owner, tag in shown if owner == device]
         table.add_row(Text(device, style="bold"))
@@ -105,6 +107,11 @@ def _needs_attention(tag: WatchedTag) -> bool:
     part = tag.part_of_range
     quality = None if tag.reading is None else tag.reading.quality
     return tag.gap is not None or quality is not Quality.GOOD or (part is not None and not 0 <= part <= 1)
+
+
+def _rank(tag: WatchedTag) -> int:
+    """What is shown first where not all fits: trouble, then process values, then set points and outputs."""
+    return 0 if _needs_attention(tag) else 1 if tag.tag.name.endswith("/PV") else 2
 
 
 def _row(tag: WatchedTag) -> "list[RenderableType]":
@@ -167,7 +174,8 @@ def _headline(view: View) -> "RenderableType":
 def _connection(view: View) -> "RenderableType":
     from rich.text import Text  # noqa: PLC0415
 
-    text = Text(f"backlog {view.backlog} batches", style="yellow" if view.backlog > 100 else "")
+    text = Text(overflow="ellipsis", no_wrap=True)
+    text.append(f"backlog {view.backlog} batches", style="yellow" if view.backlog > 100 else "")
     if view.status is None:
         return text
     broker, log = view.status["broker"], view.status["log"]
