@@ -65,7 +65,7 @@ async def test_disabling_a_user_ends_every_session(new_person, new_client, app) 
     person = await new_person()
     other = new_client()
     await other.post("/auth/login", json={"email": person.email, "password": person.password})
-    await app.state.accounts.set_active(person.email, active=False)
+    await app.state.accounts.users.set_active(person.email, active=False)
     assert (await person.client.get("/api/v1/auth/me")).status_code == 401
     assert (await other.get("/api/v1/auth/me")).status_code == 401
     assert (await new_client().get("/api/v1/auth/me", headers=person.bearer)).status_code == 401

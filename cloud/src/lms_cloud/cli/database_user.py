@@ -56,18 +56,20 @@ def create_login(owner_url: str, name: str, password: str, group: str) -> bool:
         # The server sees only the verifier, so that no log of statements can hold the password.
         verifier = driver.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
         with driver.cursor() as cursor:
-            exists = cursor.execute("select from pg_roles where rolname = %s", [name]).fetchone() is not None
-            statement = sql.SQL(
-                "{verb} role {name} login nosuperuser nobypassrls nocreatedb nocreaterole password {verifier}"
-            ).format(
-                verb=sql.SQL("alter" if exists else "create"), name=sql.Identifier(name), verifier=sql.Literal(verifier)
+            row = cursor.execute("select rolsuper or rolbypassrls from pg_roles where rolname = %s", [name]).fetchone()
+            if row is not None and row[0]:
+                raise DatabaseSetupError(f"The role {name!r} passes by row security", "Choose another name")
+            statement = sql.SQL("{verb} role {name} login password {verifier}").format(
+                verb=sql.SQL("create" if row is None else "alter"),
+                name=sql.Identifier(name),
+                verifier=sql.Literal(verifier),
             )
             try:
                 cursor.execute(statement)
                 cursor.execute(sql.SQL("grant {} to {}").format(sql.Identifier(group), sql.Identifier(name)))
             except psycopg.Error as error:
                 raise DatabaseSetupError(
-                    f"The login {name!r} cannot be made: {error}",
+                    f"The login {name!r} cannot be made: {str(error).partition(chr(10))[0]}",
                     "Run `lms-cloud migrate` first, and use an owner that may create roles",
                 ) from error
-    return not exists
+    return row is None

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from lms_protocol.reading import TagDescription
-from sqlalchemy import select
+from sqlalchemy import Text, cast, or_, select
 from sqlalchemy.orm import aliased
 
 from lms_cloud.fleet.models import Agent, Bioreactor, DatatypeName, Tag, TagProperties
@@ -50,11 +50,12 @@ class FleetDirectory:
 
     async def agent(self, group: str, node: str) -> AgentEntry | None:
         """The agent `node` of the organization `group`; None where the fleet knows no such agent."""
+        agent = aliased(Agent)
         query = (
-            select(Organization.id, Agent.id)
+            select(Organization.id, agent.id)
             .select_from(Organization)
-            .join(Agent, Agent.organization_id == Organization.id)
-            .where(Organization.is_active, _wire_id(Organization) == group, Agent.is_active, _wire_id(Agent) == node)
+            .join(agent, agent.organization_id == Organization.id)
+            .where(Organization.is_active, _wire_id(Organization) == group, agent.is_active, _wire_id(agent) == node)
         )
         async with self._database.unit_of_work(None) as uow:
             row = (await uow.session.execute(query)).one_or_none()
@@ -66,19 +67,21 @@ class FleetDirectory:
         None where the fleet knows no such bioreactor, or says that another agent serves it: an agent speaks for its
         own bioreactors only.
         """
-        agent = aliased(Agent, flat=True)
+        agent, bioreactor = aliased(Agent), aliased(Bioreactor)
+        serving = bioreactor.properties["agent_id"].astext
         query = (
-            select(Organization.id, agent.id, Bioreactor.id)
+            select(Organization.id, agent.id, bioreactor.id)
             .select_from(Organization)
             .join(agent, agent.organization_id == Organization.id)
-            .join(Bioreactor, Bioreactor.organization_id == Organization.id)
+            .join(bioreactor, bioreactor.organization_id == Organization.id)
             .where(
                 Organization.is_active,
                 _wire_id(Organization) == group,
                 agent.is_active,
-                agent.properties["wire_id"].astext == node,
-                Bioreactor.is_active,
-                _wire_id(Bioreactor) == device,
+                _wire_id(agent) == node,
+                bioreactor.is_active,
+                _wire_id(bioreactor) == device,
+                or_(serving.is_(None), serving == cast(agent.id, Text)),
             )
         )
         async with self._database.unit_of_work(None) as uow:

@@ -85,7 +85,7 @@ class NotFound(RequestError):
     def __init__(self, kind: str, key: object) -> None:
         self.kind = kind
         self.key = str(key)
-        super().__init__(f"There is no {kind} {self.key!r} in this organization.")
+        super().__init__(f"There is no {kind} {self.key!r}, or you may not see it.")
 
 
 class Conflict(RequestError):
