@@ -1,5 +1,8 @@
 """The command line `lms-sim`: thin, and quick to show its help (what is heavy is imported by the command)."""
 
+# Every command imports what it needs, so that `--help` need not load asyncio, pydantic and MQTT.
+# ruff: noqa: PLC0415
+
 import csv
 import json
 import sys

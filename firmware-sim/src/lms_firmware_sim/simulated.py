@@ -148,16 +148,16 @@ class SimulatedPlant:
         """Go on from what `to_json` gave, for the same plant and the same start.
 
         Raises:
-            StateError: it belongs to another plant or start, or is damaged. The plant is then as it was.
+            StateError: it belongs to another plant, description or start, or is damaged. Nothing is changed then.
         """
         if saved.get("version") != STATE_VERSION or saved.get("plant") != self.plant.plant.name:
             raise StateError("it belongs to another plant or version")
-        if saved.get("started_at") != self.started_at.isoformat():
-            raise StateError(f"it belongs to a plant started at {saved.get('started_at')}")
         bioreactors = saved.get("bioreactors")
         if not isinstance(bioreactors, dict) or set(bioreactors) != set(self.bioreactors):
             raise StateError("its bioreactors are not those of this plant")
         fresh = {name: SimulatedBioreactor(each.cultivation) for name, each in self.bioreactors.items()}
         for name, bioreactor in fresh.items():
+            if not isinstance(bioreactors[name], dict):
+                raise StateError(f"bioreactor {name} is no JSON object")
             bioreactor.restore(bioreactors[name])
         self.bioreactors = fresh

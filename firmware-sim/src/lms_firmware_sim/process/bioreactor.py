@@ -5,6 +5,7 @@ to the last grid point before now. The same seed and set points give the same va
 there was divided.
 """
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,6 +50,11 @@ class Cultivation:
     seed: int
     inoculated_at_s: float
     time_factor: float = 1.0
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same cultivation: a saved state belongs to one."""
+        return hashlib.blake2b(repr(self).encode(), digest_size=16).hexdigest()
 
 
 class SimulatedBioreactor:
@@ -168,6 +174,7 @@ class SimulatedBioreactor:
     def to_json(self) -> dict[str, Any]:
         """All that changes, as JSON would hold it."""
         return {
+            "cultivation": self.cultivation.fingerprint,
             "run": self.run,
             "step": self.step,
             "state": self.process.state.to_json(),
@@ -179,8 +186,10 @@ class SimulatedBioreactor:
         """Go on from what `to_json` gave, for the same cultivation.
 
         Raises:
-            StateError: it is not what `to_json` gives.
+            StateError: it is not what `to_json` gives, or of another cultivation. Nothing is changed then.
         """
+        if saved.get("cultivation") != self.cultivation.fingerprint:
+            raise StateError("it belongs to another cultivation: the plant's description or start has changed")
         try:
             run, step, lagged = int(saved["run"]), int(saved["step"]), dict(saved["lagged"])
             state = State.from_json(saved["state"])

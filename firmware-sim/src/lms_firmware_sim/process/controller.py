@@ -14,7 +14,7 @@ from lms_firmware_sim.process.vessels import Vessel
 
 Cascade: TypeAlias = Literal["agitation", "aeration", "none"]
 
-PH_LOOP = PidSettings(gain=60.0, integral_s=900.0, derivative_s=0.0, dead_band=0.01)
+PH_LOOP = PidSettings(gain=200.0, integral_s=2400.0, dead_band=0.01)
 OXYGEN_LOOP = PidSettings(gain=0.6, integral_s=90.0, derivative_s=4.0)
 TEMPERATURE_LOOP = PidSettings(gain=35.0, integral_s=900.0, derivative_s=30.0, low=-100.0, high=100.0)
 

@@ -17,6 +17,8 @@ _BAR_PER_ATM = 1.01325
 _SALT_FACTOR = 0.92
 _RUSHTON_POWER_NUMBER = 5.0
 _IMPELLERS = 2
+_LEAST = 1e-6
+"""Below this a flow, speed or volume counts as none: powers of denormal numbers overflow."""
 _CO2_TO_O2 = 0.91
 """Ratio of the transfer coefficients, the root of that of the diffusion coefficients (Royce and Thornhill 1991)."""
 
@@ -43,11 +45,11 @@ def stirrer_power_w(agitation_rpm: float, air_l_min: float, volume_l: float, imp
 
     Ungassed power from the turbines' power number 5; gassed after Hughmark (1980), kept between 30 and 100 %.
     """
-    if agitation_rpm <= 0.0 or volume_l <= 0.0:
+    if agitation_rpm < _LEAST or volume_l < _LEAST:
         return 0.0
     speed = agitation_rpm / 60.0
     ungassed = _IMPELLERS * _RUSHTON_POWER_NUMBER * 1000.0 * speed**3 * impeller_m**5
-    if air_l_min <= 0.0:
+    if air_l_min < _LEAST:
         return ungassed
     volume_m3 = volume_l / 1000.0
     flow = air_l_min / 60_000.0
@@ -62,7 +64,7 @@ def stirrer_power_w(agitation_rpm: float, air_l_min: float, volume_l: float, imp
 
 def transfer_per_s(power_w: float, air_l_min: float, volume_l: float, area_m2: float) -> float:
     """kLa of oxygen in 1/s: 0.002 (P/V)^0.7 v^0.2, P/V in W/m3 and the superficial gas velocity v in m/s."""
-    if power_w <= 0.0 or air_l_min <= 0.0 or volume_l <= 0.0:
+    if power_w < _LEAST or air_l_min < _LEAST or volume_l < _LEAST:
         return 0.0
     velocity = air_l_min / 60_000.0 / area_m2
     return float(0.002 * (power_w / volume_l * 1000.0) ** 0.7 * velocity**0.2)

@@ -5,6 +5,7 @@ exact, so that no set point and no step length makes it unstable or negative.
 """
 
 import math
+from typing import NamedTuple
 
 from lms_firmware_sim.process import acidity, gas
 from lms_firmware_sim.process.controller import Demands
@@ -24,6 +25,15 @@ _CO2_KG_MOL = 0.0440
 _BASE_KG_L = 1.10
 _FEED_KG_L = 1.18
 _LEAST_GAS_L = 0.1
+
+
+class _GasFlow(NamedTuple):
+    """Air in and exhaust out in mol/s, gas in the headspace in mol, its pressure without vapour in bar."""
+
+    inflow: float
+    outflow: float
+    total: float
+    dry_bar: float
 
 
 class Process:
@@ -111,7 +121,8 @@ class Process:
 
         power = gas.stirrer_power_w(state.agitation_rpm, state.air_l_min, volume, self.vessel.impeller_m)
         state.transfer_per_s = gas.transfer_per_s(power, state.air_l_min, volume, self.vessel.area_m2)
-        limitation = self._oxygen(demand, dt)
+        flow = self._gas_flow()
+        limitation = self._oxygen(flow, demand, dt)
         uptake = potential * limitation
         growth *= limitation
         respired = demand * limitation
@@ -121,7 +132,7 @@ class Process:
         state.strong_mol -= dt * BIOMASS_NITROGEN * growth
         state.o2_used_mol += dt * respired
 
-        self._carbon_dioxide(uptake - growth, dt)
+        self._carbon_dioxide(flow, uptake - growth, dt)
         state.ph = acidity.solve(
             state.ph, state.strong_mol / volume, state.inorganic_mol / volume, state.phosphate_mol / volume
         )
@@ -176,20 +187,19 @@ class Process:
         state.base_ml += base_l * 1000.0
         state.feed_ml += feed_l * 1000.0
 
-    def _gas_flow(self) -> tuple[float, float, float, float]:
-        """(air in mol/s, exhaust mol/s, mol in the headspace, dry pressure in bar)."""
+    def _gas_flow(self) -> _GasFlow:
         state = self.state
         inflow = state.air_l_min / 60.0 / gas.MOLAR_VOLUME_L
         outflow = max(0.0, inflow + state.carbon_release_mol_s - state.oxygen_transfer_mol_s)
         dry = max(0.05, state.pressure_bar - gas.vapour_bar(state.temperature_c))
         headspace = max(_LEAST_GAS_L, self.vessel.total_l - state.volume_l)
         total = dry * headspace / (gas.GAS_CONSTANT_L_BAR * (state.temperature_c + 273.15))
-        return inflow, outflow, total, dry
+        return _GasFlow(inflow, outflow, total, dry)
 
-    def _oxygen(self, demand: float, dt: float) -> float:
+    def _oxygen(self, flow: _GasFlow, demand: float, dt: float) -> float:
         """Oxygen in broth and headspace; the limitation 0..1 that respiration meets."""
         state = self.state
-        inflow, outflow, total, dry = self._gas_flow()
+        inflow, outflow, total, dry = flow
         before = state.gas_o2_mol
         state.oxygen_mol, state.gas_o2_mol, transferred, limitation = gas.oxygen_step(
             state.oxygen_mol,
@@ -210,10 +220,10 @@ class Process:
         state.mass_kg += dt * transferred * _O2_KG_MOL
         return limitation
 
-    def _carbon_dioxide(self, produced: float, dt: float) -> None:
+    def _carbon_dioxide(self, flow: _GasFlow, produced: float, dt: float) -> None:
         """Inorganic carbon in broth and headspace."""
         state = self.state
-        inflow, outflow, total, dry = self._gas_flow()
+        inflow, outflow, total, dry = flow
         before = state.gas_co2_mol
         state.inorganic_mol, state.gas_co2_mol, released = gas.carbon_dioxide_step(
             state.inorganic_mol,
@@ -278,5 +288,5 @@ class Process:
     def off_gas_percent(self) -> tuple[float, float]:
         """(O2, CO2) in the dried exhaust."""
         state = self.state
-        total = self._gas_flow()[2]
+        total = self._gas_flow().total
         return 100.0 * state.gas_o2_mol / total, 100.0 * state.gas_co2_mol / total

@@ -2,9 +2,10 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Vessel:
     """A stirred-tank bioreactor of a bench, scaled from its total volume.
 
@@ -22,42 +23,42 @@ class Vessel:
     air_max_l_min: float
     overpressure_bar: float = 0.2
 
-    @property
+    @cached_property
     def diameter_m(self) -> float:
         """Inner diameter of the tank."""
         return math.cbrt(2.0 * self.total_l / 1000.0 / math.pi)
 
-    @property
+    @cached_property
     def impeller_m(self) -> float:
         """Diameter of an impeller."""
         return 0.4 * self.diameter_m
 
-    @property
+    @cached_property
     def area_m2(self) -> float:
         """Cross-section of the tank."""
         return math.pi * self.diameter_m**2 / 4.0
 
-    @property
+    @cached_property
     def jacket_w_k(self) -> float:
         """Heat passed between jacket and broth: 350 W/m2/K over the wetted wall."""
         return 350.0 * math.pi * self.diameter_m * 1.4 * self.diameter_m
 
-    @property
+    @cached_property
     def jacket_j_k(self) -> float:
         """Heat capacity of the jacket: a third of the vessel's volume as water."""
         return self.total_l / 3.0 * 4180.0
 
-    @property
+    @cached_property
     def heater_w(self) -> float:
         """Heating at 100 % output: 120 W per litre of vessel."""
         return 120.0 * self.total_l
 
-    @property
+    @cached_property
     def cooling_w_k(self) -> float:
         """Cooling at -100 % output, per kelvin between jacket and cooling water."""
         return 12.0 * self.total_l
 
-    @property
+    @cached_property
     def loss_w_k(self) -> float:
         """Heat lost to the room, per kelvin: 8 W/m2/K over the free wall."""
         return 8.0 * math.pi * self.diameter_m * 2.0 * self.diameter_m
