@@ -121,7 +121,7 @@ class Committer:
         """Resolve, commit and announce a chunk of events, however long the database is away."""
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_may_pass),
-            wait=tenacity.wait_exponential_jitter(initial=0.1, max=5, jitter=0.2),
+            wait=tenacity.wait_exponential_jitter(multiplier=0.1, max=5, jitter=0.2),
             stop=lambda _: self._stop.is_set(),
             sleep=self._nap,
             before_sleep=self._tell,

@@ -1,0 +1,219 @@
+"""The ingest worker on a real broker and database: everything logged arrives once, and only then is acknowledged."""
+
+import asyncio
+import json
+import random
+import struct
+
+import aiomqtt
+import psycopg
+import pytest
+from lms_protocol.reading import Gap, Reading
+
+NOON_MS = 1_795_435_200_000
+
+
+def stored_bits(query):
+    """All numbers in the database as (tag, device, ms, bits)."""
+    rows = query(
+        "select t.name, b.properties ->> 'wire_id', (extract(epoch from r.taken_at) * 1000)::bigint,"
+        " float8send(r.value) from readings r join series s on s.id = r.series_id join entities t on t.id = s.tag_id"
+        " join entities b on b.id = s.bioreactor_id"
+    )
+    return sorted(rows)
+
+
+def logged_bits(agent):
+    names = {1: "pH/PV", 2: "DO/PV"}
+    return sorted(
+        (names[reading.tag % 100], batch.device, reading.taken_at_ms, struct.pack(">d", reading.value))
+        for batch in agent.log.values()
+        for reading in batch.readings
+    )
+
+
+def scan(agent, device, n, rng):
+    base = 0 if device == "R1" else 100
+    agent.append(
+        device, [Reading(base + 1, NOON_MS + n, rng.random()), Reading(base + 2, NOON_MS + n, rng.gauss(50, 9))]
+    )
+
+
+async def test_what_an_agent_logged_is_in_the_database_once_and_acknowledged(agent, ingesting, settings, query):
+    rng = random.Random(3)
+    for n in range(60):
+        scan(agent, "R1", n, rng)
+    async with ingesting(settings), agent.run():
+        for n in range(60, 200):
+            scan(agent, "R1" if n % 3 else "R2", n, rng)
+            await asyncio.sleep(0.002)
+        await agent.delivered()
+    assert stored_bits(query) == logged_bits(agent)
+    assert query("select count(*), min(number), max(number) from ledger") == [(200, 1, 200)]
+    assert query("select cast(online as text) from feeds order by bioreactor_id") == [("true",), ("true",)]
+
+
+async def test_ingest_that_is_restarted_goes_on_where_it_was(agent, ingesting, settings, query):
+    rng = random.Random(4)
+    async with agent.run():
+        for round_ in range(3):
+            async with ingesting(settings):
+                for n in range(40):
+                    scan(agent, "R1", 1000 * round_ + n, rng)
+                await agent.delivered()
+            scan(agent, "R1", 1000 * round_ + 900, rng)
+        async with ingesting(settings):
+            await agent.delivered()
+    assert stored_bits(query) == logged_bits(agent)
+
+
+async def test_database_connection_killed_again_and_again_loses_and_doubles_nothing(
+    agent, ingesting, settings, query, plant
+):
+    rng = random.Random(5)
+    done = asyncio.Event()
+
+    async def kill_backends():
+        async with await psycopg.AsyncConnection.connect(plant.superuser_url, autocommit=True) as connection:
+            while not done.is_set():
+                await connection.execute(
+                    "select pg_terminate_backend(pid) from pg_stat_activity"
+                    " where application_name = 'lms-cloud ingest' and datname = current_database()"
+                )
+                await asyncio.sleep(rng.uniform(0.01, 0.15))
+
+    async with ingesting(settings), agent.run():
+        await asyncio.wait_for(agent.host_online.wait(), 20)
+        killing = asyncio.create_task(kill_backends())
+        for n in range(400):
+            scan(agent, "R1" if n % 2 else "R2", n, rng)
+            await asyncio.sleep(0.005)
+        done.set()
+        await killing
+        await agent.delivered()
+    assert stored_bits(query) == logged_bits(agent)
+
+
+async def test_same_number_with_other_content_is_refused(agent, ingesting, settings, query):
+    rng = random.Random(6)
+    async with ingesting(settings), agent.run():
+        scan(agent, "R1", 1, rng)
+        await agent.delivered()
+        # An old disk image: the log ends earlier, and goes on with other readings under the same numbers.
+        agent.log.clear()
+        agent.window.__init__(resend_after_s=1.0)
+        scan(agent, "R1", 2, rng)
+        agent.window.connected(acked=0, head=1)
+        async with asyncio.timeout(20):
+            while not agent.refused:
+                await asyncio.sleep(0.02)
+    assert agent.refused[0] == 1
+    assert query("select kind, number from dead_letters") == [("conflict", 1)]
+    assert query("select count(*) from readings") == [(2,)]
+
+
+@pytest.fixture
+def stranger(plant, broker):
+    """Publish bytes of one's own making with the agent's account."""
+
+    async def publish(kind, payload, device):
+        account = broker.accounts[plant.node]
+        async with aiomqtt.Client(broker.host, broker.port, username=account.name, password=account.password) as other:
+            await other.publish(f"spBv1.0/{plant.group}/{kind}/{plant.node}/{device}", payload)
+
+    return publish
+
+
+async def test_poison_is_set_aside_and_the_others_flow(agent, ingesting, settings, query, stranger):
+    rng = random.Random(8)
+    async with ingesting(settings), agent.run():
+        for n in range(10):
+            scan(agent, "R1", n, rng)
+        agent.append("R1", [Reading(3, NOON_MS, "no\0text")])
+        agent.append("R1", [Reading(1, NOON_MS, 1.0)], [Gap(1, (1,), NOON_MS, None, "no\0reason")])
+        for n in range(10, 20):
+            scan(agent, "R1", n, rng)
+        await stranger("DDATA", b"\xff\xff not protobuf", "R1")
+        await agent.delivered()
+        async with asyncio.timeout(20):
+            while query("select count(*) from dead_letters") != [(3,)]:
+                await asyncio.sleep(0.05)
+    assert query("select count(*) from readings") == [(40,)]
+    assert query("select number, dead from ledger where dead order by number") == [(11, True), (12, True)]
+
+
+async def test_nobody_unknown_is_stored_or_acknowledged(agent, ingesting, settings, query, plant):
+    with psycopg.connect(plant.superuser_url) as connection:
+        connection.execute("update entities set is_active = false where id = %s", [plant.r2.id])
+    async with ingesting(settings) as worker, agent.run():
+        agent.append("R1", [Reading(1, NOON_MS, 1.0)])
+        await agent.delivered()
+        agent.append("R2", [Reading(101, NOON_MS, 2.0)])
+        async with asyncio.timeout(20):
+            while not any("DDATA" in topic for topic in worker.committer.unknown):
+                await asyncio.sleep(0.02)
+    assert agent.window.acked == 1
+    assert query("select count(*) from readings") == [(1,)]
+
+
+async def test_state_is_online_while_it_runs_and_its_time_never_goes_back(settings, ingesting, broker):
+    heard = []
+
+    async def watch(client):
+        async for message in client.messages:
+            state = json.loads(message.payload)
+            heard.append(state)
+
+    account = broker.accounts["feed"]
+    async with aiomqtt.Client(broker.host, broker.port, username=account.name, password=account.password) as client:
+        await client.subscribe(f"spBv1.0/STATE/{settings.host_id}", qos=1)
+        watching = asyncio.create_task(watch(client))
+        for _ in range(2):
+            async with ingesting(settings):
+                async with asyncio.timeout(20):
+                    while not heard or not heard[-1]["online"]:
+                        await asyncio.sleep(0.02)
+            async with asyncio.timeout(20):
+                while heard[-1]["online"]:
+                    await asyncio.sleep(0.02)
+        watching.cancel()
+    assert [state["online"] for state in heard] == [True, False, True, False]
+    assert [state["timestamp"] for state in heard] == sorted(state["timestamp"] for state in heard)
+
+
+async def test_stale_offline_of_this_host_is_answered_with_online(settings, ingesting, broker):
+    ingest = broker.accounts["cloud-ingest"]
+    topic = f"spBv1.0/STATE/{settings.host_id}"
+    async with (
+        aiomqtt.Client(broker.host, broker.port, username=ingest.name, password=ingest.password) as client,
+        ingesting(settings),
+    ):
+        await asyncio.sleep(0.3)
+        for timestamp in (5, 99_999_999_999_999):
+            await client.publish(topic, json.dumps({"online": False, "timestamp": timestamp}), qos=1, retain=True)
+            await asyncio.sleep(0.5)
+        await client.subscribe(topic, qos=1)
+        async with asyncio.timeout(20):
+            async for message in client.messages:
+                state = json.loads(message.payload)
+                if state["online"]:
+                    break
+    assert state["timestamp"] > 99_999_999_999_999
+
+
+async def test_agent_that_leaves_is_offline_and_back_online_with_its_births(agent, ingesting, settings, query):
+    def online():
+        return query("select online from agent_status union select online from feeds")
+
+    async with ingesting(settings):
+        async with agent.run():
+            agent.append("R1", [Reading(1, NOON_MS, 1.0)])
+            await agent.delivered()
+            assert online() == [(True,)]
+        async with asyncio.timeout(20):
+            while online() != [(False,)]:
+                await asyncio.sleep(0.05)
+        async with agent.run():
+            agent.append("R1", [Reading(1, NOON_MS + 1, 1.0)])
+            await agent.delivered()
+            assert online() == [(True,)]
