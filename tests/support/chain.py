@@ -1,0 +1,213 @@
+"""A small LMS evo for tests and benchmarks: one wire, one agent, ingest and web, as processes on real parts.
+
+The wire is a simulated Modbus TCP unit in the calling process, with `tags` 32-bit floats from address 0 on, so that a
+test can set what the instrument says and knows when it said it.
+"""
+
+import asyncio
+import os
+import secrets
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+from lms_cloud.fleet.models import Agent, Bioreactor
+from lms_cloud.kernel.database import Database
+from lms_cloud.kernel.entities import EntityJournal
+from lms_cloud.organizations.models import Organization
+from lms_firmware_sim.stand import ports
+from lms_firmware_sim.stand.programs import plain_environment, program, run
+from lms_firmware_sim.stand.spawning import spawn, stop
+from lms_firmware_sim.wires.modbus_tcp import ModbusTcpWire
+from lms_firmware_sim.wires.registers import RegisterMap
+
+EMAIL = "bench@lms.example"
+
+
+@dataclass
+class Chain:
+    """What stands, and how to reach it."""
+
+    folder: Path
+    group: str
+    node: str
+    bioreactor: UUID
+    wire: ModbusTcpWire
+    registers: RegisterMap
+    web_port: int
+    password: str
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        """The dashboard's address."""
+        return f"http://127.0.0.1:{self.web_port}"
+
+    @property
+    def log(self) -> Path:
+        """The agent's log."""
+        return self.folder / "log.sqlite3"
+
+    def start(self, name: str, argv: list[str | Path], environment: Mapping[str, str]) -> None:
+        """Start one of the programs; its words go to `{name}.log` in the folder."""
+        full = {**plain_environment(), **environment}
+        log_path = self.folder / f"{name}.log"
+        self.processes[name] = spawn(argv, log_path=log_path, env=full, cwd=self.folder)
+
+    def stop(self) -> None:
+        """Stop all, the last started first."""
+        for process in reversed(self.processes.values()):
+            stop(process, ((signal.SIGTERM, 10.0),))
+
+
+@asynccontextmanager
+async def chain(
+    folder: Path,
+    database: Any,
+    broker: Any,
+    *,
+    tags: int = 50,
+    period_s: float = 1.0,
+    web: bool = False,
+) -> AsyncIterator[Chain]:
+    """Start it all; give it once the agent's births are out; stop it all.
+
+    Args:
+        database: the fixture `migrated_database`.
+        broker: the fixture `broker`.
+        tags: how many 32-bit floats the unit has, named `T1/PV` and so on.
+        period_s: between two scans.
+        web: whether `lms-cloud serve` is started too.
+    """
+    made = Chain(
+        folder=folder,
+        group=f"org-{uuid4().hex[:12]}",
+        node=f"agent-{uuid4().hex[:12]}",
+        bioreactor=uuid4(),
+        wire=ModbusTcpWire({1: (registers := RegisterMap())}),
+        registers=registers,
+        web_port=ports.free_port(),
+        password=secrets.token_urlsafe(24),
+    )
+    for tag in range(tags):
+        registers.put(2 * tag, 1.0 + tag, "float32")
+    await _populate(made, database, web=web)
+    settings = _settings(made, broker, tags, period_s)
+    try:
+        async with made.wire:
+            settings.write_text(settings.read_text().replace("@port@", str(made.wire.port)))
+            host = {"LMS_HOST_ID": made.group}
+            mqtt = {"LMS_MQTT_URL": broker.url("cloud-ingest"), "LMS_DATABASE_URL": database.ingest_url}
+            made.start("ingest", [*program("lms-cloud"), "ingest"], {**mqtt, **host})
+            if web:
+                made.start(
+                    "web", [*program("lms-cloud"), "serve"], {**_web_environment(made, database, broker), **host}
+                )
+            made.start("agent", [*program("lms-agent"), "run", "--config", settings], {})
+            await _until_committed(made, database)
+            yield made
+    finally:
+        made.stop()
+
+
+def _web_environment(made: Chain, database: Any, broker: Any) -> dict[str, str]:
+    return {
+        "LMS_DATABASE_URL": database.web_url,
+        "LMS_MQTT_URL": broker.url("cloud-web"),
+        "LMS_SECRET_KEY": secrets.token_urlsafe(48),
+        "LMS_PUBLIC_URL": made.url,
+        "LMS_LISTEN": f"127.0.0.1:{made.web_port}",
+    }
+
+
+async def _populate(made: Chain, database: Any, *, web: bool) -> None:
+    organization_id = uuid4()
+    async with Database(database.url) as cloud, cloud.unit_of_work(organization_id) as uow:
+        journal = EntityJournal(uow)
+        await journal.create(
+            Organization,
+            organization_id=organization_id,
+            id=organization_id,
+            name="Bench",
+            properties={"wire_id": made.group},
+        )
+        agent = await journal.create(
+            Agent, organization_id=organization_id, name="Bench", properties={"wire_id": made.node}
+        )
+        bioreactor = await journal.create(
+            Bioreactor,
+            organization_id=organization_id,
+            name="R1",
+            properties={"wire_id": "R1", "agent_id": str(agent.id)},
+        )
+        made.bioreactor = bioreactor.id
+    if web:
+        environment = {**plain_environment(), "LMS_DATABASE_URL": database.url}
+        arguments = ("user", "create", "--email", EMAIL, "--name", "Bench", "--organization", made.group)
+        await asyncio.to_thread(
+            run, "lms-cloud", *arguments, "--role", "owner", environment=environment, told=made.password
+        )
+
+
+def _settings(made: Chain, broker: Any, tags: int, period_s: float) -> Path:
+    account = broker.add_agent(made.group, made.node)
+    secret = made.folder / "agent.password"
+    secret.touch(mode=0o600)
+    secret.write_text(account.password)
+    lines = [
+        "[agent]",
+        f'id = "{made.node}"',
+        f'group = "{made.group}"',
+        'log = "log.sqlite3"',
+        "[broker]",
+        f'url = "mqtt://{broker.host}:{broker.port}"',
+        f'account = "{account.name}"',
+        'password_file = "agent.password"',
+        f'primary_host = "{made.group}"',
+        '[[bioreactor]]\nid = "R1"',
+        '[[bus]]\nid = "line"\nkind = "modbus-tcp"\nhost = "127.0.0.1"\nport = @port@',
+        f"timeout_s = {min(1.0, period_s)}",
+        f'[[instrument]]\nid = "unit"\nbus = "line"\nbioreactor = "R1"\nunit = 1\nperiod_s = {period_s}',
+    ]
+    lines += [
+        f'[[instrument.point]]\ntag = "T{tag + 1}/PV"\naddress = {2 * tag}\nkind = "float32"' for tag in range(tags)
+    ]
+    path = made.folder / "agent.toml"
+    path.touch(mode=0o600)
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+async def _until_committed(made: Chain, database: Any) -> None:
+    """Wait until the first batch is in the database."""
+    async with asyncio.timeout(60), await psycopg.AsyncConnection.connect(database.superuser_url) as connection:
+        while True:
+            row = await (await connection.execute("select count(*) from ledger")).fetchone()
+            await connection.rollback()
+            if row is not None and row[0]:
+                return
+            ended = [name for name, process in made.processes.items() if process.poll() is not None]
+            if ended:
+                words = "\n".join((made.folder / f"{name}.log").read_text()[-2000:] for name in ended)
+                raise RuntimeError(f"{', '.join(ended)} ended early:\n{words}")
+            await asyncio.sleep(0.1)
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds (user and system) that a process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_mib(pid: int) -> float:
+    """Resident memory of a process, in MiB."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"process {pid} has no VmRSS")
