@@ -35,6 +35,7 @@ class StopRequested(BaseException):
 def demo(
     folder: Folder = Path(".demo"),
     tools: Tools = Path(".tools"),
+    history_h: Annotated[float, typer.Option(help="Hours of history at the first start.", min=0.01, max=200)] = 6.0,
     with_parent: Annotated[bool, typer.Option(help="Stop when the process that started us ends.")] = False,
 ) -> None:
     """Start everything and keep it running until Ctrl-C or SIGTERM; the data stays for the next start."""
@@ -46,7 +47,7 @@ def demo(
     try:
         layout.make()
         layout.hold()
-        _run(demos.Demo(layout, tools.resolve(), os.environ, _say))
+        _run(demos.Demo(layout, tools.resolve(), os.environ, history_h=history_h, say=_say))
     except StandError as error:
         _fail(error)
     except StopRequested:

@@ -16,8 +16,8 @@ HOST_ID = "lms-cloud"
 EMAIL = "demo@lms.example"
 LOGINS = {"web": "lms_demo_web", "ingest": "lms_demo_ingest"}
 AGENTS = {"agent-1": ("R1", "R2"), "agent-2": ("R3",)}
-BIOREACTORS = {"R1": ("STR-1", "10"), "R2": ("STR-2", "5"), "R3": ("STR-3", "20")}
-"""Wire id: name and volume in litres."""
+BIOREACTORS = {"R1": ("STR-1", "7.5"), "R2": ("STR-2", "3"), "R3": ("STR-3", "15")}
+"""Wire id: name and volume in litres, as in the simulator's plants/demo.toml."""
 
 
 class CloudSide:
@@ -67,7 +67,7 @@ class CloudSide:
                 name, volume = BIOREACTORS[bioreactor]
                 self.run(
                     *("bioreactor", "create", "--organization", GROUP, "--wire-id", bioreactor, "--name", name),
-                    *("--agent", agent, "--volume-l", volume, "--exist-ok"),
+                    *("--agent", agent, "--kind", "stirred tank", "--volume-l", volume, "--exist-ok"),
                 )
 
     def run(self, *arguments: str, told: str = "") -> str:

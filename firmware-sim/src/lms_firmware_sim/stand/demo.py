@@ -27,7 +27,7 @@ from lms_firmware_sim.stand.agent_side import AgentSide
 from lms_firmware_sim.stand.broker import Broker
 from lms_firmware_sim.stand.cloud_side import AGENTS, CloudSide
 from lms_firmware_sim.stand.errors import ServiceFailedError
-from lms_firmware_sim.stand.keeper import Keeper, Program, Say
+from lms_firmware_sim.stand.keeper import LOOK_EVERY_S, Keeper, Program, Say
 from lms_firmware_sim.stand.layout import Layout, write_description, write_private
 from lms_firmware_sim.stand.outside import BrokerAccess
 from lms_firmware_sim.stand.plant_side import PlantSide
@@ -36,7 +36,6 @@ from lms_firmware_sim.stand.programs import plain_environment, program
 
 PORTS = {"web": 8080, "broker": 18830, "postgresql": 15432, "str-1": 15021, "str-3": 15023}
 """What each is served on where free. Below 32768, so that no outgoing connection can take them meanwhile."""
-HISTORY_H = 6.0
 HISTORY_PERIOD_S = 5.0
 READY_WITHIN_S = 90.0
 DATABASE = "lms"
@@ -50,11 +49,15 @@ class Demo:
         layout: its folder.
         tools: where fetched programs lie.
         environment: where LMS_DATABASE_URL and LMS_MQTT_URL may name others' servers.
+        history_h: hours of history that it has at its first start.
         say: told what happens, in sentences.
     """
 
-    def __init__(self, layout: Layout, tools: Path, environment: Mapping[str, str], say: Say) -> None:
+    def __init__(
+        self, layout: Layout, tools: Path, environment: Mapping[str, str], *, history_h: float, say: Say
+    ) -> None:
         self._layout = layout
+        self._history_h = history_h
         self._tools = tools
         self._say = say
         self._given_database = outside.database_url(environment)
@@ -196,12 +199,12 @@ class Demo:
         if not empty:
             return
         names = " and ".join(agent.agent for agent in empty)
-        self._say(f"Filling the log of {names} with {HISTORY_H:g} hours of history")
+        self._say(f"Filling the log of {names} with {self._history_h:g} hours of history")
 
         def fill(agent: AgentSide) -> None:
             agent.forget_log()
             wanted = AGENTS[agent.agent]
-            past = {each: plant.history(each, hours=HISTORY_H, period_s=HISTORY_PERIOD_S) for each in wanted}
+            past = {each: plant.history(each, hours=self._history_h, period_s=HISTORY_PERIOD_S) for each in wanted}
             agent.import_history(past)
 
         with ThreadPoolExecutor() as pool:
@@ -226,7 +229,7 @@ class Demo:
                 error.close()
             except OSError as error:
                 reason = str(error)
-            time.sleep(0.1)
+            time.sleep(LOOK_EVERY_S)
         raise ServiceFailedError(
             "The web server", f"was not ready within {READY_WITHIN_S:.0f} s ({reason})", self._layout.log("web")
         )

@@ -1,0 +1,126 @@
+"""The demo as a whole, as `make demo` runs it: what it tells, what it keeps, and that it leaves nothing running."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300), pytest.mark.xdist_group("demo")]
+ROOT = Path(__file__).resolve().parents[2]
+PROCESSES = {"demo", "postgresql", "broker", "simulator", "ingest", "web", "agent-1", "agent-2"}
+
+
+class RunningDemo:
+    """A demo in a folder, and everything that it started."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        command = [sys.executable, "-m", "lms_firmware_sim.stand", "demo", "--history-h", "0.1"]
+        command += ["--folder", folder, "--tools", ROOT / ".tools"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.said = []
+        for line in self.process.stdout:
+            self.said.append(line)
+            if "Ctrl-C stops it" in line:
+                break
+        else:
+            pytest.fail("the demo ended: " + "".join(self.said))
+
+    @property
+    def told(self):
+        return json.loads((self.folder / "demo.json").read_text())
+
+    def family(self):
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def end(self, number):
+        family = self.family()
+        self.process.send_signal(number)
+        self.process.stdout.read()
+        code = self.process.wait(60)
+        self.process.stdout.close()
+        _, alive = psutil.wait_procs(family, timeout=20)
+        assert alive == []
+        return code
+
+
+@pytest.fixture
+def start():
+    """`start(folder)`: a demo that is up."""
+    started = []
+
+    def run(folder):
+        started.append(RunningDemo(folder))
+        return started[-1]
+
+    yield run
+    for demo in started:
+        if demo.process.returncode is None:
+            demo.process.terminate()
+            demo.process.communicate()
+
+
+@pytest.fixture
+def folder(stand_folder):
+    made = stand_folder / "check out" / ".demo"
+    made.parent.mkdir()
+    yield made
+    subprocess.run([sys.executable, "-m", "lms_firmware_sim.stand", "reset", "--folder", made], check=True)
+    assert not made.exists()
+    made.parent.rmdir()
+
+
+def readings(told):
+    with psycopg.connect(told["database_url"]) as connection:
+        return connection.execute("select count(*), min(taken_at) from readings").fetchone()
+
+
+def test_demo_tells_where_it_is_goes_on_with_its_data_and_leaves_no_process(start, folder, wait_for):
+    demo = start(folder)
+    told = demo.told
+    assert (folder / "demo.json").stat().st_mode & 0o777 == 0o600
+    assert set(told) == {"url", "email", "password", "mqtt_url", "database_url", "pids"}
+    assert set(told["pids"]) == PROCESSES
+    assert told["pids"]["demo"] == demo.process.pid
+    with urllib.request.urlopen(told["url"] + "/readyz") as answer:
+        assert answer.status == 200
+    assert any(told["password"] in line for line in demo.said)
+    wait_for(lambda: readings(told)[0] > 100)
+
+    second = subprocess.run(
+        [sys.executable, "-m", "lms_firmware_sim.stand", "demo", "--folder", folder],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert second.returncode == 1
+    assert f"process {demo.process.pid}" in second.stderr
+
+    count, first_taken_at = readings(told)
+    assert demo.end(signal.SIGTERM) == 0
+    assert not (folder / "demo.json").exists()
+
+    again = start(folder)
+    assert again.told["password"] == told["password"]
+    count_again, first_again = readings(again.told)
+    assert count_again >= count
+    assert first_again <= first_taken_at
+    assert not any("history" in line for line in again.said)
+
+    agent = again.told["pids"]["agent-1"]
+    os.kill(agent, signal.SIGKILL)
+    wait_for(lambda: again.told["pids"].get("agent-1", agent) != agent)
+
+    secrets = {path.read_text() for path in (folder / "secrets").iterdir()} | {told["password"]}
+    for process in again.family():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            assert not any(secret in " ".join(process.cmdline()) for secret in secrets)
+    again.end(signal.SIGKILL)
