@@ -43,7 +43,7 @@ async def test_every_function_and_size_reads_what_is_there(kind, master_on):
 async def test_exception_says_code_and_remedy(master_on):
     async with ModbusTcpWire({1: RegisterMap(holding={0: 1})}) as wire:
         master = master_on(wire, timeout_s=2.0)
-        with pytest.raises(InstrumentRefused, match="no such address.*largest_gap") as caught:
+        with pytest.raises(InstrumentRefused, match=r"no such address.*largest_gap") as caught:
             await master.read(ReadRequest(1, 3, 0, 2))
         assert (caught.value.code, caught.value.unit, caught.value.port) == (2, 1, wire.address)
 

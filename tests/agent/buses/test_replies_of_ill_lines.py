@@ -43,7 +43,7 @@ FAULTS = {
 @pytest.mark.parametrize("blocks", [SAME_SHAPE, SAME_SHAPE[:1], OTHER_SHAPES], ids=["alike", "single", "mixed"])
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
 @pytest.mark.parametrize("kind", ["rtu", "tcp"])
-async def test_no_foreign_reply_becomes_a_value(kind, fault, blocks, wire_of, stamped, master_on):
+async def test_no_foreign_reply_becomes_a_value(kind, fault, blocks, *, wire_of, stamped, master_on):
     twins = blocks is SAME_SHAPE  # with and without the twin registers that probes ask for
     units = [stamped(1, twins=twins), stamped(2, twins=twins)]
     wrong = []

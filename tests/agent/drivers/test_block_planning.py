@@ -9,12 +9,12 @@ from lms_agent.settings.points import RegisterPoint
 
 
 @st.composite
-def points(draw, index=st.integers(0, 10**9)):
+def points(draw):
     register = draw(st.sampled_from(["holding", "input", "coil"]))
     kind = "bool" if register == "coil" else draw(st.sampled_from(["uint16", "float32", "float64"]))
     address = draw(st.integers(0, 300) | st.integers(65000, 65532))
     return RegisterPoint(
-        tag=f"T/{draw(index)}", register=register, kind=kind, address=address, alone=draw(st.booleans())
+        tag=f"T/{draw(st.integers(0, 10**9))}", register=register, kind=kind, address=address, alone=draw(st.booleans())
     )
 
 

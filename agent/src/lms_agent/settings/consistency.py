@@ -163,6 +163,8 @@ def _overlaps(document: Document) -> Iterator[Finding]:
         for at, point in _tables(instrument, "point"):
             kind, address = point.get("kind", "uint16"), point.get("address")
             if isinstance(address, int) and isinstance(kind, str) and kind in WIDTHS and kind != "bool":
+                if not 0 <= address <= 65536 - WIDTHS[kind]:
+                    continue
                 coding = (kind, point.get("word_order", "big"), point.get("byte_order", "big"))
                 span = _Span(at, point.get("tag"), address, WIDTHS[kind], coding)
                 registers.setdefault(point.get("register", "holding"), []).append(span)

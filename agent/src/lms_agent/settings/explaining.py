@@ -55,8 +55,9 @@ _SECTIONS: dict[str, type[BaseModel]] = {
 def explain(error: ValidationError, document: Mapping[str, Any]) -> list[Finding]:
     """One finding per error, at the key's path in the document."""
     return [
-        _finding(detail, document)
+        finding
         for detail in error.errors(include_url=False)
+        for finding in _findings(detail, document)
         if not (
             detail["type"] == "too_short" and _at(document, _document_path(detail["loc"]))
         )  # its elements are at fault
@@ -77,15 +78,21 @@ def written_path(path: KeyPath, document: Mapping[str, Any]) -> str:
     return text
 
 
+def _findings(detail: ErrorDetails, document: Mapping[str, Any]) -> list[Finding]:
+    if detail["type"] != "lms":
+        return [_finding(detail, document)]
+    path = _document_path(detail["loc"])
+    places = [(*path, key) if key else path for key, _, _ in detail["ctx"]["findings"]]
+    return [
+        Finding(place, found or _shown(_at(document, place)), allowed)
+        for place, (_, found, allowed) in zip(places, detail["ctx"]["findings"], strict=True)
+    ]
+
+
 def _finding(detail: ErrorDetails, document: Mapping[str, Any]) -> Finding:
     path = _document_path(detail["loc"])
     context = detail.get("ctx", {})
     kind = detail["type"]
-    if kind == "lms":
-        key = context["key"]
-        return Finding(
-            (*path, key) if key else path, context["found"] or _shown(_at(document, (*path, key))), context["allowed"]
-        )
     if kind == "extra_forbidden":
         return Finding(path, "an unknown key", _known_keys(path, document))
     if kind == "union_tag_not_found":

@@ -13,7 +13,7 @@ from lms_protocol.reading import TagDescription
 from lms_protocol.topics import check_id
 from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, ValidationInfo
 
-from lms_agent.settings.points import STRICT, CommandPoint, RegisterPoint, wrong
+from lms_agent.settings.points import STRICT, CommandPoint, RegisterPoint, quoted, wrong
 
 MIN_PERIOD_S = 0.05
 MAX_PERIOD_S = 86_400.0
@@ -23,9 +23,8 @@ def _check_id(text: str) -> str:
     try:
         return check_id(text)
     except TopicError as error:
-        raise wrong(
-            "", repr(text), f"1 to 128 printable characters without + / #, for it stands in topics ({error.reason})"
-        ) from None
+        allowed = f"1 to 128 printable characters without + / #, for it stands in topics ({error.reason})"
+        raise wrong(("", quoted(text), allowed)) from None
 
 
 def _resolve(path: Path, info: ValidationInfo) -> Path:
@@ -57,11 +56,11 @@ def _check_url(url: str) -> str:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise wrong("", repr(url), allowed) from None
+        raise wrong(("", quoted(url), allowed)) from None
     if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or port == 0 or parts.path not in ("", "/"):
-        raise wrong("", repr(url), allowed)
+        raise wrong(("", quoted(url), allowed))
     if parts.username is not None or parts.query or parts.fragment:
-        raise wrong("", "a URL with more than host and port", allowed + " (they have keys of their own)")
+        raise wrong(("", "a URL with more than host and port", allowed + " (they have keys of their own)"))
     return url
 
 
@@ -200,7 +199,7 @@ InstrumentSettings: TypeAlias = Annotated[
         instrument_driver,
         custom_error_type="lms",
         custom_error_message="unknown driver",
-        custom_error_context={"key": "driver", "found": "", "allowed": '"modbus" or "mt-sics"'},
+        custom_error_context={"findings": (("driver", "", '"modbus" or "mt-sics"'),)},
     ),
 ]
 

@@ -3,6 +3,8 @@
 Register points are read by `lms_agent.drivers.modbus_registers`, command points by `lms_agent.drivers.mt_sics`.
 """
 
+import json
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 from lms_protocol.reading import Datatype
@@ -23,9 +25,18 @@ WIDTHS: dict[Kind, int] = {
 _RESERVED = ("Sync/", "Node Control/", "Device Control/", "Properties/")
 
 
-def wrong(key: str, found: str, allowed: str) -> PydanticCustomError:
-    """A finding of our own, at `key` of the table being validated."""
-    return PydanticCustomError("lms", "{found}; {allowed}", {"key": key, "found": found, "allowed": allowed})
+Wrong = tuple[str, str, str]
+"""A key of the table being validated ("" for the value itself), what was found there, what is allowed."""
+
+
+def wrong(*findings: Wrong) -> PydanticCustomError:
+    """Findings of our own, to be raised in a validator; `explaining.py` reads them."""
+    return PydanticCustomError("lms", "see the findings", {"findings": findings})
+
+
+def quoted(text: str) -> str:
+    """Text as it stands in the file, with control characters made visible."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _check_tag(name: str) -> str:
@@ -34,11 +45,11 @@ def _check_tag(name: str) -> str:
     )
     parts = name.split("/")
     if not name or len(name) > 128 or not name.isprintable() or any(not part or part != part.strip() for part in parts):
-        raise wrong("", repr(name), allowed)
+        raise wrong(("", quoted(name), allowed))
     if "+" in name or "#" in name:
-        raise wrong("", repr(name), allowed)
+        raise wrong(("", quoted(name), allowed))
     if name == "bdSeq" or name.startswith(_RESERVED):
-        raise wrong("", repr(name), "any name that Sparkplug and LMS evo do not keep for themselves")
+        raise wrong(("", quoted(name), "any name that Sparkplug and LMS evo do not keep for themselves"))
     return name
 
 
@@ -64,12 +75,17 @@ class Point(BaseModel):
     access: Literal["read", "write"] = "read"
 
     @model_validator(mode="after")
-    def _ranges_run_upwards(self) -> Self:
+    def _makes_sense(self) -> Self:
+        findings = tuple(self._contradictions())
+        if findings:
+            raise wrong(*findings)
+        return self
+
+    def _contradictions(self) -> Iterator[Wrong]:
         for lower, upper in (("low", "high"), ("minimum", "maximum")):
             a, b = getattr(self, lower), getattr(self, upper)
             if a is not None and b is not None and not a < b:
-                raise wrong(upper, f"{b:g}", f"more than {lower} = {a:g}")
-        return self
+                yield upper, f"{b:g}", f"more than {lower} = {a:g}"
 
 
 class RegisterPoint(Point):
@@ -109,33 +125,29 @@ class RegisterPoint(Point):
             return Datatype.FLOAT
         return Datatype.UINT64 if self.kind == "uint64" else Datatype.INT64
 
-    @model_validator(mode="after")
-    def _fits_the_wire(self) -> Self:
+    def _contradictions(self) -> Iterator[Wrong]:
+        yield from super()._contradictions()
         if self.address + self.width > 65536:
-            raise wrong(
-                "address",
-                str(self.address),
-                f"at most {65536 - self.width}: {self.kind} takes {self.width} registers, and the last one is 65535",
-            )
+            taken = f"{self.kind} takes {self.width} registers, and the last one is 65535"
+            yield "address", str(self.address), f"at most {65536 - self.width}: {taken}"
         if self.scale == 0:
-            raise wrong("scale", "0", "any number but 0, which would make every value the same")
-        self._kind_fits_register()
-        return self
+            yield "scale", "0", "any number but 0, which would make every value the same"
+        yield from self._unfit_kind()
 
-    def _kind_fits_register(self) -> None:
+    def _unfit_kind(self) -> Iterator[Wrong]:
         bits = self.register_ in ("coil", "discrete")
         if bits and self.kind != "bool":
-            raise wrong("kind", f'"{self.kind}"', f'"bool": {self.register_}s hold single bits')
+            yield "kind", f'"{self.kind}"', f'"bool": {self.register_}s hold single bits'
         if bits and self.bit is not None:
-            raise wrong("bit", str(self.bit), f"no bit: {self.register_}s are single bits already")
+            yield "bit", str(self.bit), f"no bit: {self.register_}s are single bits already"
         if not bits and self.kind == "bool" and self.bit is None:
-            raise wrong("bit", "nothing", "0 to 15: which bit of the register (0 is the lowest)")
-        if self.kind != "bool" and self.bit is not None:
-            raise wrong("bit", str(self.bit), f'a bit only with kind = "bool", not "{self.kind}"')
+            yield "bit", "nothing", "0 to 15: which bit of the register (0 is the lowest)"
+        if not bits and self.kind != "bool" and self.bit is not None:
+            yield "bit", str(self.bit), f'a bit only with kind = "bool", not "{self.kind}"'
         if self.kind == "bool" and self.scaled:
-            raise wrong("scale", f"{self.scale:g}", "no scale or offset: a bool is true or false")
+            yield "scale", f"{self.scale:g}", "no scale or offset: a bool is true or false"
         if self.width == 1 and self.word_order == "little":
-            raise wrong("word_order", '"little"', f"no word order: {self.kind} is a single register (see byte_order)")
+            yield "word_order", '"little"', f"no word order: {self.kind} is a single register (see byte_order)"
 
 
 class CommandPoint(Point):
