@@ -6,9 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 
+import httpx
 import psutil
 import psycopg
 import pytest
@@ -90,8 +90,7 @@ def test_demo_tells_where_it_is_goes_on_with_its_data_and_leaves_no_process(star
     assert set(told) == {"url", "email", "password", "mqtt_url", "database_url", "pids"}
     assert set(told["pids"]) == PROCESSES
     assert told["pids"]["demo"] == demo.process.pid
-    with urllib.request.urlopen(told["url"] + "/readyz") as answer:
-        assert answer.status == 200
+    assert httpx.get(told["url"] + "/readyz").status_code == 200
     assert any(told["password"] in line for line in demo.said)
     wait_for(lambda: readings(told)[0] > 100)
 

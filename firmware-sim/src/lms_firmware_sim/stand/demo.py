@@ -67,6 +67,7 @@ class Demo:
         self._owner_url = ""
         self._looking_url = ""
         self._feed_url = ""
+        self._ready = False
 
     @property
     def url(self) -> str:
@@ -84,6 +85,7 @@ class Demo:
         Raises:
             StandError: something could not be started; ``stop`` ends what was.
         """
+        self._layout.description.unlink(missing_ok=True)  # left behind where the last demo was killed
         self._choose_ports()
         if self._given_database is None:
             self._start_postgres()
@@ -104,6 +106,7 @@ class Demo:
         for agent in agents:
             self._start_program(agent.agent, agent.command(), plain_environment())
         self._wait_until_ready()
+        self._ready = True
         self._describe()
 
     def stop(self) -> None:
@@ -235,7 +238,9 @@ class Demo:
         )
 
     def _describe(self) -> None:
-        """Write demo.json, for programs that want to look at the demo."""
+        """Write demo.json, for programs that want to look at the demo; not before there is something to look at."""
+        if not self._ready:
+            return
         email, password = self.login()
         write_description(
             self._layout.description,
