@@ -12,6 +12,8 @@ from typing import Any
 
 import lms_cloud.web
 import pytest
+from lms_firmware_sim.stand.demo import Demo
+from lms_firmware_sim.stand.layout import Layout
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -123,3 +125,42 @@ def script(new_looker: Callable[..., Looker], static_url: str) -> Callable[[str,
         return page.evaluate(f"async (argument) => ({body})(await import('/js/{module}'), argument)", argument)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def demo(stand_folder: Path, browser: Browser) -> Iterator[Demo]:
+    """The whole system as `make demo` starts it, in a folder of its own; started only where there is a browser."""
+    said: list[str] = []
+    layout = Layout(stand_folder / "demo")
+    layout.make()
+    system = Demo(layout, ROOT / ".tools", {}, said.append)
+    try:
+        system.start()
+    except BaseException:
+        print("\n".join(said))
+        system.stop()
+        raise
+    yield system
+    system.stop()
+
+
+@pytest.fixture(scope="session")
+def signed_in_state(demo: Demo, browser: Browser) -> Any:
+    """The cookies of the demo's user after the login form, so that not every test has to fill it in."""
+    context = browser.new_context()
+    page = context.new_page()
+    email, password = demo.login()
+    page.goto(f"{demo.url}/app/login")
+    page.get_by_label("E-mail").fill(email)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/app/")
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+@pytest.fixture
+def signed_in(new_looker: Callable[..., Looker], signed_in_state: Any) -> Callable[..., Looker]:
+    """Opens windows of the demo's user: `signed_in(width=390, scheme="dark")`."""
+    return lambda **window: new_looker(storage_state=signed_in_state, **window)

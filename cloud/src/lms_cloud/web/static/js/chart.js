@@ -1,6 +1,7 @@
 /**
  * The trend chart: uPlot with one axis for each unit, set points as steps, a shared cursor. Knows how to draw, not
  * what: trend.js gives it the traces, the aligned data and the window. uPlot comes as a global (vendored script).
+ * Every drawing is told as the event "drawn" on its place, with what was drawn.
  *
  * @typedef {object} Trace
  * @property {string} name of the tag
@@ -58,11 +59,6 @@ export class TrendChart {
     }
   }
 
-  /** What is drawn: for tests and the table. @returns {any[]} */
-  get data() {
-    return this.#plot?.data ?? [[]];
-  }
-
   /** @returns {{min: number, max: number}|null} the times at the edges */
   get view() {
     const x = this.#plot?.scales.x;
@@ -87,6 +83,7 @@ export class TrendChart {
       this.#plot.setData(data, false);
       this.#plot.setScale("x", { min: fromMs, max: toMs });
     });
+    this.place.dispatchEvent(new CustomEvent("drawn", { detail: { traces: this.#traces, data, fromMs, toMs } }));
   }
 
   /** Moves the cursor by a part of the width, for the keyboard. @param {number} part -1 … 1; ±Infinity for the edges */
