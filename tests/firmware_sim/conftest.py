@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-
 from lms_firmware_sim.plants import load_plant, shipped_plants
 from lms_firmware_sim.process.bioreactor import Cultivation, SimulatedBioreactor
 from lms_firmware_sim.process.controller import SetPoints

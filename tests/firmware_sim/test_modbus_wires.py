@@ -3,10 +3,9 @@
 import asyncio
 
 import pytest
+from lms_firmware_sim.wires import Fault, ModbusTcpWire, RegisterMap, Request, RtuWire
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusIOException
-
-from lms_firmware_sim.wires import Fault, ModbusTcpWire, RegisterMap, Request, RtuWire
 
 
 def full_map() -> RegisterMap:

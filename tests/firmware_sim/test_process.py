@@ -6,7 +6,6 @@ import math
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-
 from lms_firmware_sim.errors import SetPointRefused, StateError
 from lms_firmware_sim.process.bioreactor import TAGS, Cultivation, SimulatedBioreactor
 from lms_firmware_sim.process.controller import SetPoints, set_point_limits

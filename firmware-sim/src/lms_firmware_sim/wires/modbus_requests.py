@@ -22,7 +22,7 @@ _LARGEST_READ: dict[Table, int] = {"coil": 2000, "discrete": 2000, "holding": 12
 _LARGEST_WRITE: dict[Table, int] = {"coil": 1968, "holding": 123}
 
 
-class ModbusException(Exception):  # noqa: N818 - Modbus's own name for it
+class ModbusException(Exception):
     """The reply is an exception.
 
     Attributes:

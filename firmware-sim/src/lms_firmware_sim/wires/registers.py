@@ -12,11 +12,11 @@ from lms_firmware_sim.wires.encoding import Kind, Order, decode, encode, width
 Table: TypeAlias = Literal["holding", "input", "coil", "discrete"]
 
 
-class IllegalAddress(Exception):  # noqa: N818 - the name that Modbus gives exception 2
+class IllegalAddress(Exception):
     """Modbus exception 2: not every address asked for exists (or may be written)."""
 
 
-class IllegalValue(Exception):  # noqa: N818 - the name that Modbus gives exception 3
+class IllegalValue(Exception):
     """Modbus exception 3: the instrument refuses the value."""
 
 
