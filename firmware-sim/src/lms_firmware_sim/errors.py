@@ -78,7 +78,7 @@ class RegisterError(SimulatorError):
         super().__init__(f"{value!r} does not fit {kind} registers.")
 
 
-class SetPointRefused(SimulatorError):  # noqa: N818 - a refusal is an answer of the controller, not a failure
+class SetPointRefused(SimulatorError):
     """A set point is outside the controller's limits, or no number.
 
     Attributes:
