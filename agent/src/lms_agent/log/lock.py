@@ -17,7 +17,7 @@ class WriterLock:
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
-        self._descriptor = descriptor
+        self._descriptor: int | None = descriptor
 
     @classmethod
     def take(cls, log_path: Path) -> Self:
@@ -43,9 +43,11 @@ class WriterLock:
         return cls(path, descriptor)
 
     def release(self) -> None:
-        """Give the lock back. The side file stays: removing it would race with the next taker."""
-        os.ftruncate(self._descriptor, 0)
-        os.close(self._descriptor)
+        """Give the lock back, once. The side file stays: removing it would race with the next taker."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.ftruncate(descriptor, 0)
+            os.close(descriptor)
 
 
 def lock_path(log_path: Path) -> Path:

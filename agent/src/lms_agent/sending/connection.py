@@ -130,7 +130,8 @@ def explain_loss(address: Address, error: MqttError) -> BrokerError:
     if value in _REMEDIES:
         reason, remedy = _REMEDIES[value]
         return BrokerRefused(address.url, address.account, reason, remedy)
-    return BrokerLost(address.url, str(cause or error))
+    # 128: paho's word for a connection that ended without one.
+    return BrokerLost(address.url, "it was closed without a reason" if value == 128 else str(cause or error))
 
 
 async def _new_client(address: Address, will: Publish, protocol: ProtocolVersion) -> Client:
@@ -167,7 +168,20 @@ async def _new_client(address: Address, will: Publish, protocol: ProtocolVersion
 def _tls_context(address: Address) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=None if address.ca_file is None else str(address.ca_file))
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.sslsocket_class = _TidySocket
     return context
+
+
+class _TidySocket(ssl.SSLSocket):
+    """Closed when the handshake fails; paho leaves that to chance."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        """The TLS handshake."""
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
 
 
 def _explain_failure(address: Address, text: str) -> BrokerError:

@@ -21,7 +21,7 @@ from lms_agent.log.errors import LogError
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_agent.sending.connection import Address, UnsupportedVersion, connect, subscribe
 from lms_agent.sending.conversation import Conversation
-from lms_agent.sending.errors import BrokerError
+from lms_agent.sending.errors import BrokerError, BrokerLost
 from lms_agent.sending.state import SendingState
 
 LOGGER = logging.getLogger(__name__)
@@ -104,9 +104,10 @@ class Sender:
         except UnsupportedVersion:
             self._protocol = ProtocolVersion.V311
             raise
-        except BrokerError as error:
+        except BrokerLost as error:
             if self._clock.monotonic_s() - began_s < STEADY_AFTER_S:
-                raise
+                hint = "soon after it was made; if that goes on, look for another program with the client id"
+                raise BrokerLost(error.url, f"{error.reason}, {hint} {self._address.client_id!r}") from error
             self._failed(error)
         finally:
             self._set_connected(False)

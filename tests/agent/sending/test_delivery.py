@@ -1,0 +1,239 @@
+"""Delivery over a real broker: everything arrives, is acknowledged, and the live batch never waits for the backlog."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lms_agent.log.sqlite_log import SqliteLog
+from lms_firmware_sim.stand import broker_access
+from lms_protocol.delivery import SendingWindow
+from lms_protocol.host import DeviceBorn, NodeBorn, NodeDied
+from lms_protocol.ranges import NumberRanges
+
+
+async def test_acknowledgements_advance_the_log(host: Any, bench: Any, make_sender: Any, running: Any) -> None:
+    await host.say(online=True)
+    sender = make_sender()
+    running(sender)
+    batches = await bench.append(50)
+    await host.until(lambda: bench.log.acked == 50)
+    assert {number: batch for (_, number), batch in host.batches.items()} == {b.number: b for b in batches}
+    assert sender.state.unacknowledged == 0
+    assert sender.state.last_ack_at_ms is not None
+
+
+async def test_acknowledged_number_survives_a_restart(
+    host: Any, bench: Any, make_sender: Any, running: Any, tmp_path: Path
+) -> None:
+    await host.say(online=True)
+    sender = make_sender()
+    task = running(sender)
+    await bench.append(5)
+    await host.until(lambda: bench.log.acked == 5)
+    sender.stop()
+    await task
+    bench.log.close()
+    with SqliteLog.open(tmp_path / "log.sqlite3") as log:
+        assert log.acked == 5
+
+
+async def test_backlog_follows_behind_what_is_live(host: Any, bench: Any, make_sender: Any, running: Any) -> None:
+    await bench.append(600)
+    await host.say(online=True)
+    running(make_sender())
+    await host.until(lambda: host.of(NodeBorn))
+    live = await bench.append(5)
+    await host.until(lambda: len(host.batches) == 605)
+    order = host.numbers()
+    assert set(host.numbers(historical=False)) == {batch.number for batch in live}
+    assert all(order.index(batch.number) < order.index(600) for batch in live)
+    await host.until(lambda: bench.log.acked == 605)
+
+
+async def test_live_goes_on_while_nothing_is_acknowledged(
+    host: Any, bench: Any, make_sender: Any, running: Any
+) -> None:
+    host.acknowledges = False
+    await bench.append(40)
+    await host.say(online=True)
+    running(make_sender(window=SendingWindow(live_limit=4, backlog_limit=8, resend_after_s=600)))
+    await host.until(lambda: host.of(NodeBorn))
+    await bench.append(30)
+    await host.until(lambda: len(host.numbers(historical=False)) == 30)
+    assert len(host.numbers(historical=True)) <= 8
+    assert bench.log.acked == 0
+
+
+async def test_what_is_not_acknowledged_is_sent_again_as_historical(
+    host: Any, bench: Any, make_sender: Any, running: Any
+) -> None:
+    host.acknowledges = False
+    await host.say(online=True)
+    sender = make_sender(window=SendingWindow(live_limit=64, backlog_limit=64, resend_after_s=0.3))
+    running(sender)
+    await host.until(lambda: sender.state.born)
+    await bench.append(3)
+    await host.until(lambda: len(host.numbers(historical=True)) >= 3)
+    assert host.numbers(historical=False) == [1, 2, 3]
+    host.acknowledges = True
+    await host.until(lambda: bench.log.acked == 3)
+
+
+async def test_acknowledgement_from_the_future_is_no_progress(
+    host: Any, bench: Any, make_sender: Any, running: Any, node: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    host.acknowledges = False
+    await host.say(online=True)
+    running(make_sender())
+    await host.until(lambda: host.of(NodeBorn))
+    await bench.append(2)
+    await host.until(lambda: len(host.batches) == 2)
+    await host.publish(host.session.acknowledgement("test-org", node, 99, NumberRanges(), 1))
+    await host.until(lambda: "not believed" in caplog.text)
+    assert bench.log.acked == 0
+
+
+async def test_refusal_is_told_loudly(
+    host: Any, bench: Any, make_sender: Any, running: Any, node: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await host.say(online=True)
+    sender = make_sender()
+    running(sender)
+    await host.until(lambda: host.of(NodeBorn))
+    await host.publish(host.session.refusal("test-org", node, 7, 1))
+    await host.until(lambda: sender.state.refused == 7)
+    assert "REFUSES batch 7" in caplog.text
+    assert [record.levelname for record in caplog.records if "REFUSES" in record.message] == ["ERROR"]
+
+
+async def test_malformed_command_is_passed_over(
+    host: Any, bench: Any, make_sender: Any, running: Any, node: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await host.say(online=True)
+    running(make_sender())
+    await host.until(lambda: host.of(NodeBorn))
+    assert host.client is not None
+    await host.client.publish(f"spBv1.0/test-org/NCMD/{node}", b"\xff\xff\xff")
+    await host.until(lambda: "cannot be used" in caplog.text)
+    await bench.append(1)
+    await host.until(lambda: len(host.batches) == 1)
+
+
+async def test_damaged_batch_blocks_nobody(
+    host: Any, bench: Any, make_sender: Any, running: Any, tmp_path: Path
+) -> None:
+    await bench.append(300)  # more than the log keeps in memory
+    connection = sqlite3.connect(tmp_path / "log.sqlite3")
+    connection.execute("UPDATE batches SET record = x'00' WHERE number = 3")
+    connection.commit()
+    connection.close()
+    await host.say(online=True)
+    running(make_sender())
+    await host.until(lambda: bench.log.acked == 300)
+    sent = {number: batch for (_, number), batch in host.batches.items()}
+    assert [number for number, batch in sent.items() if not batch.readings] == [3]
+    (gap,) = sent[3].gaps
+    assert "damaged" in gap.reason
+    assert gap.began_at_ms > 0
+
+
+async def test_killed_broker_costs_nothing(
+    start_broker: Any, open_host: Any, bench: Any, make_sender: Any, running: Any, node: str
+) -> None:
+    broker = start_broker(broker_access.agent("test-org", node, "secret-of-the-agent"))
+    sender = make_sender(broker)
+    running(sender)
+    async with open_host(broker) as host:
+        await host.say(online=True)
+        await host.until(lambda: host.of(NodeBorn))
+        await bench.append(20)
+        await host.until(lambda: len(host.batches) >= 10)
+        broker.kill()
+        await bench.append(20)
+        await host.until(lambda: not sender.state.connected)
+        assert sender.state.error or not sender.state.connected
+    await asyncio.to_thread(broker.start)
+    async with open_host(broker) as again:
+        await again.say(online=True)
+        again.batches = host.batches
+        again.ledgers = host.ledgers
+        await again.until(lambda: bench.log.acked == 40)
+        assert sorted(number for _, number in again.batches) == list(range(1, 41))
+
+
+async def test_wrong_password_is_named_and_tried_again(
+    host: Any, bench: Any, make_sender: Any, running: Any, node: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    sender = make_sender(password="wrong")
+    running(sender)
+    await host.until(lambda: caplog.text.count("next attempt") >= 2)
+    assert f"refuses account '{node}'" in sender.state.error
+    assert "not authorised" in sender.state.error
+    assert "wrong" not in caplog.text
+
+
+async def test_unreachable_broker_is_named(
+    bench: Any, make_sender: Any, running: Any, free_port: int, host: Any
+) -> None:
+    sender = make_sender(port=free_port)
+    running(sender)
+    await host.until(lambda: sender.state.error)
+    assert "cannot be reached" in sender.state.error
+
+
+async def test_port_without_tls_is_named(bench: Any, make_sender: Any, running: Any, host: Any) -> None:
+    sender = make_sender(tls=True)
+    running(sender)
+    await host.until(lambda: sender.state.error)
+    assert not sender.state.connected
+
+
+async def test_account_without_the_right_to_subscribe_is_named(
+    start_broker: Any, bench: Any, make_sender: Any, running: Any, node: str, host: Any
+) -> None:
+    allowed = broker_access.agent("test-org", node, "secret-of-the-agent")
+    account = broker_access.Account(allowed.name, allowed.password, allowed.publishes, ())
+    sender = make_sender(start_broker(account))
+    running(sender)
+    await host.until(lambda: sender.state.error)
+    assert "may not subscribe to spBv1.0/test-org/NCMD/" in sender.state.error
+
+
+async def test_second_agent_with_the_same_id_is_named(host: Any, bench: Any, make_sender: Any, running: Any) -> None:
+    first, second = make_sender(), make_sender()
+    running(first)
+    await host.until(lambda: first.state.connected)
+    running(second)
+    await host.until(lambda: "another program with the client id" in first.state.error + second.state.error)
+
+
+async def test_silent_peer_leaves_no_socket_behind(bench: Any, make_sender: Any, running: Any, host: Any) -> None:
+    came = asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.set()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    async with server:
+        sender = make_sender(port=server.sockets[0].getsockname()[1])
+        task = running(sender)
+        await asyncio.wait_for(came.wait(), 30)
+        sender.stop()
+        await asyncio.wait_for(task, 30)
+
+
+async def test_broken_connection_is_followed_by_the_will(host: Any, bench: Any, make_sender: Any, running: Any) -> None:
+    await host.say(online=True)
+    sender = make_sender()
+    running(sender)
+    await host.until(lambda: len(host.of(DeviceBorn)) == 2)
+    assert sender._conversation is not None
+    sender._conversation._client._client.socket().shutdown(2)
+    await host.until(lambda: host.of(NodeDied) and len(host.of(NodeBorn)) == 2)
+    await bench.append(1)
+    await host.until(lambda: bench.log.acked == 1)
