@@ -80,9 +80,9 @@ def gap_ids() -> Callable[[], int]:
 def watch(clock, gap_ids):
     """`watch(driver, period_s=…)`: a watched instrument of bioreactor R1."""
 
-    def make(driver, *, id="probe", period_s=1.0, device="R1", open_gaps=()) -> WatchedInstrument:
+    def make(driver, *, name="probe", period_s=1.0, device="R1", open_gaps=()) -> WatchedInstrument:
         return WatchedInstrument(
-            id,
+            name,
             device,
             period_s,
             driver.tags,

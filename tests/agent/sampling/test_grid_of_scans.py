@@ -58,7 +58,7 @@ async def test_missed_scans_become_one_gap_and_no_burst(clock, scripted, watch, 
 
     busy.read = stall_once
     instrument = watch(driver)
-    scans = await run([watch(busy, id="busy", period_s=2.0), instrument], clock, 8.5, gap_ids)
+    scans = await run([watch(busy, name="busy", period_s=2.0), instrument], clock, 8.5, gap_ids)
     visited = [round(at_s, 1) for at_s in driver.visits]
     assert visited == [0.0, 1.0, 5.4, 6.0, 7.0, 8.0]  # at once when the line is free, then on the grid again
     (gap,) = [gap for scan in scans for gap in scan.gaps if gap.tags == (1,)]
@@ -69,7 +69,7 @@ async def test_missed_scans_become_one_gap_and_no_burst(clock, scripted, watch, 
 
 
 async def test_dead_instrument_leaves_its_neighbours_their_rate(clock, scripted, watch, gap_ids):
-    dead = watch(scripted(clock, [1], takes_s=0.6, silent=lambda at_s: True), id="dead")
+    dead = watch(scripted(clock, [1], takes_s=0.6, silent=lambda at_s: True), name="dead")
     healthy = [scripted(clock, [tag], takes_s=0.02) for tag in (2, 3, 4, 5)]
     await run([dead, *(watch(driver) for driver in healthy)], clock, 600.0, gap_ids)
     for driver in healthy:
