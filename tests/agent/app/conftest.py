@@ -28,14 +28,14 @@ async def wire() -> AsyncIterator[ModbusTcpWire]:
 
 @pytest.fixture
 def configure(tmp_path: Path) -> Callable[..., Path]:
-    """`configure(wire_port, broker_port, account, secret_text)` writes an agent.toml and returns its path."""
+    """`configure(wire_port, broker_port, account, word)` writes an agent.toml and returns its path."""
 
-    def write(wire_port: int, broker_port: int, account: str = "agent-1", secret_text: str = "none") -> Path:
+    def write(wire_port: int, broker_port: int, account: str = "agent-1", word: str = "none") -> Path:
         folder = tmp_path / "an agent"
         folder.mkdir(exist_ok=True)
         secret = folder / "secret.txt"
         secret.touch(mode=0o600)
-        secret.write_text(secret_text + "\n")
+        secret.write_text(word + "\n")
         points = "".join(
             f'[[instrument.point]]\ntag = "{tag}"\naddress = {index * 2}\nkind = "float32"\ndecimals = 2\nunit = "%"\n'
             "low = 0.0\nhigh = 100.0\n"
