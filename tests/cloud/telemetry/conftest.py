@@ -254,26 +254,26 @@ class SmallAgent:
 
 
 @pytest.fixture
-def settings(plant: Plant, broker) -> CloudSettings:
+def ingest_settings(plant: Plant, broker) -> CloudSettings:
     """Settings of an ingest worker with a host id of its own."""
     url = broker.url("cloud-ingest")
     return CloudSettings(database_url=plant.url, mqtt_url=url, host_id=f"host-{plant.organization_id.hex[:12]}")
 
 
 @pytest.fixture
-def agent(plant: Plant, broker, settings: CloudSettings) -> SmallAgent:
+def agent(plant: Plant, broker, ingest_settings: CloudSettings) -> SmallAgent:
     """An agent of the plant on the session's broker; `async with agent.run()`."""
     broker.add_agent(plant.group, plant.node)
-    return SmallAgent(broker.url(plant.node), plant, settings.host_id)
+    return SmallAgent(broker.url(plant.node), plant, ingest_settings.host_id)
 
 
 @pytest.fixture
 def ingesting(ingest_db: Database) -> Callable[[CloudSettings], AbstractAsyncContextManager[Ingest]]:
-    """`async with ingesting(settings) as worker`: an ingest worker in this process, stopped properly at the end."""
+    """`async with ingesting(ingest_settings) as worker`: a worker in this process, stopped properly at the end."""
 
     @asynccontextmanager
-    async def run(settings: CloudSettings) -> AsyncIterator[Ingest]:
-        worker = Ingest(settings, ingest_db)
+    async def run(ingest_settings: CloudSettings) -> AsyncIterator[Ingest]:
+        worker = Ingest(ingest_settings, ingest_db)
         task = asyncio.create_task(worker.run())
         try:
             yield worker

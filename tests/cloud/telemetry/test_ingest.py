@@ -39,11 +39,11 @@ def scan(agent, device, n, rng):
     )
 
 
-async def test_what_an_agent_logged_is_in_the_database_once_and_acknowledged(agent, ingesting, settings, query):
+async def test_what_an_agent_logged_is_in_the_database_once_and_acknowledged(agent, ingesting, ingest_settings, query):
     rng = random.Random(3)
     for n in range(60):
         scan(agent, "R1", n, rng)
-    async with ingesting(settings), agent.run():
+    async with ingesting(ingest_settings), agent.run():
         for n in range(60, 200):
             scan(agent, "R1" if n % 3 else "R2", n, rng)
             await asyncio.sleep(0.002)
@@ -53,22 +53,22 @@ async def test_what_an_agent_logged_is_in_the_database_once_and_acknowledged(age
     assert query("select cast(online as text) from feeds order by bioreactor_id") == [("true",), ("true",)]
 
 
-async def test_ingest_that_is_restarted_goes_on_where_it_was(agent, ingesting, settings, query):
+async def test_ingest_that_is_restarted_goes_on_where_it_was(agent, ingesting, ingest_settings, query):
     rng = random.Random(4)
     async with agent.run():
         for round_ in range(3):
-            async with ingesting(settings):
+            async with ingesting(ingest_settings):
                 for n in range(40):
                     scan(agent, "R1", 1000 * round_ + n, rng)
                 await agent.delivered()
             scan(agent, "R1", 1000 * round_ + 900, rng)
-        async with ingesting(settings):
+        async with ingesting(ingest_settings):
             await agent.delivered()
     assert stored_bits(query) == logged_bits(agent)
 
 
 async def test_database_connection_killed_again_and_again_loses_and_doubles_nothing(
-    agent, ingesting, settings, query, plant
+    agent, ingesting, ingest_settings, query, plant
 ):
     rng = random.Random(5)
     done = asyncio.Event()
@@ -82,7 +82,7 @@ async def test_database_connection_killed_again_and_again_loses_and_doubles_noth
                 )
                 await asyncio.sleep(rng.uniform(0.01, 0.15))
 
-    async with ingesting(settings), agent.run():
+    async with ingesting(ingest_settings), agent.run():
         await asyncio.wait_for(agent.host_online.wait(), 20)
         killing = asyncio.create_task(kill_backends())
         for n in range(400):
@@ -94,9 +94,9 @@ async def test_database_connection_killed_again_and_again_loses_and_doubles_noth
     assert stored_bits(query) == logged_bits(agent)
 
 
-async def test_same_number_with_other_content_is_refused(agent, ingesting, settings, query):
+async def test_same_number_with_other_content_is_refused(agent, ingesting, ingest_settings, query):
     rng = random.Random(6)
-    async with ingesting(settings), agent.run():
+    async with ingesting(ingest_settings), agent.run():
         scan(agent, "R1", 1, rng)
         await agent.delivered()
         # An old disk image: the log ends earlier, and goes on with other readings under the same numbers.
@@ -124,9 +124,9 @@ def stranger(plant, broker):
     return publish
 
 
-async def test_poison_is_set_aside_and_the_others_flow(agent, ingesting, settings, query, stranger):
+async def test_poison_is_set_aside_and_the_others_flow(agent, ingesting, ingest_settings, query, stranger):
     rng = random.Random(8)
-    async with ingesting(settings), agent.run():
+    async with ingesting(ingest_settings), agent.run():
         for n in range(10):
             scan(agent, "R1", n, rng)
         agent.append("R1", [Reading(3, NOON_MS, "no\0text")])
@@ -142,10 +142,10 @@ async def test_poison_is_set_aside_and_the_others_flow(agent, ingesting, setting
     assert query("select number, dead from ledger where dead order by number") == [(11, True), (12, True)]
 
 
-async def test_nobody_unknown_is_stored_or_acknowledged(agent, ingesting, settings, query, plant):
+async def test_nobody_unknown_is_stored_or_acknowledged(agent, ingesting, ingest_settings, query, plant):
     with psycopg.connect(plant.superuser_url) as connection:
         connection.execute("update entities set is_active = false where id = %s", [plant.r2.id])
-    async with ingesting(settings) as worker, agent.run():
+    async with ingesting(ingest_settings) as worker, agent.run():
         agent.append("R1", [Reading(1, NOON_MS, 1.0)])
         await agent.delivered()
         agent.append("R2", [Reading(101, NOON_MS, 2.0)])
@@ -156,7 +156,7 @@ async def test_nobody_unknown_is_stored_or_acknowledged(agent, ingesting, settin
     assert query("select count(*) from readings") == [(1,)]
 
 
-async def test_state_is_online_while_it_runs_and_its_time_never_goes_back(settings, ingesting, broker):
+async def test_state_is_online_while_it_runs_and_its_time_never_goes_back(ingest_settings, ingesting, broker):
     heard = []
 
     async def watch(client):
@@ -166,10 +166,10 @@ async def test_state_is_online_while_it_runs_and_its_time_never_goes_back(settin
 
     account = broker.accounts["feed"]
     async with aiomqtt.Client(broker.host, broker.port, username=account.name, password=account.password) as client:
-        await client.subscribe(f"spBv1.0/STATE/{settings.host_id}", qos=1)
+        await client.subscribe(f"spBv1.0/STATE/{ingest_settings.host_id}", qos=1)
         watching = asyncio.create_task(watch(client))
         for _ in range(2):
-            async with ingesting(settings):
+            async with ingesting(ingest_settings):
                 async with asyncio.timeout(20):
                     while not heard or not heard[-1]["online"]:
                         await asyncio.sleep(0.02)
@@ -181,12 +181,12 @@ async def test_state_is_online_while_it_runs_and_its_time_never_goes_back(settin
     assert [state["timestamp"] for state in heard] == sorted(state["timestamp"] for state in heard)
 
 
-async def test_stale_offline_of_this_host_is_answered_with_online(settings, ingesting, broker):
+async def test_stale_offline_of_this_host_is_answered_with_online(ingest_settings, ingesting, broker):
     ingest = broker.accounts["cloud-ingest"]
-    topic = f"spBv1.0/STATE/{settings.host_id}"
+    topic = f"spBv1.0/STATE/{ingest_settings.host_id}"
     async with (
         aiomqtt.Client(broker.host, broker.port, username=ingest.name, password=ingest.password) as client,
-        ingesting(settings),
+        ingesting(ingest_settings),
     ):
         await asyncio.sleep(0.3)
         for timestamp in (5, 99_999_999_999_999):
@@ -201,11 +201,11 @@ async def test_stale_offline_of_this_host_is_answered_with_online(settings, inge
     assert state["timestamp"] > 99_999_999_999_999
 
 
-async def test_agent_that_leaves_is_offline_and_back_online_with_its_births(agent, ingesting, settings, query):
+async def test_agent_that_leaves_is_offline_and_back_online_with_its_births(agent, ingesting, ingest_settings, query):
     def online():
         return query("select online from agent_status union select online from feeds")
 
-    async with ingesting(settings):
+    async with ingesting(ingest_settings):
         async with agent.run():
             agent.append("R1", [Reading(1, NOON_MS, 1.0)])
             await agent.delivered()

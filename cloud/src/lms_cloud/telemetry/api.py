@@ -1,0 +1,89 @@
+"""REST of the readings: `/api/v1/bioreactors/{id}/history`, `/latest` and `/gaps`. Every member reads."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+
+from lms_cloud.accounts.dependencies import CurrentUnitOfWork
+from lms_cloud.telemetry.history import DEFAULT_POINTS, HistoryService
+from lms_cloud.telemetry.latest import LatestService
+from lms_cloud.telemetry.shaping import GapRecord
+
+router = APIRouter(prefix="/api/v1/bioreactors/{bioreactor_id}", tags=["readings"])
+DEFAULT_WINDOW = timedelta(hours=1)
+
+Names = Annotated[str | None, Query(description="Names of tags, by commas; all if left out.")]
+Start = Annotated[datetime | None, Query(description="Beginning, included; an hour before the end if left out.")]
+End = Annotated[datetime | None, Query(description="End, not included; now if left out.")]
+Points = Annotated[int, Query(description="Most points per tag, 10 to 5000.")]
+
+
+@router.get("/history")
+async def history(
+    bioreactor_id: UUID,
+    uow: CurrentUnitOfWork,
+    *,
+    tags: Names = None,
+    start: Start = None,
+    end: End = None,
+    max_points: Points = DEFAULT_POINTS,
+) -> dict[str, Any]:
+    """Readings of some tags in a window.
+
+    Few enough readings come as they are ("raw"); more as an envelope, where each point stands for a stretch of time
+    with its mean (`value`), `minimum` and `maximum`. A value of null is a break: nothing was read, or nothing valid.
+    """
+    start, end = _window(uow.now(), start, end)
+    names = None if tags is None else [name.strip() for name in tags.split(",") if name.strip()]
+    found = await HistoryService(uow).read(bioreactor_id, start=start, end=end, tags=names, max_points=max_points)
+    return {
+        "bioreactor_id": str(bioreactor_id),
+        "start": found.start.isoformat(),
+        "end": found.end.isoformat(),
+        "resolution": found.resolution,
+        "cursor": found.cursor,
+        "series": [each.as_json() for each in found.series],
+        "gaps": [_gap(gap) for gap in found.gaps],
+    }
+
+
+@router.get("/latest")
+async def latest(bioreactor_id: UUID, uow: CurrentUnitOfWork) -> dict[str, Any]:
+    """The newest reading of each tag, and whether the bioreactor is connected."""
+    service = LatestService(uow)
+    readings = await service.of_bioreactor(bioreactor_id)
+    status = await service.status(bioreactor_id)
+    return {
+        "bioreactor_id": str(bioreactor_id),
+        "online": status.online,
+        "since_ms": status.since_ms,
+        "cursor": status.cursor,
+        "readings": [reading.as_json() for reading in readings],
+    }
+
+
+@router.get("/gaps")
+async def gaps(bioreactor_id: UUID, uow: CurrentUnitOfWork, start: Start = None, end: End = None) -> dict[str, Any]:
+    """Stretches of time in which tags were due but not read, and why; at most 1000, the longest."""
+    start, end = _window(uow.now(), start, end)
+    service = HistoryService(uow)
+    names = {tag.series: name for name, tag in (await service.tags(bioreactor_id)).items()}
+    found = await service.gaps(bioreactor_id, start, end)
+    return {
+        "start": start.isoformat(),
+        "end": end.isoformat(),
+        "gaps": [
+            {**_gap(gap), "tags": sorted(names[number] for number in gap.series if number in names)} for gap in found
+        ],
+    }
+
+
+def _window(now: datetime, start: datetime | None, end: datetime | None) -> tuple[datetime, datetime]:
+    end = now if end is None else end
+    return (end - DEFAULT_WINDOW if start is None else start), end
+
+
+def _gap(gap: GapRecord) -> dict[str, Any]:
+    return {"began_at_ms": gap.began_at_ms, "ended_at_ms": gap.ended_at_ms, "reason": gap.reason}

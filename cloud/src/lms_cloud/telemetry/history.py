@@ -1,0 +1,238 @@
+"""History: the readings of any tags of a bioreactor in any window, in at most as many points as asked for.
+
+Few enough readings come out as they are; more as an envelope: one point a bucket, with mean, minimum and maximum, so
+that a spike of one second is to be seen in a chart of a month. Reached from REST (`api.py`), pages and WebSocket.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from lms_protocol.reading import Datatype
+
+from lms_cloud.fleet.service import FleetService
+from lms_cloud.kernel.database import UnitOfWork
+from lms_cloud.kernel.errors import Invalid
+from lms_cloud.telemetry import history_rows as rows
+from lms_cloud.telemetry.shaping import GapRecord, SeriesHistory
+from lms_cloud.telemetry.values import INTEGERS, TagInfo, read_value
+
+MIN_POINTS: Final = 10
+MAX_POINTS: Final = 5000
+DEFAULT_POINTS: Final = 1000
+EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
+LONGEST: Final = timedelta(days=100 * 366)
+MAX_TAGS: Final = 200
+LONGEST_FILL: Final = timedelta(days=400)
+_STALE_AS: Final = 63
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Readings of a bioreactor from `start` (included) to `end` (not included).
+
+    Attributes:
+        cursor: of the bioreactor's feed: everything committed up to it is in the readings, if the unit of work is a
+            snapshot.
+        gaps: in which some of the tags were not read; of many, the longest.
+    """
+
+    start: datetime
+    end: datetime
+    cursor: int
+    series: list[SeriesHistory]
+    gaps: list[GapRecord]
+
+    @property
+    def resolution(self) -> Literal["raw", "envelope"]:
+        """ "envelope" if any series is one."""
+        return "envelope" if any(each.is_envelope for each in self.series) else "raw"
+
+
+class HistoryService:
+    """Reads history in one unit of work."""
+
+    def __init__(self, uow: UnitOfWork) -> None:
+        self._uow = uow
+
+    async def read(
+        self,
+        bioreactor_id: UUID,
+        *,
+        start: datetime,
+        end: datetime,
+        tags: Sequence[str] | None = None,
+        max_points: int = DEFAULT_POINTS,
+    ) -> History:
+        """Readings of some tags in a window.
+
+        Args:
+            bioreactor_id: whose.
+            start, end: the window, aware; `start` is included, `end` is not.
+            tags: their names; all if None.
+            max_points: most points per tag, 10 to 5000.
+
+        Raises:
+            NotFound: there is no such bioreactor in this organization.
+            Invalid: a tag is unknown, the window is absurd, or `max_points` is out of range.
+        """
+        check_window(start, end, max_points)
+        known = await self.tags(bioreactor_id)
+        chosen = _choose(known, tags)
+        series = [tag.series for tag in chosen if tag.series is not None]
+        cursor = await self.cursor(bioreactor_id)
+        gaps = await self._gaps(bioreactor_id, start, end, series, most=max(1, max_points // 4))
+        found = {tag.series: SeriesHistory(tag) for tag in chosen if tag.series is not None}
+        few, many = await self._sort(start, end, series, max_points, gaps)
+        width = (end - start) / max(1, max_points - len(gaps))
+        await self._read_raw(few, found, start, end)
+        await self._read_envelopes(many, found, start, end, width)
+        for number, each in found.items():
+            shortest_ms = int(width / timedelta(milliseconds=1)) if number in many else 1
+            each.break_at((gap for gap in gaps if number in gap.series), shortest_ms=shortest_ms)
+        everything = [found[tag.series] if tag.series is not None else SeriesHistory(tag) for tag in chosen]
+        return History(start, end, cursor, everything, sorted(gaps, key=lambda gap: gap.began_at))
+
+    async def tags(self, bioreactor_id: UUID) -> dict[str, TagInfo]:
+        """All tags of a bioreactor, by name.
+
+        Raises:
+            NotFound: there is no such bioreactor in this organization.
+        """
+        await FleetService(self._uow).get_bioreactor(bioreactor_id)
+        found = await self._uow.session.execute(rows.TAGS, {"bioreactor_id": str(bioreactor_id)})
+        return {row.name: TagInfo.from_row(row.id, row.name, row.properties, row.series) for row in found}
+
+    async def cursor(self, bioreactor_id: UUID) -> int:
+        """How often commits have touched the bioreactor; 0 before the first."""
+        found = await self._uow.session.execute(rows.CURSOR, {"bioreactor_id": bioreactor_id})
+        return int(found.scalar_one_or_none() or 0)
+
+    async def latest_time(self, tags: Mapping[str, TagInfo], before: datetime) -> datetime | None:
+        """When the newest of the tags' readings was taken, of those taken before a time."""
+        series = [tag.series for tag in tags.values() if tag.series is not None]
+        found = await self._uow.session.execute(rows.LATEST_TIME, {"series": series, "before": before})
+        return found.scalar_one()  # type: ignore[no-any-return]  # timestamptz or null
+
+    async def gaps(self, bioreactor_id: UUID, start: datetime, end: datetime, most: int = 1000) -> list[GapRecord]:
+        """Gaps of a bioreactor that touch a window, the longest `most` of them, in order of time.
+
+        Raises:
+            NotFound: there is no such bioreactor in this organization.
+            Invalid: the window is absurd.
+        """
+        check_window(start, end)
+        series = [tag.series for tag in (await self.tags(bioreactor_id)).values() if tag.series is not None]
+        found = await self._gaps(bioreactor_id, start, end, series, most)
+        return sorted(found, key=lambda gap: gap.began_at)
+
+    async def since(self, bioreactor_id: UUID, cursor: int, *, max_points: int) -> History | None:
+        """The readings that commits after `cursor` brought; None if that is too much, or not known exactly.
+
+        The window of the answer goes from the first to the last of them; other readings of that time are in it, too.
+        """
+        known = await self.tags(bioreactor_id)
+        now = await self.cursor(bioreactor_id)
+        values = {"bioreactor_id": bioreactor_id, "cursor": cursor, "most": max_points}
+        commits = (await self._uow.session.execute(rows.COMMITS_SINCE, values)).all()
+        # Every number is there only if all of them were batches of the ledger, and none was cut off.
+        if len({row.cursor for row in commits}) != now - cursor:
+            return None
+        times = [(row.first_taken_at, row.last_taken_at) for row in commits if row.first_taken_at is not None]
+        if not times:
+            instant = self._uow.now()
+            return History(instant, instant, now, [], [])
+        start, last = min(first for first, _ in times), max(last for _, last in times)
+        if last - start > LONGEST_FILL:
+            return None
+        end = last + timedelta(milliseconds=1)
+        series = [tag.series for tag in known.values() if tag.series is not None]
+        _, many = await self._sort(start, end, series, max_points, ())
+        if many:
+            return None
+        found = {tag.series: SeriesHistory(tag) for tag in known.values() if tag.series is not None}
+        await self._read_raw(series, found, start, end)
+        return History(start, end, now, list(found.values()), [])
+
+    async def _gaps(
+        self, bioreactor_id: UUID, start: datetime, end: datetime, series: Sequence[int], most: int
+    ) -> list[GapRecord]:
+        values = {"bioreactor_id": bioreactor_id, "start": start, "end": end, "series": list(series), "most": most}
+        found = await self._uow.session.execute(rows.GAPS, values)
+        return [GapRecord(frozenset(row.series), row.began_at, row.ended_at, row.reason) for row in found]
+
+    async def _sort(
+        self, start: datetime, end: datetime, series: Sequence[int], max_points: int, gaps: Sequence[GapRecord]
+    ) -> tuple[list[int], set[int]]:
+        """Series that fit in `max_points`, their breaks included, and those that do not."""
+        values = {"series": list(series), "start": start, "end": end, "most": max_points + 1}
+        counts = {row[0]: row[1] for row in await self._uow.session.execute(rows.COUNTS, values)}
+        many = {number for number, count in counts.items() if count + len(gaps) > max_points}
+        return [number for number in series if number not in many], many
+
+    async def _read_raw(
+        self, series: Sequence[int], found: Mapping[int, SeriesHistory], start: datetime, end: datetime
+    ) -> None:
+        if series:
+            values = {"series": list(series), "start": start, "end": end}
+            _fill(await self._uow.session.execute(rows.RAW, values), found)
+
+    async def _read_envelopes(
+        self, series: set[int], found: Mapping[int, SeriesHistory], start: datetime, end: datetime, width: timedelta
+    ) -> None:
+        texts = [number for number in series if found[number].tag.datatype is Datatype.STRING]
+        numbers = sorted(series - set(texts))
+        values: dict[str, Any] = {"start": start, "end": end, "width": width}
+        if texts:
+            _fill(await self._uow.session.execute(rows.FIRST_TEXTS, {**values, "series": texts}), found)
+        for number in numbers:
+            found[number].minimum, found[number].maximum = [], []
+        if numbers:
+            for row in await self._uow.session.execute(rows.ENVELOPE, {**values, "series": numbers}):
+                each = found[row.series_id]
+                quality = row.worst if row.worst != _STALE_AS else 500
+                each.add(row.ms, row.mean if row.mean is not None else row.minimum, quality)
+                for extremes, entry in ((each.minimum, row.minimum), (each.maximum, row.maximum)):
+                    if extremes is not None:
+                        whole = each.tag.datatype in INTEGERS and entry is not None
+                        extremes.append(int(entry) if whole else entry)
+
+
+def check_window(start: datetime, end: datetime, max_points: int = DEFAULT_POINTS) -> None:
+    """Refuse windows that nobody can mean.
+
+    Raises:
+        Invalid: a time without zone, start not before end, a window before 2000 or longer than 100 years, or
+            `max_points` out of range.
+    """
+    for name, instant in (("start", start), ("end", end)):
+        if instant.tzinfo is None:
+            raise Invalid(name, instant.isoformat(), "a time with its zone, such as 2026-11-23T17:00:00Z")
+        if instant < EARLIEST:
+            raise Invalid(name, instant.isoformat(), "a time from the year 2000 on")
+    if start >= end:
+        raise Invalid("start", start.isoformat(), f"a time before the end, {end.isoformat()}")
+    if end - start > LONGEST:
+        raise Invalid("end", end.isoformat(), "a window of at most 100 years")
+    if not MIN_POINTS <= max_points <= MAX_POINTS:
+        raise Invalid("max_points", max_points, f"{MIN_POINTS} to {MAX_POINTS}")
+
+
+def _choose(known: Mapping[str, TagInfo], names: Sequence[str] | None) -> list[TagInfo]:
+    if names is None:
+        return list(known.values())[:MAX_TAGS]
+    if len(names) > MAX_TAGS:
+        raise Invalid("tags", f"{len(names)} tags", f"at most {MAX_TAGS} tags at once")
+    for name in names:
+        if name not in known:
+            listed = ", ".join(known) or "none yet: its agent has not been heard"
+            raise Invalid("tags", name, f"tags of this bioreactor ({listed})")
+    return [known[name] for name in dict.fromkeys(names)]
+
+
+def _fill(result: Any, found: Mapping[int, SeriesHistory]) -> None:
+    for series, ms, quality, number, string in result:
+        each = found[series]
+        each.add(ms, read_value(each.tag.datatype, number, string), quality)
