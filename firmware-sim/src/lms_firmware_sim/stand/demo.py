@@ -1,7 +1,7 @@
 """The demo: the whole system on one machine, made up at its first start and going on with its data ever after.
 
-Order of the start: PostgreSQL and broker, the cloud's tables and what exists in them, the simulated plant, history
-into the agents' logs, ingest and web, agents. Stopped in the opposite order.
+Order of the start: PostgreSQL and broker; the cloud's tables and what exists in them, and history into the agents'
+logs; the simulated plant; ingest and web; agents. Stopped in the opposite order.
 """
 
 import json
@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
 from lms_firmware_sim.stand import (
@@ -93,13 +93,18 @@ class Demo:
             self._owner_url = self._looking_url = self._given_database
         accounts = self._accounts()
         cloud = CloudSide(self._layout, self._owner_url)
-        self._prepare_cloud(cloud)
         plant = PlantSide(self._layout, self._ports)
-        self._start_plant(plant, accounts.get("simulator"))
+        plant.configure()
         agents = [AgentSide(self._layout, agent) for agent in AGENTS]
         for agent in agents:
             agent.configure(accounts[agent.agent], {**plant.facts(), **_names()})
-        self._fill_with_history(plant, agents)
+        with ThreadPoolExecutor() as pool:
+            # The longest part of a first start, beside the second longest.
+            history = self._fill_with_history(pool, plant, agents)
+            self._prepare_cloud(cloud)
+            for filled in history:
+                filled.result()
+        self._start_plant(plant, accounts.get("simulator"))
         for name, purpose, command in (("ingest", "ingest", "ingest"), ("web", "web", "serve")):
             environment = cloud.environment(purpose, accounts[f"cloud-{purpose}"], port=self._ports["web"])
             self._start_program(name, [*program("lms-cloud"), command], environment)
@@ -126,14 +131,17 @@ class Demo:
     def _choose_ports(self) -> None:
         """The ports of the last start where they are free, else others; all written down for the next start."""
         remembered = json.loads(self._layout.ports.read_text()) if self._layout.ports.exists() else {}
+        named = {"postgresql": self._given_database, "broker": self._given_broker}
         for name, usual in PORTS.items():
+            if named.get(name) is not None:
+                continue
             wanted = int(remembered.get(name, usual))
             chosen = ports.near(wanted, taken=self._ports.values())
             if chosen != wanted:
                 holder = ports.holder(wanted) or "another program"
                 self._say(f"Port {wanted}, wanted for {name}, is taken by {holder}; using {chosen}")
             self._ports[name] = chosen
-        write_private(self._layout.ports, json.dumps(self._ports, indent=2))
+        write_private(self._layout.ports, json.dumps({**remembered, **self._ports}, indent=2))
 
     def _start_postgres(self) -> None:
         server = PostgresServer(
@@ -190,17 +198,17 @@ class Demo:
             made.touch()
 
     def _start_plant(self, plant: PlantSide, access: BrokerAccess | None) -> None:
-        plant.configure()
         log_path = self._layout.log("simulator")
         began_at = log_path.stat().st_size if log_path.exists() else 0
         self._start_program("simulator", plant.command(access), plain_environment())
         plant.wait_until_ready(log_path, began_at)
         self._say("Three simulated bioreactors run")
 
-    def _fill_with_history(self, plant: PlantSide, agents: list[AgentSide]) -> None:
+    def _fill_with_history(self, pool: Executor, plant: PlantSide, agents: list[AgentSide]) -> list[Future[None]]:
+        """Begin to fill the logs that were never filled."""
         empty = [agent for agent in agents if not agent.has_history]
         if not empty:
-            return
+            return []
         names = " and ".join(agent.agent for agent in empty)
         self._say(f"Filling the log of {names} with {self._history_h:g} hours of history")
 
@@ -210,9 +218,7 @@ class Demo:
             past = {each: plant.history(each, hours=self._history_h, period_s=HISTORY_PERIOD_S) for each in wanted}
             agent.import_history(past)
 
-        with ThreadPoolExecutor() as pool:
-            for _ in pool.map(fill, empty):
-                pass
+        return [pool.submit(fill, agent) for agent in empty]
 
     def _start_program(self, name: str, argv: list[str | Path], environment: Mapping[str, str]) -> None:
         log_path = self._layout.log(name)

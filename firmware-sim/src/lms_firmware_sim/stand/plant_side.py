@@ -39,6 +39,8 @@ class PlantSide:
             head = f'id = "{wire}"\nkind = "modbus-tcp"\n'
             text = text.replace(head, f"{head}port = {port}\n")
         self._configuration.write_text(text, "utf-8")
+        if not self._start_mark.exists():
+            self._start_mark.write_text(_iso(datetime.now(UTC)))
 
     def command(self, access: BrokerAccess | None) -> list[str | Path]:
         """The command line that runs the plant.
@@ -89,10 +91,11 @@ class PlantSide:
 
     def _started_at(self) -> str:
         """When this demo was first started, as ISO 8601: its cultivations are that much older today."""
-        path = self._layout.simulator / "started-at"
-        if not path.exists():
-            path.write_text(_iso(datetime.now(UTC)))
-        return path.read_text()
+        return self._start_mark.read_text()
+
+    @property
+    def _start_mark(self) -> Path:
+        return self._layout.simulator / "started-at"
 
 
 def _iso(instant: datetime) -> str:
