@@ -3,6 +3,7 @@
 Before it: fleet/service.py and telemetry (through readings_now.py). After it: pages/dashboard/fleet.html.
 """
 
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
@@ -17,20 +18,27 @@ from lms_cloud.web.pages.context import CurrentViewer, Viewer
 from lms_cloud.web.pages.measurements import TagNow, measurements
 from lms_cloud.web.pages.readings_now import ReadingsNow
 from lms_cloud.web.pages.routing import page_router
+from lms_cloud.web.pages.shapes import Trace
 from lms_cloud.web.pages.templates import render
 
+SPARKLINES = 24
 router = page_router()
 
 
-async def fleet_cards(viewer: Viewer) -> list[FleetCard]:
-    """All bioreactors of the viewer's organization, the one that needs attention first."""
+async def fleet_cards(viewer: Viewer, *, with_traces: bool = True) -> list[FleetCard]:
+    """All bioreactors of the viewer's organization, the one that needs attention first.
+
+    Sparklines only for as many as people look at together: each bioreactor's history is a query of its own.
+    """
     now = viewer.uow.now()
     bioreactors = await FleetService(viewer.uow).list_bioreactors()
     readings = ReadingsNow(viewer.uow)
     ids = [each.id for each in bioreactors]
     tags = await readings.tags(ids)
     states = await readings.states(ids)
-    traces = await readings.traces([tag for id_ in ids for tag in _key_tags(tags[id_], viewer)], now)
+    traces: dict[UUID, Trace] = {}
+    for id_ in ids[:SPARKLINES] if with_traces else ():
+        traces |= await readings.traces(id_, _key_tags(tags[id_], now), now)
     made = [
         card(
             id_=each.id,
@@ -47,8 +55,8 @@ async def fleet_cards(viewer: Viewer) -> list[FleetCard]:
     return sorted(made, key=lambda c: c.urgency)
 
 
-def _key_tags(tags: list[TagNow], viewer: Viewer) -> list[TagNow]:
-    shown = measurements(tags, viewer.uow.now())[:KEY_VALUES]
+def _key_tags(tags: list[TagNow], now: datetime) -> list[TagNow]:
+    shown = measurements(tags, now)[:KEY_VALUES]
     return [tag for m in shown for tag in (m.main, m.set) if tag is not None]
 
 
@@ -80,7 +88,7 @@ async def cards_part(viewer: CurrentViewer) -> Response:
 @router.get("/app/fleet/stats")
 async def stats_part(viewer: CurrentViewer) -> Response:
     """The figures alone."""
-    context = viewer.context("fleet") | {"stats": stats(await fleet_cards(viewer))}
+    context = viewer.context("fleet") | {"stats": stats(await fleet_cards(viewer, with_traces=False))}
     return render("partials/dashboard_stats.html", context)
 
 

@@ -17,6 +17,9 @@ from lms_cloud.web.pages.shapes import RangeBar, Sparkline, Trace, range_bar, sp
 STALE_AFTER = timedelta(seconds=15)
 """A reading older than this is shown as stale. Instruments are read about once a second, slow ones every five."""
 
+SPARK_MINUTES = 10
+"""How much time a sparkline shows."""
+
 _ORDER = ("pH", "DO", "Temperature", "Agitation", "AirFlow", "Pressure", "OffGasO2", "OffGasCO2", "Weight")
 _SUFFIXES = ("PV", "SP", "OUT")
 
@@ -110,14 +113,14 @@ class Measurement:
 
 
 def measurements(
-    tags: Iterable[TagNow], now: datetime, traces: Mapping[UUID, Trace] | None = None, minutes: int = 10
+    tags: Iterable[TagNow], now: datetime, traces: Mapping[UUID, Trace] | None = None
 ) -> list[Measurement]:
     """Group tags into measurements: the loops that matter most first, the rest by name.
 
     Args:
         tags: of one bioreactor.
         now: aware time of showing; ages are told from it.
-        traces: points of the last ``minutes`` by tag id, for the sparklines.
+        traces: points of the last minutes by tag id, for the sparklines.
     """
     groups: dict[str, dict[str, TagNow]] = {}
     for tag in tags:
@@ -125,13 +128,11 @@ def measurements(
         if not name or suffix not in _SUFFIXES:
             name, suffix = tag.name, "PV"
         groups.setdefault(name, {})[suffix] = tag
-    made = [_measurement(name, parts, now, traces or {}, minutes) for name, parts in groups.items()]
+    made = [_measurement(name, parts, now, traces or {}) for name, parts in groups.items()]
     return sorted(made, key=lambda m: (_ORDER.index(m.name) if m.name in _ORDER else len(_ORDER), m.name))
 
 
-def _measurement(
-    name: str, parts: Mapping[str, TagNow], now: datetime, traces: Mapping[UUID, Trace], minutes: int
-) -> Measurement:
+def _measurement(name: str, parts: Mapping[str, TagNow], now: datetime, traces: Mapping[UUID, Trace]) -> Measurement:
     main = next(parts[suffix] for suffix in _SUFFIXES if suffix in parts)
     set_point = parts.get("SP") if main is not parts.get("SP") else None
     output = parts.get("OUT") if main is not parts.get("OUT") else None
@@ -147,7 +148,7 @@ def _measurement(
         state=state,
         flag=flag,
         range=bar,
-        spark=_spark(main, set_point, limits, now=now, traces=traces, minutes=minutes),
+        spark=_spark(main, set_point, limits, now=now, traces=traces),
     )
 
 
@@ -164,7 +165,6 @@ def _spark(
     *,
     now: datetime,
     traces: Mapping[UUID, Trace],
-    minutes: int,
 ) -> Sparkline | None:
     trace = traces.get(main.id)
     if trace is None:
@@ -172,7 +172,7 @@ def _spark(
     end_ms = round(now.timestamp() * 1000)
     least_span = (limits[1] - limits[0]) / 100 if limits else 0.0
     set_trace = traces.get(set_point.id) if set_point else None
-    return sparkline(trace, set_trace, end_ms - minutes * 60_000, end_ms, least_span)
+    return sparkline(trace, set_trace, end_ms - SPARK_MINUTES * 60_000, end_ms, least_span)
 
 
 def judge(tag: TagNow, now: datetime) -> tuple[str, str]:

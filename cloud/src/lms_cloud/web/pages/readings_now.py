@@ -1,17 +1,23 @@
 """Tags with their latest readings, states and last minutes, as pages show them.
 
-Before it: fleet/service.py (tags), telemetry (latest readings, feeds, history). After it: fleet.py and bioreactors.py.
+Before it: fleet/service.py (tags), telemetry/latest.py and telemetry/history.py. After it: fleet.py and bioreactors.py.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from uuid import UUID
+
+from lms_protocol.reading import Value
 
 from lms_cloud.fleet.service import FleetService
 from lms_cloud.kernel.database import UnitOfWork
-from lms_cloud.web.pages.measurements import TagNow
+from lms_cloud.telemetry.history import HistoryService
+from lms_cloud.telemetry.latest import LatestService
+from lms_cloud.web.pages.measurements import SPARK_MINUTES, TagNow
 from lms_cloud.web.pages.shapes import Trace
+
+SPARK_POINTS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +37,35 @@ class ReadingsNow:
     async def tags(self, bioreactor_ids: Sequence[UUID]) -> Mapping[UUID, list[TagNow]]:
         """Tags of several bioreactors with their latest readings, by bioreactor."""
         found: dict[UUID, list[TagNow]] = {id_: [] for id_ in bioreactor_ids}
+        latest = {each.tag.id: each for each in await LatestService(self._uow).of_bioreactors(bioreactor_ids)}
         for tag in await FleetService(self._uow).tags_of(bioreactor_ids):
             known = tag.typed
             made = TagNow(tag.id, tag.name, known.unit, known.low, known.high, known.decimals)
+            reading = latest.get(tag.id)
+            if reading is not None:
+                made = replace(made, value=reading.value, quality=reading.quality, taken_at=reading.taken_at)
             found[known.bioreactor_id].append(made)
         return found
 
     async def states(self, bioreactor_ids: Sequence[UUID]) -> Mapping[UUID, FeedState]:
         """Connection states of several bioreactors."""
-        return {id_: FeedState(None, None) for id_ in bioreactor_ids}
+        statuses = await LatestService(self._uow).statuses()
+        known = {id_: FeedState(each.online, each.since) for id_, each in statuses.items() if each.since is not None}
+        return {id_: known.get(id_, FeedState(None, None)) for id_ in bioreactor_ids}
 
-    async def traces(self, tags: Sequence[TagNow], now: datetime) -> Mapping[UUID, Trace]:
-        """The last minutes of some tags, by tag id."""
-        return {}
+    async def traces(self, bioreactor_id: UUID, tags: Sequence[TagNow], now: datetime) -> Mapping[UUID, Trace]:
+        """The last minutes of some tags of one bioreactor, by tag id."""
+        if not tags:
+            return {}
+        begin = now - timedelta(minutes=SPARK_MINUTES)
+        names = [tag.name for tag in tags]
+        history = await HistoryService(self._uow).read(
+            bioreactor_id, start=begin, end=now, tags=names, max_points=SPARK_POINTS
+        )
+        return {
+            each.tag.id: Trace(each.taken_at_ms, [_figure(value) for value in each.value]) for each in history.series
+        }
+
+
+def _figure(value: Value) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

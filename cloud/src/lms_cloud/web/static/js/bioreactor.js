@@ -16,6 +16,8 @@ const MAX_POINTS = 900;
 /** Live points are added to a thinned history until they are as many as this, then it is fetched anew, thinned. */
 const APPENDED_LIMIT = 60000;
 const LATE_WAIT_MS = 1500;
+/** Up to here the history holds enough of the last minutes for the tiles. */
+const FINE_WINDOW_S = 3600;
 /** The tiles draw ten minutes, whatever the trend shows. */
 const LEAST_KEPT_MS = 11 * 60 * 1000;
 
@@ -40,6 +42,16 @@ function takeHistory(message) {
   readings.takeHistory(message);
   trend?.retrace();
   show();
+  if (socket.windowS > FINE_WINDOW_S) fetchLastMinutes();
+}
+
+/** Long windows come thinned; the tiles' lines want the last minutes as they were read. */
+async function fetchLastMinutes() {
+  const nowMs = now();
+  const fine = await fetchHistory(bioreactor, tiles.names, nowMs - LEAST_KEPT_MS, nowMs, MAX_POINTS);
+  if (!fine) return;
+  readings.takeAll(fine);
+  tiles.tick();
 }
 
 function show() {
@@ -67,6 +79,7 @@ function hear(message) {
     case "live":
       if (!readings.takeLive(message.readings)) newTags();
       tiles.show(readings.takeChanged());
+      trend?.draw();
       if (readings.appended > APPENDED_LIMIT) socket.refetch();
       break;
     case "late":

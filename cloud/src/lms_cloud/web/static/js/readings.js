@@ -66,6 +66,13 @@ export class Readings {
     return known;
   }
 
+  /** Takes what others hold of the tags known here. @param {Readings} others */
+  takeAll(others) {
+    for (const [name, series] of others.series) {
+      if (this.tags.has(name)) this.series.set(name, merge(this.of(name), series));
+    }
+  }
+
   /** Forgets what is older. @param {number} fromMs */
   forgetBefore(fromMs) {
     for (const series of this.series.values()) trim(series, fromMs);

@@ -24,7 +24,8 @@ export function place(value, low, high) {
  * @returns {{line: string, set: string}}
  */
 export function sparkline(trace, setTrace, beginMs, endMs, leastSpan) {
-  const points = thinned(within(trace, beginMs, endMs, false), (endMs - beginMs) / BUCKETS, gapAfter(trace.t));
+  const read = within(trace, beginMs, endMs, false);
+  const points = thinned(read, (endMs - beginMs) / BUCKETS, gapAfter(read.map((p) => p.t)));
   const steps = setTrace ? within(setTrace, beginMs, endMs, true) : [];
   const seen = [...points, ...steps].flatMap((p) => (p.y === null ? [] : [p.y]));
   if (seen.length === 0) return { line: "", set: "" };

@@ -30,6 +30,11 @@ export class Tiles {
     this.#tiles = [...this.root.querySelectorAll(".tile")].map((tile) => /** @type {HTMLElement} */ (tile));
   }
 
+  /** Names of the tags whose last minutes the tiles draw. @returns {string[]} */
+  get names() {
+    return this.#tiles.flatMap(({ dataset }) => [dataset.main, dataset.set].flatMap((name) => (name ? [name] : [])));
+  }
+
   /** The tags of the tile around an element. @param {Element} element @returns {string[]} */
   static tagsAround(element) {
     const tile = /** @type {HTMLElement|null} */ (element.closest(".tile"));

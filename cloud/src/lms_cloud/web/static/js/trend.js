@@ -5,12 +5,13 @@
 
 import { now } from "./age.js";
 import { TrendChart } from "./chart.js";
-import { clock, zone } from "./format.js";
+import { clock, day, zone } from "./format.js";
 import { Legend } from "./legend.js";
 import { align } from "./series.js";
 import { fillTable } from "./table.js";
 
 const COLOURS = 8;
+const DAY_MS = 24 * 60 * 60 * 1000;
 const TABLE_EVERY_MS = 10000;
 
 export class Trend extends EventTarget {
@@ -224,8 +225,9 @@ export class Trend extends EventTarget {
     const text = this.#traces.length === 0 && this.readings.tags.size > 0 ? "Choose a tag: press a tile above." : hasData ? "" : "No reading in this window.";
     if (this.readings.tags.size > 0 && wait.textContent !== text) wait.textContent = text;
     const { from, to } = this.view;
+    const when = to - from < DAY_MS && day(from) === day(to) ? clock : (/** @type {number} */ at) => `${day(at)} ${clock(at)}`;
     const mode = this.#zoom ? "Zoomed" : this.#paused ? "Paused" : "Live";
-    this.part("note").textContent = `${mode}: ${clock(from)} to ${clock(to)} ${zone(to)}. Dashed: set points. Drag to zoom; double-click or Escape for live.`;
+    this.part("note").textContent = `${mode}: ${when(from)} to ${when(to)} ${zone(to)}. Dashed: set points. Drag to zoom; double-click or Escape for live.`;
   }
 
   /** Writes what is on view into the address. */
