@@ -31,7 +31,7 @@ class LogStatus(NamedTuple):
         stream: its identity.
         first, last: lowest and highest batch number; 0 and 0 if it is empty.
         readings: in all batches ever written.
-        began_at_ms, ended_at_ms: when the readings of the first and of the last batch were taken, ms UTC.
+        began_at_ms, ended_at_ms: when the earliest and the latest readings were taken, ms UTC.
         acked: highest number up to which everything is committed in the cloud.
         size_bytes: of the file and its WAL.
     """
@@ -113,15 +113,24 @@ class LogReader:
 
     def status(self) -> LogStatus:
         """Return what the log holds; a few look-ups, however long it is."""
-        columns = "SELECT number, total, first_taken_at_ms, last_taken_at_ms FROM batches "
-        ends = [self._rows(columns + order) for order in ("ORDER BY number LIMIT 1", "ORDER BY number DESC LIMIT 1")]
+        times = "SELECT first_taken_at_ms, last_taken_at_ms FROM batches WHERE first_taken_at_ms IS NOT NULL"
+        earliest = self._rows(f"{times} ORDER BY first_taken_at_ms LIMIT 1")
+        latest = self._rows(f"{times} ORDER BY first_taken_at_ms DESC LIMIT 1")
+        (first,) = self._rows("SELECT coalesce(min(number), 0) FROM batches")[0]
+        last, readings = self.head()
         size = sum(
             file.stat().st_size for file in (self.path, self.path.with_name(self.path.name + "-wal")) if file.exists()
         )
-        if not ends[0] or not ends[1]:
-            return LogStatus(self.stream, 0, 0, 0, None, None, 0, size)
-        first, last = ends[0][0], ends[1][0]
-        return LogStatus(self.stream, first[0], last[0], last[1], first[2], last[3], self.acked, size)
+        return LogStatus(
+            self.stream,
+            first,
+            last,
+            readings,
+            earliest[0][0] if earliest else None,
+            latest[0][1] if latest else None,
+            self.acked,
+            size,
+        )
 
     def get(self, number: int) -> Batch:
         """Return one batch.

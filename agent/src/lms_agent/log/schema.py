@@ -98,6 +98,7 @@ def migrate(connection: sqlite3.Connection) -> None:
             pk="number",
             not_null={"device", "readings", "total", "checksum", "record"},
         )
+        database.table("batches").create_index(["first_taken_at_ms"])
         database.table("gaps").create(
             {
                 "id": int,
