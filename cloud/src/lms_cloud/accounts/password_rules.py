@@ -15,8 +15,9 @@ from lms_cloud.kernel.errors import Invalid
 MIN_LENGTH = 15
 MAX_LENGTH = 256
 _MIN_WORD = 4
+_MIN_REST = 8
 _HIDDEN = "(not shown)"
-_ROWS = ("abcdefghijklmnopqrstuvwxyz", "01234567890", "qwertyuiopasdfghjklzxcvbnm", "qwertzuiopasdfghjklyxcvbnm")
+_ROWS = ("abcdefghijklmnopqrstuvwxyz", "0123456789", "qwertyuiopasdfghjklzxcvbnm", "qwertzuiopasdfghjklyxcvbnm")
 
 
 def check_password(password: str, *, context: Iterable[str] = (), field: str = "password") -> None:
@@ -39,7 +40,7 @@ def check_password(password: str, *, context: Iterable[str] = (), field: str = "
     if _is_regular(words):
         raise Invalid(field, _HIDDEN, "a password that is no repetition and no row of keys")
     own = {_letters(word) for word in _split(context)}
-    if _core(password) in own or words in own or any(_without(words, word) for word in own):
+    if _core(password) in own or (own and len(_without(words, own)) < _MIN_REST):
         raise Invalid(field, _HIDDEN, "a password that is not made of your name, address or organization")
 
 
@@ -84,6 +85,8 @@ def _split(context: Iterable[str]) -> set[str]:
     return {word for word in words if len(_letters(word)) >= _MIN_WORD}
 
 
-def _without(letters: str, word: str) -> bool:
-    """Whether hardly anything is left of the password once the word is taken out."""
-    return word in letters and len(letters.replace(word, "")) < 8
+def _without(letters: str, words: Iterable[str]) -> str:
+    """What is left of the password once the words are taken out, the longest first."""
+    for word in sorted(words, key=len, reverse=True):
+        letters = letters.replace(word, "")
+    return letters

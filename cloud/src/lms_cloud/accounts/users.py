@@ -99,4 +99,4 @@ def normalize_email(email: str) -> str:
 
 def password_context(email: str, name: str | None) -> list[str]:
     """The words that are guessed first for this user's password."""
-    return [email, *re.split(r"[@.]", email), name or ""]
+    return [email, *email.split("@"), name or ""]

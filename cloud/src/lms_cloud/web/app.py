@@ -63,8 +63,8 @@ def create_app(settings: CloudSettings, *, clock: Clock | None = None, hasher: P
     # The last one added is the outermost.
     app.add_middleware(FormCookieMiddleware, settings=settings)
     app.add_middleware(SizeLimit, max_bytes=settings.max_request_bytes)
-    app.add_middleware(SecurityHeaders, settings=settings)
     app.add_middleware(RequestLog)
+    app.add_middleware(SecurityHeaders, settings=settings)
     return app
 
 

@@ -52,7 +52,7 @@ def problem(status: int, detail: str, *, headers: Mapping[str, str] | None = Non
         members: further members of the document, such as `errors`.
     """
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": int(status), "detail": detail}
-    return JSONResponse({**body, **members}, status, headers=dict(headers or {}), media_type=PROBLEM)
+    return JSONResponse({**body, **members}, int(status), headers=dict(headers or {}), media_type=PROBLEM)
 
 
 def status_of(error: LmsError) -> HTTPStatus:

@@ -1,6 +1,6 @@
 """What surrounds every request: a correlation id and a log line, security headers, a limit on size, and the net.
 
-Plain ASGI classes, outermost first as `create_app` adds them: RequestLog → SecurityHeaders → SizeLimit → the routes.
+Plain ASGI classes, outermost first: SecurityHeaders → RequestLog → SizeLimit → web/csrf.py's cookie → the routes.
 """
 
 import re
@@ -10,6 +10,7 @@ from http import HTTPStatus
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lms_cloud.kernel.settings import CloudSettings
@@ -42,7 +43,7 @@ class RequestLog:
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status = int(message["status"])
                 MutableHeaders(scope=message)["X-Request-ID"] = correlation_id
             await send(message)
 
@@ -100,16 +101,13 @@ class SecurityHeaders:
         await self._app(scope, receive, send_with_headers)
 
 
-class _TooLarge(Exception):
-    pass
-
-
 class SizeLimit:
     """Refuses request bodies over a limit, whether they say their length or not."""
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._detail = f"The request is too large: at most {max_bytes} bytes are accepted."
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, as far as it is small enough."""
@@ -121,28 +119,16 @@ class SizeLimit:
             await self._refuse(scope, receive, send)
             return
         received = 0
-        started = False
 
         async def limited_receive() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
             if received > self._max_bytes:
-                raise _TooLarge
+                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self._detail)
             return message
 
-        async def watched_send(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            await self._app(scope, limited_receive, watched_send)
-        except _TooLarge:
-            if started:
-                raise
-            await self._refuse(scope, receive, send)
+        await self._app(scope, limited_receive, send)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        detail = f"The request is too large: at most {self._max_bytes} bytes are accepted."
-        await problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)(scope, receive, send)
+        await problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self._detail)(scope, receive, send)
