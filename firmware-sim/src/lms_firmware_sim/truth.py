@@ -6,6 +6,7 @@ Topic `lms/sim/{bioreactor}/truth`, JSON with the units in the names, QoS 0, not
 import asyncio
 import json
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -67,7 +68,7 @@ class TruthFeed:
                     retry_s = _RETRY_FIRST_S
                     while True:
                         await self._publish(client, simulated)
-                        await asyncio.sleep(PERIOD_S)
+                        await _pause(client)
             except (aiomqtt.MqttError, TruthAddressError) as error:
                 print(f"truth feed: {error}; again in {retry_s:g} s", file=sys.stderr, flush=True)  # noqa: T201 - log
             await asyncio.sleep(retry_s)
@@ -98,3 +99,11 @@ class TruthFeed:
             return self.password_file.read_text(encoding="utf-8").strip()
         except OSError as error:
             raise TruthAddressError(str(self.password_file), error.strerror or str(error)) from error
+
+
+async def _pause(client: aiomqtt.Client) -> None:
+    """Wait a period; nothing is subscribed, but waiting for messages is how a lost connection shows at once."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PERIOD_S):
+            async for _ in client.messages:
+                pass
