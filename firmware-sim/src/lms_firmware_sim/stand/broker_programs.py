@@ -1,9 +1,12 @@
 """Where the broker's program comes from: ``mosquitto`` on this machine, else Debian's package in a folder of ours."""
 
+import contextlib
+import fcntl
 import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,10 +49,26 @@ def find(tools: Path, progress: Progress) -> BrokerProgram:
     if installed is not None:
         return installed
     unpacked = tools / "mosquitto"
-    if not (unpacked / "usr/sbin/mosquitto").exists():
-        tools.mkdir(parents=True, exist_ok=True)
+    tools.mkdir(parents=True, exist_ok=True)
+    with _alone(tools / "mosquitto.lock"):
+        if (unpacked / "usr/sbin/mosquitto").exists():
+            try:
+                return _unpacked(unpacked)
+            except ProgramUnusableError:
+                progress("the mosquitto fetched before does not run here any more; fetching it again")
         debian_package.fetch("mosquitto", unpacked, progress)
-    return _unpacked(unpacked)
+        return _unpacked(unpacked)
+
+
+@contextlib.contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Let one process at a time fetch; test workers start side by side."""
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _installed() -> BrokerProgram | None:

@@ -73,7 +73,9 @@ class PlantSide:
         """
         deadline = time.monotonic() + READY_WITHIN_S
         while time.monotonic() < deadline:
-            for line in log_path.read_bytes()[began_at:].splitlines():
+            told = log_path.read_bytes()
+            # A log that is shorter than before was begun anew.
+            for line in told[began_at if len(told) >= began_at else 0 :].splitlines():
                 if line.startswith(b"{") and json.loads(line).get("ready") is True:
                     return
             time.sleep(LOOK_EVERY_S)

@@ -166,7 +166,9 @@ class PostgresServer:
                 "-A",
                 "scram-sha-256",
             ]
-            command += [f"--pwfile={password_file}", "-E", "UTF8", "--locale=C", *modern, "--no-sync"]
+            command += [f"--pwfile={password_file}", "-E", "UTF8", "--locale=C", *modern]
+            if self._settings.get("fsync") == "off":
+                command.append("--no-sync")
             process = spawn(command, log_path=self.log_path, env=_environment(), cwd=self.home, user=self.user)
             if process.wait() != 0:
                 raise ServiceFailedError("PostgreSQL's initdb", "failed", self.log_path, last_words(self.log_path))

@@ -4,6 +4,7 @@ The kernel sends the parent-death signal when the *thread* that started the chil
 thread that lives as long as they shall.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from lms_firmware_sim.stand.quarters import ServiceUser
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
 POLL_S = 0.02
+LARGEST_LOG_BYTES = 10_000_000
 
 
 def spawn(
@@ -66,7 +68,10 @@ def tied(
 
 
 def open_log(path: Path) -> BinaryIO:
-    """Open a log to append to, readable by us alone."""
+    """Open a log to append to, readable by us alone; one that has grown large makes room, and is kept once."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.stat().st_size > LARGEST_LOG_BYTES:
+            path.rename(path.with_suffix(".old.log"))
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "ab")
 
 
