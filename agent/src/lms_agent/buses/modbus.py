@@ -34,6 +34,7 @@ from lms_agent.errors import (
 
 FIRST_REOPEN_S, MOST_REOPEN_S = 0.2, 3.0
 BUSY_PAUSE_S = 0.1
+MOST_PROBES = 4
 
 
 class Reply(NamedTuple):
@@ -79,8 +80,12 @@ class ModbusMaster(ABC):
             await self._open()
             await self._make_ready()
             doubt = self._doubts[request.unit]
-            if doubt and doubt.could_be_answered_by_an_older_reply(request):
+            for _ in range(MOST_PROBES):
+                if not doubt.could_be_answered_by_an_older_reply(request):
+                    break
                 await self._prove(request, doubt)
+            else:
+                raise ReplyOutOfStep(self.port, request.unit, "no probe could show that replies are in step again")
             try:
                 return await self._transact(request, doubt)
             except InstrumentBusy:
@@ -114,13 +119,15 @@ class ModbusMaster(ABC):
         self._closed_for = None
 
     async def _prove(self, request: ReadRequest, doubt: Doubt) -> None:
-        """Read something of another shape, to find out whether replies are in step with requests."""
+        """Read something of another shape, to find out whether replies are in step with requests.
+
+        An exception may prove nothing; then the probe joins the open requests, and another shape is next.
+        """
         probe = doubt.probe_for(request)
         try:
             await self._transact(probe, doubt)
         except (InstrumentRefused, InstrumentBusy):
-            if doubt:
-                raise
+            return
         except ReplyRefused as error:
             reason = f"after a missed reply the next one does not fit its request ({error.reason})"
             raise ReplyOutOfStep(self.port, request.unit, reason, error.reply) from error

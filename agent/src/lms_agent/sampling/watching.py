@@ -17,7 +17,7 @@ from lms_protocol.reading import Gap, Quality, Reading
 from lms_agent.buses.backoff import Backoff
 from lms_agent.clock import Clock
 from lms_agent.drivers.driver import Driver, Failure, Outcome
-from lms_agent.errors import PortError
+from lms_agent.errors import ReplyRefused, ReplyTimeout
 from lms_agent.sampling.scan import GapIds
 
 _ON_TIME = 1e-6  # of a period: a timer that fires a hair early is on time
@@ -132,8 +132,8 @@ class WatchedInstrument:
             self._backoff.succeeded()
 
     def _leave_alone(self, failures: list[Failure], *, silent: bool) -> None:
-        """A line that cannot be opened costs its neighbours nothing, and has a back-off of its own."""
-        if silent and failures and not isinstance(failures[-1].error, PortError):
+        """Only silence and nonsense cost the neighbours time; a line that cannot be opened has its own back-off."""
+        if silent and failures and isinstance(failures[-1].error, ReplyTimeout | ReplyRefused):
             self._not_before_s = self._clock.monotonic_s() + self._backoff.failed()
 
     def _gap_of_missed(self, readings: list[Reading], missed: int) -> list[Gap]:

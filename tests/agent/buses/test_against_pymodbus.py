@@ -1,0 +1,85 @@
+"""The agent's masters against servers of other hands: pymodbus over TCP, and over RTU on a pair of terminals."""
+
+import asyncio
+import os
+import random
+import struct
+import tty
+
+import pytest
+from lms_agent.buses.opening import make_bus
+from lms_agent.clock import SystemClock
+from lms_agent.drivers.choosing import make_driver
+from lms_agent.settings.model import ModbusInstrument, ModbusRtuBus, ModbusTcpBus
+from lms_agent.settings.points import RegisterPoint
+from pymodbus import FramerType
+from pymodbus.server import ModbusSerialServer, ModbusTcpServer
+from pymodbus.simulator import DataType, SimData, SimDevice
+
+WORDS = list(struct.unpack(">6H", struct.pack(">fd", 7.25, -0.0)))
+
+
+def device() -> SimDevice:
+    bits = [SimData(0, values=[True, False, False, True] * 4, datatype=DataType.BITS)]
+    words = [SimData(100, values=WORDS, datatype=DataType.REGISTERS)]
+    other = [SimData(100, values=[word ^ 0xFFFF for word in WORDS], datatype=DataType.REGISTERS)]
+    return SimDevice(id=5, simdata=(bits, bits, words, other))
+
+
+@pytest.fixture
+async def terminals():
+    """Two terminals joined back to back: what goes into one comes out of the other."""
+    ends = [os.openpty(), os.openpty()]
+    loop = asyncio.get_running_loop()
+    for (master, slave), (other, _) in zip(ends, reversed(ends), strict=True):
+        tty.setraw(slave)
+        os.set_blocking(master, False)
+        loop.add_reader(master, lambda here=master, there=other: os.write(there, os.read(here, 4096)))
+    yield [os.ttyname(slave) for _, slave in ends]
+    for master, slave in ends:
+        loop.remove_reader(master)
+        os.close(master)
+        os.close(slave)
+
+
+async def values_of(bus_settings):
+    bus = make_bus(bus_settings, SystemClock(), random.Random(1))
+    points = (
+        RegisterPoint(tag="A/PV", address=100, kind="float32"),
+        RegisterPoint(tag="B/PV", address=102, kind="float64"),
+        RegisterPoint(tag="C/PV", address=100, register="input"),
+        RegisterPoint(tag="D/On", address=3, kind="bool", register="coil"),
+        RegisterPoint(tag="E/On", address=2, kind="bool", register="discrete"),
+    )
+    instrument = ModbusInstrument(id="i", bus="b", bioreactor="R1", unit=5, point=points)
+    try:
+        outcome = await make_driver(instrument, bus, range(5)).read()
+    finally:
+        await bus.close()
+    assert outcome.failures == []
+    return [value for _, value in sorted((reading.tag, reading.value) for reading in outcome.readings)]
+
+
+EXPECTED = [7.25, -0.0, WORDS[0] ^ 0xFFFF, True, False]
+
+
+async def test_tcp_server_of_pymodbus_is_read():
+    server = ModbusTcpServer(device(), address=("127.0.0.1", 0))
+    await server.serve_forever(background=True)
+    try:
+        port = server.transport.sockets[0].getsockname()[1]
+        settings = ModbusTcpBus(id="b", kind="modbus-tcp", host="127.0.0.1", port=port, timeout_s=5.0)
+        assert await values_of(settings) == EXPECTED
+    finally:
+        await server.shutdown()
+
+
+async def test_rtu_server_of_pymodbus_is_read(terminals):
+    ours, theirs = terminals
+    server = ModbusSerialServer(device(), framer=FramerType.RTU, port=theirs, baudrate=19200)
+    await server.serve_forever(background=True)
+    try:
+        settings = ModbusRtuBus(id="b", kind="modbus-rtu", port=ours, timeout_s=5.0)
+        assert await values_of(settings) == EXPECTED
+    finally:
+        await server.shutdown()
