@@ -17,6 +17,7 @@ from lms_agent.settings.loading import default_path
 
 FAILED = 1
 UNUSABLE = 2
+CONFIG_HELP = "The agent's TOML file; by default $LMS_AGENT_CONFIG, else /etc/lms-evo/agent.toml."
 
 
 def find_log(config: Path | None, log: Path | None) -> Path:

@@ -10,19 +10,18 @@ from typing import Annotated
 
 import typer
 
-from lms_agent.cli.finding import ending
+from lms_agent.cli.finding import CONFIG_HELP, ending
 from lms_agent.settings import default_path, load_settings
 
 
 def run(
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="The configuration; default $LMS_AGENT_CONFIG.")
-    ] = None,
+    config: Annotated[Path | None, typer.Argument(help=CONFIG_HELP)] = None,
+    config_option: Annotated[Path | None, typer.Option("--config", "-c", help="The same, as an option.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more of what is done.")] = False,
 ) -> None:
     """Read the instruments, keep the log and send it, until stopped by SIGTERM or Ctrl-C."""
     with ending():
-        settings = load_settings(config or default_path())
+        settings = load_settings(config_option or config or default_path())
         _configure_logging(verbose=verbose)
         from lms_agent.app import run_agent  # noqa: PLC0415 - only once the settings are known to be good
         from lms_agent.notify import Notifier  # noqa: PLC0415

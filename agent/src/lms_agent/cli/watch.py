@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from lms_protocol.reading import Quality
 
-from lms_agent.cli.finding import ending, find_log
+from lms_agent.cli.finding import CONFIG_HELP, ending, find_log
 from lms_agent.watching import View, WatchedTag, Watcher
 
 if TYPE_CHECKING:
@@ -33,16 +33,15 @@ _FRAME_LINES = 3
 
 
 def watch(
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="The configuration, which names the log.")
-    ] = None,
+    config: Annotated[Path | None, typer.Argument(help=CONFIG_HELP)] = None,
+    config_option: Annotated[Path | None, typer.Option("--config", "-c", help="The same, as an option.")] = None,
     log: Annotated[Path | None, typer.Option("--log", help="The log itself, instead of a configuration.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a second.")] = False,
     once: Annotated[bool, typer.Option("--once", help="Look once and end.")] = False,
 ) -> None:
     """Show live values, ages and the backlog, until Ctrl-C."""
     with ending():
-        watcher = Watcher.open(find_log(config, log))
+        watcher = Watcher.open(find_log(config_option or config, log))
         try:
             if as_json:
                 _print_json(watcher, once=once)
