@@ -68,13 +68,13 @@ def serve(
     """Serve a plant's wires until SIGTERM; prints a JSON line with their addresses when all are laid."""
     import asyncio
 
-    from lms_firmware_sim.serving import restored
+    from lms_firmware_sim.serving import restored, state_path
     from lms_firmware_sim.serving import serve as serve_wires
     from lms_firmware_sim.truth import TruthFeed
 
     try:
         plant = _plant(config)
-        state = None if state_dir is None else state_dir / f"{plant.plant.name}.json"
+        state = None if state_dir is None else state_path(state_dir, plant.plant.name)
         simulated = restored(
             plant,
             started_at=None if started_at is None else _instant(started_at, "--started-at"),
@@ -105,6 +105,7 @@ def history(
     """Write what an agent would have read in the past: taken_at, tag, value."""
     from lms_firmware_sim import state_file
     from lms_firmware_sim.history import history as past
+    from lms_firmware_sim.serving import state_path
 
     try:
         plant = _plant(config)
@@ -116,7 +117,7 @@ def history(
             _fail(f"Bioreactor {bioreactor!r} is not in the plant; known are {known}.")
         started = last if started_at is None else _instant(started_at, "--started-at")
         if started_at is None and state_dir is not None:
-            file = state_dir / f"{plant.plant.name}.json"
+            file = state_path(state_dir, plant.plant.name)
             saved = state_file.load(file)
             started = last if saved is None else state_file.started_at(saved, file)
         readings = past(plant, bioreactor, started_at=started, begin=first, end=last, period_s=period)
@@ -161,6 +162,49 @@ def show(config: _Config, *, as_json: _Json = False) -> None:
     except SimulatorError as error:
         _fail(str(error))
     typer.echo(json.dumps(as_data(plant), indent=2, ensure_ascii=False) if as_json else as_text(plant))
+
+
+@app.command()
+def fault(
+    wire: Annotated[str | None, typer.Argument(help="A wire's id; without it, the present faults are listed.")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(help="silence, late, bad-crc, … or none; see docs/simulator.md.")
+    ] = None,
+    *,
+    state_dir: Annotated[Path, typer.Option(help="The folder that `serve` was given.")],
+    plant: Annotated[str, typer.Option(help="The plant's name.")] = "demo",
+    unit: Annotated[int | None, typer.Option(help="Only this Modbus unit.")] = None,
+    delay: Annotated[float | None, typer.Option(help="Seconds, for late and slow-bytes.")] = None,
+    size: Annotated[int | None, typer.Option(help="Bytes of truncated and garbage; registers of wrong-count.")] = None,
+    share: Annotated[float, typer.Option(help="Share of the replies.", min=0.0, max=1.0)] = 1.0,
+    times: Annotated[int | None, typer.Option(help="So many replies, then well again.", min=1)] = None,
+    as_json: _Json = False,
+) -> None:
+    """Make a wire of a served plant ill, or well again."""
+    from lms_firmware_sim.control import request
+    from lms_firmware_sim.serving import control_file, state_path
+
+    asked: dict[str, object] = {}
+    if wire is not None:
+        if kind is None:
+            _fail("Which fault? Such as: lms-sim fault str-2 silence. To make it well: lms-sim fault str-2 none.")
+        wanted = {"kind": kind, "unit": unit, "delay_s": delay, "size": size, "share": share, "times": times}
+        asked = {"wire": wire, "fault": None if kind == "none" else wanted}
+    try:
+        faults = request(control_file(state_path(state_dir, plant)), asked)
+    except SimulatorError as error:
+        _fail(str(error))
+    if as_json:
+        typer.echo(json.dumps(faults, indent=2))
+        return
+    for name, present in faults.items():
+        typer.echo(f"{name:16s} {'well' if present is None else _described(present)}")
+
+
+def _described(present: dict[str, object]) -> str:
+    """A fault in a line: its kind, and what is not as usual."""
+    rest = ", ".join(f"{key} {value}" for key, value in present.items() if key != "kind" and value not in (None, 0, 1))
+    return f"{present['kind']}{f' ({rest})' if rest else ''}"
 
 
 @app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -5,11 +5,12 @@ import json
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from datetime import datetime
 from pathlib import Path
 
 from lms_firmware_sim import state_file
+from lms_firmware_sim.control import FaultControl
 from lms_firmware_sim.errors import StateError
 from lms_firmware_sim.plants.description import Plant
 from lms_firmware_sim.simulated import SimulatedPlant
@@ -17,6 +18,16 @@ from lms_firmware_sim.truth import TruthFeed
 
 ADVANCE_PERIOD_S = 1.0
 SAVE_PERIOD_S = 10.0
+
+
+def state_path(state_dir: Path, plant: str) -> Path:
+    """Where a plant's state is kept."""
+    return state_dir / f"{plant}.json"
+
+
+def control_file(state: Path) -> Path:
+    """Where a served plant listens for `lms-sim fault`: beside its state."""
+    return state.with_suffix(".control")
 
 
 def restored(
@@ -62,14 +73,17 @@ async def serve(simulated: SimulatedPlant, *, state: Path | None, feed: TruthFee
 
     Raises:
         WireStartError: a wire cannot be laid.
+        ControlError: another simulator serves this plant with this state.
         StateError: the state cannot be saved at the beginning or at the end.
     """
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    async with simulated:
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(simulated)
         if state is not None:
+            await stack.enter_async_context(FaultControl(control_file(state), simulated.wires))
             state_file.save(state, simulated.to_json())
         print(json.dumps({"ready": True, "wires": simulated.addresses()}), flush=True)  # noqa: T201 - the interface
         async with asyncio.TaskGroup() as tasks:

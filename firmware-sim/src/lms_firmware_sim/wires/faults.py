@@ -67,6 +67,8 @@ class Fault:
         Raises:
             ValueError: the kind is unknown.
         """
+        if kind not in set(FaultKind):
+            raise ValueError(f"fault {kind!r} is not known; allowed are {', '.join(FaultKind)}")
         kind = FaultKind(kind)
         usual_delay = {FaultKind.LATE: 0.5, FaultKind.SLOW_BYTES: 1.0}.get(kind, 0.0)
         usual_size = {
