@@ -169,7 +169,8 @@ async def test_what_commits_after_a_cursor_brought_is_found_exactly(store, plant
         found = await service.since(plant.r1.id, 3, max_points=100)
         assert found.cursor == 5
         assert named(found, "pH/PV").value == [3.0, 4.0]
-        assert (await service.since(plant.r1.id, 5, max_points=100)).series == []
+        nothing = await service.since(plant.r1.id, 5, max_points=100)
+        assert [each.value for each in nothing.series] == [[]] * 5
         assert await service.since(plant.r1.id, 9, max_points=100) is None
         assert await service.since(plant.r1.id, 0, max_points=3) is None
 

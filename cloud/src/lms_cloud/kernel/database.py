@@ -168,6 +168,7 @@ class Database:
         actor: Actor | None = None,
         login_email: str | None = None,
         session_hash: bytes | None = None,
+        snapshot: bool = False,
     ) -> AsyncIterator[UnitOfWork]:
         """One transaction: committed when the block ends, rolled back when it raises.
 
@@ -178,6 +179,7 @@ class Database:
             login_email: an address, lower case, that someone claims: its account alone is seen before anyone is
                 logged in.
             session_hash: hash of a session token that someone shows: that session alone is seen.
+            snapshot: all its queries see the database as it was at the first.
         """
         if actor is None:
             actor = Actor.system() if user_id is None else Actor.user(user_id)
@@ -188,6 +190,8 @@ class Database:
             "session_hash": "" if session_hash is None else session_hash.hex(),
         }
         async with self._sessions() as session, session.begin():
+            if snapshot:
+                await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
             await session.execute(_SET_SCOPE, scope)
             yield UnitOfWork(session, self.clock, actor, organization_id, user_id)
 

@@ -131,7 +131,7 @@ class HistoryService:
     async def since(self, bioreactor_id: UUID, cursor: int, *, max_points: int) -> History | None:
         """The readings that commits after `cursor` brought; None if that is too much, or not known exactly.
 
-        The window of the answer goes from the first to the last of them; other readings of that time are in it, too.
+        Readings of other commits are in the answer only where they were taken during the same batch.
         """
         known = await self.tags(bioreactor_id)
         now = await self.cursor(bioreactor_id)
@@ -140,20 +140,21 @@ class HistoryService:
         # Every number is there only if all of them were batches of the ledger, and none was cut off.
         if len({row.cursor for row in commits}) != now - cursor:
             return None
-        times = [(row.first_taken_at, row.last_taken_at) for row in commits if row.first_taken_at is not None]
-        if not times:
+        spans = [(row.first_taken_at, row.last_taken_at) for row in commits if row.first_taken_at is not None]
+        found = {tag.series: SeriesHistory(tag) for tag in known.values() if tag.series is not None}
+        if not spans:
             instant = self._uow.now()
-            return History(instant, instant, now, [], [])
-        start, last = min(first for first, _ in times), max(last for _, last in times)
+            return History(instant, instant, now, list(found.values()), [])
+        start, last = min(first for first, _ in spans), max(last for _, last in spans)
         if last - start > LONGEST_FILL:
             return None
         end = last + timedelta(milliseconds=1)
-        series = [tag.series for tag in known.values() if tag.series is not None]
-        _, many = await self._sort(start, end, series, max_points, ())
+        _, many = await self._sort(start, end, list(found), max_points, ())
         if many:
             return None
-        found = {tag.series: SeriesHistory(tag) for tag in known.values() if tag.series is not None}
-        await self._read_raw(series, found, start, end)
+        await self._read_raw(list(found), found, start, end)
+        for each in found.values():
+            each.keep_within(spans)
         return History(start, end, now, list(found.values()), [])
 
     async def _gaps(

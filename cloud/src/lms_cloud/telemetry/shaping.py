@@ -68,6 +68,22 @@ class SeriesHistory:
         self.value.append(value)
         self.quality.append(quality)
 
+    def keep_within(self, spans: Iterable[tuple[datetime, datetime]]) -> None:
+        """Drop the readings that were taken in none of the spans, both ends included."""
+        wanted = sorted((_ms(first), _ms(last)) for first, last in spans)
+        merged: list[tuple[int, int]] = []
+        for first, last in wanted:
+            if merged and first <= merged[-1][1]:
+                merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
+            else:
+                merged.append((first, last))
+        kept: list[int] = []
+        for first, last in merged:
+            kept.extend(range(bisect_left(self.taken_at_ms, first), bisect_right(self.taken_at_ms, last)))
+        self.taken_at_ms = [self.taken_at_ms[row] for row in kept]
+        self.value = [self.value[row] for row in kept]
+        self.quality = [self.quality[row] for row in kept]
+
     def break_at(self, gaps: Iterable[GapRecord], *, shortest_ms: int = 1) -> None:
         """Put a None just after the beginning of each gap, unless the readings show the break already.
 

@@ -1,0 +1,1 @@
+"""Operations: what those who run the cloud ask it."""
