@@ -1,8 +1,11 @@
 """Fixtures for tests in Chromium: a browser, pages that must stay without complaint, the whole system to look at."""
 
 import functools
+import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,8 +15,6 @@ from typing import Any
 
 import lms_cloud.web
 import pytest
-from lms_firmware_sim.stand.demo import Demo
-from lms_firmware_sim.stand.layout import Layout
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,6 +29,8 @@ SWITCHES = (
     "--disable-sync",
 )
 ZONE = "Europe/Berlin"
+# Pictures for people show a cultivation of some hours; the tests need a quarter of an hour.
+HISTORY_H = "6" if os.environ.get("LMS_WRITE_PICTURES") == "1" else "0.5"
 
 
 @pytest.fixture(scope="session")
@@ -127,25 +130,54 @@ def script(new_looker: Callable[..., Looker], static_url: str) -> Callable[[str,
     return call
 
 
-@pytest.fixture(scope="session")
-def demo(stand_folder: Path, browser: Browser) -> Iterator[Demo]:
-    """The whole system as `make demo` starts it, in a folder of its own; started only where there is a browser."""
-    said: list[str] = []
-    layout = Layout(stand_folder / "demo")
-    layout.make()
-    system = Demo(layout, ROOT / ".tools", {}, said.append)
-    try:
-        system.start()
-    except BaseException:
-        print("\n".join(said))
-        system.stop()
-        raise
-    yield system
-    system.stop()
+class RunningDemo:
+    """The whole system as `make demo` starts it; its own keeper starts again what dies."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        command = [sys.executable, "-m", "lms_firmware_sim.stand", "demo", "--history-h", HISTORY_H]
+        command += ["--folder", str(folder), "--tools", str(ROOT / ".tools"), "--with-parent"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert self.process.stdout is not None
+        said = []
+        for line in self.process.stdout:
+            said.append(line)
+            if "Ctrl-C stops it" in line:
+                break
+        else:
+            pytest.fail("the demo ended: " + "".join(said))
+
+    @property
+    def told(self) -> Any:
+        return json.loads((self.folder / "demo.json").read_text())
+
+    @property
+    def url(self) -> str:
+        return str(self.told["url"])
+
+    @property
+    def pids(self) -> dict[str, int]:
+        return dict(self.told["pids"])
+
+    def login(self) -> tuple[str, str]:
+        told = self.told
+        return told["email"], told["password"]
+
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.communicate()
 
 
 @pytest.fixture(scope="session")
-def signed_in_state(demo: Demo, browser: Browser) -> Any:
+def demo(stand_folder: Path, browser: Browser) -> Iterator[RunningDemo]:
+    """A demo in a folder of its own, with a little history; started only where there is a browser."""
+    running = RunningDemo(stand_folder / "browser" / ".demo")
+    yield running
+    running.end()
+
+
+@pytest.fixture(scope="session")
+def signed_in_state(demo: RunningDemo, browser: Browser) -> Any:
     """The cookies of the demo's user after the login form, so that not every test has to fill it in."""
     context = browser.new_context()
     page = context.new_page()

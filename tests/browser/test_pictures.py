@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lms_firmware_sim.stand.demo import Demo
 from playwright.sync_api import Page, expect
 
 pytestmark = [
@@ -25,12 +24,12 @@ FOLDER = ROOT / ("docs/pictures" if os.environ.get("LMS_WRITE_PICTURES") == "1" 
 SIZES = {"wide": (1440, 900), "phone": (390, 844)}
 
 
-def show_fleet(page: Page, demo: Demo) -> None:
+def show_fleet(page: Page, demo: Any) -> None:
     page.goto(f"{demo.url}/app/")
     expect(page.locator(".card-online")).to_have_count(3, timeout=30_000)
 
 
-def show_bioreactor(page: Page, demo: Demo) -> None:
+def show_bioreactor(page: Page, demo: Any) -> None:
     show_fleet(page, demo)
     page.get_by_role("link", name="STR-1").click()
     page.get_by_role("link", name="1 h", exact=True).click()
@@ -40,13 +39,13 @@ def show_bioreactor(page: Page, demo: Demo) -> None:
     page.wait_for_timeout(1500)  # the tiles' lines are drawn by the second
 
 
-SCREENS: dict[str, Callable[[Page, Demo], None]] = {"fleet": show_fleet, "bioreactor": show_bioreactor}
+SCREENS: dict[str, Callable[[Page, Any], None]] = {"fleet": show_fleet, "bioreactor": show_bioreactor}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("screen", SCREENS)
-def test_picture(signed_in: Callable[..., Any], demo: Demo, screen: str, size: str, scheme: str) -> None:
+def test_picture(signed_in: Callable[..., Any], demo: Any, screen: str, size: str, scheme: str) -> None:
     width, height = SIZES[size]
     page = signed_in(width=width, height=height, scheme=scheme).page
     SCREENS[screen](page, demo)
@@ -56,7 +55,7 @@ def test_picture(signed_in: Callable[..., Any], demo: Demo, screen: str, size: s
     assert path.stat().st_size > 10_000
 
 
-def test_picture_of_the_login(new_looker: Callable[..., Any], demo: Demo) -> None:
+def test_picture_of_the_login(new_looker: Callable[..., Any], demo: Any) -> None:
     page = new_looker().page
     page.goto(f"{demo.url}/app/login")
     FOLDER.mkdir(parents=True, exist_ok=True)

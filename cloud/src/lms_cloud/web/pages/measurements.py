@@ -170,9 +170,15 @@ def _spark(
     if trace is None:
         return None
     end_ms = round(now.timestamp() * 1000)
-    least_span = (limits[1] - limits[0]) / 100 if limits else 0.0
     set_trace = traces.get(set_point.id) if set_point else None
-    return sparkline(trace, set_trace, end_ms - SPARK_MINUTES * 60_000, end_ms, least_span)
+    return sparkline(trace, set_trace, end_ms - SPARK_MINUTES * 60_000, end_ms, _least_span(main, limits))
+
+
+def _least_span(tag: TagNow, limits: tuple[float, float] | None) -> float:
+    """The smallest height of a sparkline in the tag's unit, so that noise in the last digits is not an event."""
+    if tag.decimals is not None:
+        return 20 * 10.0**-tag.decimals
+    return (limits[1] - limits[0]) / 20 if limits else 0.0
 
 
 def judge(tag: TagNow, now: datetime) -> tuple[str, str]:

@@ -49,8 +49,8 @@ def _significant(value: float) -> str:
 
 
 def label(name: str) -> str:
-    """Turn a tag's first part into words: ``AirFlow`` → ``Air flow``, ``OffGasCO2`` → ``Off gas CO₂``."""
-    first, *rest = _CAMEL.sub(" ", name.replace("_", " ")).split(" ")
+    """Turn a tag's first part into words: ``AirFlow`` → ``Air flow``, ``pH/Temperature`` → ``pH temperature``."""
+    first, *rest = _CAMEL.sub(" ", name.replace("_", " ").replace("/", " ")).split(" ")
     words = [first, *(word if word.isupper() or len(word) == 1 else word[0].lower() + word[1:] for word in rest)]
     return _GAS.sub(r"\1₂", " ".join(words))
 

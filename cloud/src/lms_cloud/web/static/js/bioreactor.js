@@ -38,8 +38,9 @@ let lateTimer;
 
 /** @param {any} message */
 function takeHistory(message) {
-  setServerTime(message.to_ms);
+  if (message.reset) setServerTime(message.to_ms);
   readings.takeHistory(message);
+  if (!tiles.cover(message.tags)) newTags();
   trend?.retrace();
   show();
   if (socket.windowS > FINE_WINDOW_S) fetchLastMinutes();
@@ -77,13 +78,16 @@ function hear(message) {
       takeHistory(message);
       break;
     case "live":
-      if (!readings.takeLive(message.readings)) newTags();
+      readings.takeLive(message.readings);
       tiles.show(readings.takeChanged());
       trend?.draw();
       if (readings.appended > APPENDED_LIMIT) socket.refetch();
       break;
     case "late":
       takeLate(message);
+      break;
+    case "alive":
+      setServerTime(message.at_ms);
       break;
     case "status":
       document.getElementById("reactor-status")?.dispatchEvent(new CustomEvent("status-changed"));
@@ -96,10 +100,9 @@ function hear(message) {
   }
 }
 
-/** The agent told of tags that this page does not know: the server draws the tiles anew. */
+/** The agent has told of tags that this page does not know: the server draws the tiles anew. */
 function newTags() {
   document.getElementById("tag-tiles")?.dispatchEvent(new CustomEvent("tags-changed"));
-  socket.refetch();
 }
 
 socket.addEventListener("message", (event) => hear(/** @type {CustomEvent} */ (event).detail));
@@ -133,6 +136,7 @@ page.addEventListener("click", (event) => {
 
 document.addEventListener("htmx:after:swap", () => {
   tiles.bind();
+  tiles.show(new Set(readings.tags.keys()));
   if (trend) tiles.mark(trend.colours);
 });
 

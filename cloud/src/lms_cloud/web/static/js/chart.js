@@ -196,7 +196,7 @@ export class TrendChart {
     // @ts-ignore the vendored script's global
     const paths = trace.style === "steps" ? uPlot.paths.stepped({ align: 1 }) : uPlot.paths.linear();
     const scale = scaleOf(trace.unit);
-    const line = { label: trace.name, scale, stroke, paths, width: trace.style === "line" ? 2 : 1.5, dash: DASHES[trace.style], points: { show: false } };
+    const line = { label: trace.name, scale, stroke, paths, width: trace.style === "line" ? 1.75 : 1.5, dash: DASHES[trace.style], points: { show: false } };
     if (!this.#envelope) return [line];
     const edge = { scale, stroke: "transparent", width: 0, points: { show: false }, paths };
     return [line, { ...edge, label: `${trace.name} lowest` }, { ...edge, label: `${trace.name} highest` }];

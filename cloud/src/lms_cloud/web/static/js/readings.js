@@ -45,25 +45,19 @@ export class Readings {
   }
 
   /**
-   * Takes live readings.
+   * Takes live readings; of tags that no history has named there are none.
    * @param {[string, number, import("./series.js").Value, number][]} readings
-   * @returns {boolean} whether every tag was known
    */
   takeLive(readings) {
-    let known = true;
     for (const [id, t, value, quality] of readings) {
       const name = this.names.get(id);
-      if (name === undefined) {
-        known = false;
-        continue;
-      }
+      if (name === undefined) continue;
       let series = this.series.get(name);
       if (!series) this.series.set(name, (series = empty()));
       add(series, t, value, quality);
       this.changed.add(name);
     }
     this.appended += readings.length;
-    return known;
   }
 
   /** Takes what others hold of the tags known here. @param {Readings} others */

@@ -8,7 +8,7 @@
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15000;
 /** A bioreactor that is watched says something at least this often, or the line is taken as dead and made anew. */
-const SILENCE_MS = 45000;
+const SILENCE_MS = 30000;
 const POLICY_VIOLATION = 1008;
 
 export class LiveSocket extends EventTarget {

@@ -35,6 +35,12 @@ export class Tiles {
     return this.#tiles.flatMap(({ dataset }) => [dataset.main, dataset.set].flatMap((name) => (name ? [name] : [])));
   }
 
+  /** Whether every tag is on a tile. @param {{name: string}[]} tags @returns {boolean} */
+  cover(tags) {
+    const shown = new Set(this.#tiles.flatMap(({ dataset }) => [dataset.main, dataset.set, dataset.out]));
+    return tags.every((tag) => shown.has(tag.name));
+  }
+
   /** The tags of the tile around an element. @param {Element} element @returns {string[]} */
   static tagsAround(element) {
     const tile = /** @type {HTMLElement|null} */ (element.closest(".tile"));
@@ -113,12 +119,20 @@ export class Tiles {
 
   /** @param {HTMLElement} tile @param {import("./readings.js").Tag} tag @param {number} nowMs */
   #showSpark(tile, tag, nowMs) {
-    const span = tag.low !== null && tag.high !== null ? (tag.high - tag.low) / 100 : 0;
     const set = tile.dataset.set ? this.readings.of(tile.dataset.set) : null;
-    const paths = sparkline(this.readings.of(tag.name), set, nowMs - SPARK_MS, nowMs, span);
+    const paths = sparkline(this.readings.of(tag.name), set, nowMs - SPARK_MS, nowMs, leastSpan(tag));
     tile.querySelector("[data-part=spark-line]")?.setAttribute("d", paths.line);
     tile.querySelector("[data-part=spark-set]")?.setAttribute("d", paths.set);
   }
+}
+
+/**
+ * The smallest height of a sparkline in the tag's unit, so that noise in the last digits does not look like an event.
+ * @param {import("./readings.js").Tag} tag @returns {number}
+ */
+function leastSpan(tag) {
+  if (tag.decimals !== null) return 20 * 10 ** -tag.decimals;
+  return tag.low !== null && tag.high !== null ? (tag.high - tag.low) / 20 : 0;
 }
 
 /** @param {HTMLElement} tile @param {string} part @param {string} text */
