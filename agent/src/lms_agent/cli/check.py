@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from lms_agent.buses.modbus_frames import FUNCTIONS
-from lms_agent.cli.configuration import ConfigArgument, JsonOption, load_or_exit
+from lms_agent.cli.configuration import ConfigArgument, ConfigOption, JsonOption, load_or_exit
 from lms_agent.drivers.block_planning import Block, plan_blocks
 from lms_agent.settings import (
     AgentSettings,
@@ -26,9 +26,9 @@ _BUSY_LINE = 0.8
 _THINKING_S = 0.01  # what a slave usually takes before it answers
 
 
-def check(config: ConfigArgument = None, as_json: JsonOption = False) -> None:
+def check(config: ConfigArgument = None, config_option: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Check the configuration and show what it means."""
-    path, settings = load_or_exit(config, as_json=as_json)
+    path, settings = load_or_exit(config_option or config, as_json=as_json)
     described = describe(settings)
     if as_json:
         typer.echo(json.dumps({"path": str(path), **described}, ensure_ascii=False))
@@ -132,9 +132,12 @@ def _told(settings: AgentSettings, described: dict[str, Any]) -> list[str]:
         )
         for instrument in shown["instruments"]:
             lines += _instrument_lines(instrument)
-    bioreactors = len(settings.bioreactors)
-    lines.append(f"{described['tags']} tags of {bioreactors} bioreactor{'s' * (bioreactors != 1)}")
+    lines.append(f"{_counted(described['tags'], 'tag')} of {_counted(len(settings.bioreactors), 'bioreactor')}")
     return lines + [f"Warning: {warning}" for warning in described["warnings"]]
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count} {thing}{'s' * (count != 1)}"
 
 
 def _line_setting(bus: BusSettings) -> str:

@@ -17,6 +17,9 @@ ConfigArgument: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
+ConfigOption: TypeAlias = Annotated[
+    Path | None, typer.Option("--config", "-c", help="The same, as an option.", show_default=False)
+]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 UNUSABLE = 2

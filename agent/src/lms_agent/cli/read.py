@@ -16,7 +16,7 @@ import typer
 from lms_protocol.reading import Datatype, Quality, Reading, Value
 
 from lms_agent.buses.opening import make_bus
-from lms_agent.cli.configuration import UNUSABLE, ConfigArgument, JsonOption, load_or_exit
+from lms_agent.cli.configuration import UNUSABLE, ConfigArgument, ConfigOption, JsonOption, load_or_exit
 from lms_agent.clock import Clock, SystemClock
 from lms_agent.drivers.choosing import make_driver
 from lms_agent.drivers.driver import Outcome
@@ -37,13 +37,14 @@ class Visit:
 
 def read(
     config: ConfigArgument = None,
+    config_option: ConfigOption = None,
     as_json: JsonOption = False,
     instrument: Annotated[
         list[str] | None, typer.Option(help="Only this instrument; may be repeated.", show_default=False)
     ] = None,
 ) -> None:
     """Read every instrument once and show the values."""
-    _, settings = load_or_exit(config, as_json=as_json)
+    _, settings = load_or_exit(config_option or config, as_json=as_json)
     chosen = _chosen(settings, instrument or [])
     visits = asyncio.run(visit_all(settings, chosen))
     typer.echo(json.dumps(_as_json(visits), ensure_ascii=False) if as_json else _as_table(visits))
