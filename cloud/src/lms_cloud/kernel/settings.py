@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from lms_protocol.topics import check_id
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from lms_cloud.kernel.errors import SettingsError
+from lms_cloud.kernel.wire_ids import WireId
 
 PREFIX = "LMS_"
 MIN_SECRET_LENGTH = 32
@@ -60,7 +60,7 @@ class CloudSettings(BaseModel):
     trusted_proxies: str = Field(
         "", description="Addresses whose X-Forwarded-For is believed, by commas; none if empty."
     )
-    host_id: str = Field("lms-cloud", description="This Sparkplug host's id, on spBv1.0/STATE/{host_id}.")
+    host_id: WireId = Field("lms-cloud", description="This Sparkplug host's id, on spBv1.0/STATE/{host_id}.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severity that is logged."
     )
@@ -89,11 +89,6 @@ class CloudSettings(BaseModel):
         if parts.scheme == "http" and parts.hostname not in LOCAL_HOSTS:
             raise ValueError("must be https, except on 127.0.0.1 and localhost")
         return f"{parts.scheme}://{parts.netloc}"
-
-    @field_validator("host_id")
-    @classmethod
-    def _check_host_id(cls, value: str) -> str:
-        return check_id(value, "host id")
 
     @property
     def is_https(self) -> bool:
