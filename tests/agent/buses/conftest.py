@@ -48,6 +48,7 @@ async def master_on():
 
     def connect(wire: Wire, timeout_s: float = TIMEOUT_S, **more) -> ModbusMaster:
         if isinstance(wire, ModbusTcpWire):
+            more.setdefault("zero_transactions", wire.zero_transactions)
             settings = ModbusTcpBus(
                 id="b", kind="modbus-tcp", host=wire.host, port=wire.port, timeout_s=timeout_s, **more
             )
@@ -68,10 +69,12 @@ async def master_on():
 
 @pytest.fixture
 def wire_of() -> Callable[..., Wire]:
-    """`wire_of("rtu" | "tcp" | "tcp-gateway", *units)`: an unlaid wire with stamped units."""
+    """`wire_of("rtu" | "tcp" | "tcp-zero", *units)`: an unlaid wire with stamped units."""
 
     def make(kind: str, *units: Stamped, seed: int = 0) -> Wire:
         maps = {unit.unit: unit.registers for unit in units}
-        return RtuWire(maps, seed=seed) if kind == "rtu" else ModbusTcpWire(maps, seed=seed)
+        if kind == "rtu":
+            return RtuWire(maps, seed=seed)
+        return ModbusTcpWire(maps, seed=seed, zero_transactions=kind == "tcp-zero")
 
     return make

@@ -42,7 +42,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("blocks", [SAME_SHAPE, SAME_SHAPE[:1], OTHER_SHAPES], ids=["alike", "single", "mixed"])
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
-@pytest.mark.parametrize("kind", ["rtu", "tcp"])
+@pytest.mark.parametrize("kind", ["rtu", "tcp", "tcp-zero"])
 async def test_no_foreign_reply_becomes_a_value(kind, fault, blocks, *, wire_of, stamped, master_on):
     twins = blocks is SAME_SHAPE  # with and without the twin registers that probes ask for
     units = [stamped(1, twins=twins), stamped(2, twins=twins)]
@@ -130,13 +130,13 @@ async def test_busy_unit_is_asked_once_more(wire_of, stamped, master_on):
             await master.read(ReadRequest(1, 3, 0, 2))
 
 
-async def test_device_that_numbers_every_reply_zero_is_refused(stamped, master_on):
+async def test_device_that_numbers_every_reply_zero_is_refused_unless_configured(stamped, master_on):
     from lms_firmware_sim.wires import ModbusTcpWire
 
     unit = stamped()
     async with ModbusTcpWire({1: unit.registers}, zero_transactions=True) as wire:
-        with pytest.raises(ReplyRefused, match="transaction 0, not 1"):
-            await master_on(wire, timeout_s=1.0).read(ReadRequest(1, 3, 0, 2))
+        with pytest.raises(ReplyRefused, match="transaction 0, not 1; see zero_transactions"):
+            await master_on(wire, timeout_s=1.0, zero_transactions=False).read(ReadRequest(1, 3, 0, 2))
 
 
 async def test_refusals_name_what_is_wrong(wire_of, stamped, master_on):

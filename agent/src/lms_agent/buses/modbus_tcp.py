@@ -2,6 +2,8 @@
 
 The number tells a late reply from the awaited one, so that a silent unit does not cost its neighbours the connection.
 A peer whose numbers or lengths make no sense is not believed any further: the connection is closed and made anew.
+Careless instruments number every reply 0. Where the configuration allows it, that is taken, but then every failure
+ends the connection, so that a late reply has no way to come.
 
 Source: Modbus Messaging on TCP/IP Implementation Guide V1.0b, section 3.1.3.
 """
@@ -28,10 +30,14 @@ class TcpMaster(ModbusMaster):
         stream: the connection.
         timeout_s: how long a unit may take to reply.
         chance: for the back-off when the connection cannot be made.
+        zero_transactions: whether replies may have transaction 0 instead of their own.
     """
 
-    def __init__(self, stream: ByteStream, *, timeout_s: float, chance: random.Random) -> None:
+    def __init__(
+        self, stream: ByteStream, *, timeout_s: float, chance: random.Random, zero_transactions: bool = False
+    ) -> None:
         super().__init__(stream, timeout_s=timeout_s, chance=chance)
+        self._zero_transactions = zero_transactions
         self._transaction = 0
         self._late: dict[int, ReadRequest] = {}  # transactions that timed out on this connection
         self._silent = 0
@@ -58,13 +64,14 @@ class TcpMaster(ModbusMaster):
             frame = self._take_frame(request)
             if frame is not None:
                 transaction, unit, pdu = frame
-                if transaction == self._transaction:
+                if transaction == self._transaction or (transaction == 0 and self._zero_transactions):
                     if unit != request.unit:
                         raise self._untrusted(request, f"it comes from unit {unit}", pdu)
                     self._silent = 0
                     return pdu, self._stream.arrived_ms
                 if transaction not in self._late:
-                    reason = f"it has transaction {transaction}, not {self._transaction}"
+                    remedy = "; see zero_transactions" if transaction == 0 else ""
+                    reason = f"it has transaction {transaction}, not {self._transaction}{remedy}"
                     raise self._untrusted(request, reason, pdu)
                 self._forget_late(transaction, pdu)
             elif not await self._stream.wait_for_bytes(deadline_s):
@@ -88,7 +95,8 @@ class TcpMaster(ModbusMaster):
     def _timeout(self, request: ReadRequest) -> ReplyTimeout:
         received = len(self._stream.received)
         self._silent += 1
-        if received or self._silent >= _SILENT_BEFORE_RECONNECT or len(self._late) >= _MOST_LATE:
+        is_silent_for_long = self._silent >= _SILENT_BEFORE_RECONNECT or len(self._late) >= _MOST_LATE
+        if received or is_silent_for_long or self._zero_transactions:
             self._stream.close()
         else:
             self._late[self._transaction] = request

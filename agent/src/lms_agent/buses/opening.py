@@ -19,7 +19,9 @@ def make_bus(settings: BusSettings, clock: Clock, chance: random.Random) -> Bus:
     """The one owner of the port that `settings` name."""
     if isinstance(settings, ModbusTcpBus):
         stream = TcpStream(settings.host, settings.port, timeout_s=max(settings.timeout_s, 1.0), clock=clock)
-        return TcpMaster(stream, timeout_s=settings.timeout_s, chance=chance)
+        return TcpMaster(
+            stream, timeout_s=settings.timeout_s, chance=chance, zero_transactions=settings.zero_transactions
+        )
     line = _serial_line(settings, clock)
     silence_s = settings.timeout_s if settings.silence_s is None else settings.silence_s
     if isinstance(settings, ModbusRtuBus):

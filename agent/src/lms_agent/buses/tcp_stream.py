@@ -39,6 +39,8 @@ class TcpStream(ByteStream):
             raise PortRefused(self.port, f"no answer within {self._timeout_s:g} s") from error
         except socket.gaierror as error:
             raise PortMissing(self.port, f"the host name is unknown ({error.strerror})") from error
+        except UnicodeError as error:
+            raise PortMissing(self.port, "this is no host name") from error
         except OSError as error:
             raise PortRefused(self.port, error.strerror or str(error)) from error
 

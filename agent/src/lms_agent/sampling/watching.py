@@ -142,7 +142,8 @@ class WatchedInstrument:
             return []
         self.missed += missed
         reason = f"{missed} scans of {self.id} missed: the line or the computer was busy with something else"
-        return [Gap(self._next_gap_id(), tags, self._last_ms, readings[0].taken_at_ms, reason)]
+        ended_at_ms = max(readings[0].taken_at_ms, self._last_ms)  # the wall clock may have been put back
+        return [Gap(self._next_gap_id(), tags, self._last_ms, ended_at_ms, reason)]
 
     def _open_gap(self, tags: tuple[int, ...], began_at_ms: int, reason: str) -> Gap:
         gap = Gap(self._next_gap_id(), tags, began_at_ms, None, reason)

@@ -133,7 +133,10 @@ class ModbusRtuBus(_SerialPort):
 
 
 class ModbusTcpBus(BaseModel):
-    """`[[bus]] kind = "modbus-tcp"`: one Modbus TCP endpoint, with one or more units behind it."""
+    """`[[bus]] kind = "modbus-tcp"`: one Modbus TCP endpoint, with one or more units behind it.
+
+    `zero_transactions` is for careless instruments, which number every reply 0.
+    """
 
     model_config = STRICT
 
@@ -142,6 +145,7 @@ class ModbusTcpBus(BaseModel):
     host: str = Field(min_length=1, max_length=253)
     port: int = Field(502, ge=1, le=65535)
     timeout_s: TimeoutS = 1.0
+    zero_transactions: bool = False
 
 
 class SerialBus(_SerialPort):
