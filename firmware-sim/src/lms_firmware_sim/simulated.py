@@ -22,7 +22,7 @@ from lms_firmware_sim.plants.wires import BalanceDescription, ModbusRtuDescripti
 from lms_firmware_sim.process.bioreactor import SimulatedBioreactor
 from lms_firmware_sim.wires import BalanceWire, ModbusTcpWire, RegisterMap, RtuWire, Wire
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 class SimulatedPlant:

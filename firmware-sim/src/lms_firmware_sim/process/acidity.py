@@ -66,6 +66,6 @@ def solve(ph: float, strong_mol_l: float, inorganic_mol_l: float, phosphate_mol_
         ph += change
         if ph <= _PH_LOW or ph >= _PH_HIGH:
             return min(_PH_HIGH, max(_PH_LOW, ph))
-        if abs(change) < 1e-9:
+        if abs(change) < 1e-7:  # Newton's next stride would be the square of it
             break
     return ph

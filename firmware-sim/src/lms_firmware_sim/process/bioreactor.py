@@ -1,7 +1,7 @@
 """One bioreactor in calendar time: runs one after another, each a process, its controller and its instruments.
 
 The clock is the caller's: `advance_to(now)` takes the process, on a fixed grid of steps that begins with the run,
-to the last grid point before now. The same seed and set points give the same values at every step, however the way
+to the last grid point before now. The same seed and set points give the same values at the same time, however the way
 there was divided.
 """
 
@@ -17,8 +17,8 @@ from lms_firmware_sim.process.state import State
 from lms_firmware_sim.process.strains import Strain
 from lms_firmware_sim.process.vessels import Recipe, Vessel
 
-STEP_S = 1.0
-"""Length of a model step, in process time."""
+STEP_S = 2.0
+"""Length of a model step, in process time. Noise is drawn anew every second, so that no reading looks stuck."""
 
 WRITABLE = frozenset({"pH/SP", "DO/SP", "Temperature/SP", "Agitation/SP", "AirFlow/SP"})
 OUTPUTS = frozenset({"pH/OUT", "DO/OUT", "Temperature/OUT"})
@@ -66,6 +66,7 @@ class SimulatedBioreactor:
     Attributes:
         run: number of the present run, from 0.
         step: steps done in it.
+        second: process time since it began, in whole seconds; counts the noise.
     """
 
     def __init__(self, cultivation: Cultivation) -> None:
@@ -86,6 +87,7 @@ class SimulatedBioreactor:
         recipe = replace(cultivation.recipe, inoculum_g_l=cultivation.recipe.inoculum_g_l * share)
         self.run = run
         self.step = 0
+        self.second = 0
         self.process = Process(cultivation.strain, cultivation.vessel, recipe, set_ph=set_points["pH/SP"])
         self.controller = Controller(cultivation.vessel, cultivation.cascade, set_points)
         self.panel = Panel(seed, self._true_values())
@@ -106,13 +108,14 @@ class SimulatedBioreactor:
 
         Runs that ended unseen are not worked through: a run begins the same whatever was before it.
         """
-        wanted = int((now_s - self._began_at_s) * self.cultivation.time_factor / STEP_S)
-        run, step = divmod(max(0, wanted), self._run_steps)
+        elapsed_s = max(0.0, (now_s - self._began_at_s) * self.cultivation.time_factor)
+        run, step = divmod(int(elapsed_s / STEP_S), self._run_steps)
         if run > self.run:
             self._begin(run, dict(self.controller.written))
         if run == self.run:
             for _ in range(step - self.step):
                 self._step()
+            self.second = max(self.second, int(elapsed_s - run * self._run_steps * STEP_S))
 
     def advance(self, dt_s: float) -> None:
         """Take the process on by a time in process seconds, in whole steps."""
@@ -155,7 +158,7 @@ class SimulatedBioreactor:
     def reading(self, tag: str) -> float:
         """What the instrument or controller shows now, in the tag's unit. Raises KeyError for an unknown tag."""
         if tag in BY_TAG:
-            return self.panel.reading(tag, self.step, self.step * STEP_S)
+            return self.panel.reading(tag, self.second)
         return round(self.controller.value(tag), 3)
 
     def write(self, tag: str, value: float) -> None:
@@ -200,6 +203,7 @@ class SimulatedBioreactor:
             raise StateError(f"a part is missing or of the wrong kind: {error!r}") from error
         self._begin(run, dict(controller.written))
         self.step = step
+        self.second = int(step * STEP_S)
         self.process.state = state
         self.controller = controller
         self.panel.lagged = lagged

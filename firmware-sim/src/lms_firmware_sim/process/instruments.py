@@ -1,7 +1,7 @@
 """Instruments as a layer on the truth: lag, drift, noise, resolution, range.
 
-Only the lag is remembered. Drift and noise are functions of the seed, the tag and the step, so that the value at a
-step is the same however often, and by whom, it is read: history and live readings are one.
+Only the lag is remembered. Drift and noise are functions of the seed, the tag and the second, so that the value at
+a time is the same however often, and by whom, it is read: history and live readings are one.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-STEPS_PER_DAY_S = 86_400.0
+_DAY_S = 86_400.0
 _MASK = (1 << 64) - 1
 
 
@@ -94,14 +94,14 @@ class Panel:
             tag: the instrument's.
             age_s: since the instruments were calibrated, at the run's beginning.
         """
-        return self.lagged[tag] + self._drifts[tag] * age_s / STEPS_PER_DAY_S
+        return self.lagged[tag] + self._drifts[tag] * age_s / _DAY_S
 
-    def reading(self, tag: str, step: int, age_s: float) -> float:
-        """The value that the instrument shows at a step."""
+    def reading(self, tag: str, second: int) -> float:
+        """The value that the instrument shows, given the seconds since it was calibrated."""
         instrument = BY_TAG[tag]
-        value = self.measured(tag, age_s)
+        value = self.measured(tag, second)
         if instrument.noise > 0.0:
-            value += instrument.noise * _gaussian(self._keys[tag], step)
+            value += instrument.noise * _gaussian(self._keys[tag], second)
         value = min(instrument.high, max(instrument.low, value))
         return round(round(value / instrument.resolution) * instrument.resolution, 6)
 

@@ -287,6 +287,5 @@ class Process:
 
     def off_gas_percent(self) -> tuple[float, float]:
         """(O2, CO2) in the dried exhaust."""
-        state = self.state
-        total = self._gas_flow().total
+        state, total = self.state, self._gas_flow().total
         return 100.0 * state.gas_o2_mol / total, 100.0 * state.gas_co2_mol / total
