@@ -48,13 +48,13 @@ class CloudSide:
         return {**plain_environment(), **settings}
 
     def migrate(self) -> None:
-        """Bring the database to the newest migration and give web and ingest their logins."""
+        """Bring the database to the newest migration."""
         self.run("migrate")
-        for purpose, login in LOGINS.items():
-            self.run("database-user", purpose, "--name", login, told=self._layout.secret(login))
 
     def populate(self) -> None:
-        """Make the organization, its user, its agents and bioreactors; what is there already stays."""
+        """Make the logins of web and ingest, the organization, its user, agents, bioreactors; what is there stays."""
+        for purpose, login in LOGINS.items():
+            self.run("database-user", purpose, "--name", login, told=self._layout.secret(login))
         self.run("organization", "create", "--name", ORGANIZATION, "--wire-id", GROUP, "--exist-ok")
         self.run(
             *("user", "create", "--email", EMAIL, "--name", "Demo user", "--organization", GROUP, "--role", "owner"),

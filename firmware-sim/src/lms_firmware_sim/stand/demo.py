@@ -1,7 +1,7 @@
 """The demo: the whole system on one machine, made up at its first start and going on with its data ever after.
 
-Order of the start: PostgreSQL and broker; the cloud's tables and what exists in them, and history into the agents'
-logs; the simulated plant; ingest and web; agents. Stopped in the opposite order.
+Order of the start: PostgreSQL and broker; the simulated plant; the cloud's tables and what exists in them, and history
+into the agents' logs; ingest and web; agents. Stopped in the opposite order.
 """
 
 import json
@@ -98,13 +98,16 @@ class Demo:
         agents = [AgentSide(self._layout, agent) for agent in AGENTS]
         for agent in agents:
             agent.configure(accounts[agent.agent], {**plant.facts(), **_names()})
+        said_before = self._start_plant(plant, accounts.get("simulator"))
         with ThreadPoolExecutor() as pool:
             # The longest part of a first start, beside the second longest.
             history = self._fill_with_history(pool, plant, agents)
             self._prepare_cloud(cloud)
             for filled in history:
                 filled.result()
-        self._start_plant(plant, accounts.get("simulator"))
+        log_path = self._layout.log("simulator")
+        plant.wait_until_ready(log_path, said_before, lambda: "simulator" in self._keeper.pids())
+        self._say("Three simulated bioreactors run")
         for name, purpose, command in (("ingest", "ingest", "ingest"), ("web", "web", "serve")):
             environment = cloud.environment(purpose, accounts[f"cloud-{purpose}"], port=self._ports["web"])
             self._start_program(name, [*program("lms-cloud"), command], environment)
@@ -197,12 +200,12 @@ class Demo:
             cloud.populate()
             made.touch()
 
-    def _start_plant(self, plant: PlantSide, access: BrokerAccess | None) -> None:
+    def _start_plant(self, plant: PlantSide, access: BrokerAccess | None) -> int:
+        """Start the simulator; give the size that its log had before, in bytes."""
         log_path = self._layout.log("simulator")
-        began_at = log_path.stat().st_size if log_path.exists() else 0
+        said_before = log_path.stat().st_size if log_path.exists() else 0
         self._start_program("simulator", plant.command(access), plain_environment())
-        plant.wait_until_ready(log_path, began_at)
-        self._say("Three simulated bioreactors run")
+        return said_before
 
     def _fill_with_history(self, pool: Executor, plant: PlantSide, agents: list[AgentSide]) -> list[Future[None]]:
         """Begin to fill the logs that were never filled."""

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
@@ -61,15 +62,16 @@ class PlantSide:
         ports = {f"{wire.replace('-', '_')}_port": port for wire, port in self._ports.items()}
         return {**ports, "str_2_line": str(self._wires / "str-2"), "str_3_line": str(self._wires / "str-3-balance")}
 
-    def wait_until_ready(self, log_path: Path, began_at: int) -> None:
+    def wait_until_ready(self, log_path: Path, began_at: int, alive: Callable[[], bool]) -> None:
         """Wait for the line in which the simulator says that all its wires are laid.
 
         Args:
             log_path: its log.
             began_at: size of the log, in bytes, before it was started.
+            alive: whether it runs.
 
         Raises:
-            ServiceFailedError: it did not say so in time.
+            ServiceFailedError: it ended, or did not say so in time.
         """
         deadline = time.monotonic() + READY_WITHIN_S
         while time.monotonic() < deadline:
@@ -78,6 +80,8 @@ class PlantSide:
             for line in told[began_at if len(told) >= began_at else 0 :].splitlines():
                 if line.startswith(b"{") and json.loads(line).get("ready") is True:
                     return
+            if not alive():
+                raise ServiceFailedError("The simulator", "ended while starting", log_path, last_words(log_path))
             time.sleep(LOOK_EVERY_S)
         reason = f"did not lay its wires within {READY_WITHIN_S:.0f} s"
         raise ServiceFailedError("The simulator", reason, log_path, last_words(log_path))
