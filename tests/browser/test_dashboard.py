@@ -23,7 +23,7 @@ WATCH_DRAWINGS = """() => document.querySelector("[data-trend=plot]").addEventLi
   const { traces, data, fromMs, toMs } = event.detail;
   window.drawn = { names: traces.map((trace) => trace.name), times: data[0], columns: data.slice(1), fromMs, toMs };
 })"""
-AWAY = ("ERR_CONNECTION", "WebSocket", "Failed to load resource", "Failed to fetch", "NetworkError")
+AWAY = ("htmx:error", "ERR_CONNECTION", "WebSocket", "Failed to load resource", "Failed to fetch", "NetworkError")
 
 
 def open_bioreactor(looker: Any, demo: Any, name: str = "STR-1", query: str = "") -> Page:
@@ -34,7 +34,7 @@ def open_bioreactor(looker: Any, demo: Any, name: str = "STR-1", query: str = ""
     if query:
         page.goto(page.url + query)
     page.evaluate(WATCH_DRAWINGS)
-    page.wait_for_function("window.drawn && window.drawn.times.length > 10", timeout=SOON_MS)
+    page.wait_for_function("() => window.drawn && window.drawn.times.length > 10", timeout=SOON_MS)
     return page
 
 
@@ -107,7 +107,7 @@ def test_fleet_shows_every_bioreactor_and_renews_itself(signed_in: Callable[...,
 def test_value_changes_and_the_chart_moves(signed_in: Callable[..., Any], demo: Any) -> None:
     page = open_bioreactor(signed_in(), demo)
     number = tile(page, "DO").locator("[data-part=number]")
-    expect(tile(page, "DO")).not_to_have_class(re.compile("is-"))
+    expect(tile(page, "DO")).not_to_have_class(re.compile("is-(stale|absent)"))
     shown, picture, newest = number.inner_text(), canvas(page), points(page, "DO/PV")[-1]
     expect(number).not_to_have_text(shown, timeout=SOON_MS)
     page.wait_for_function("(at) => drawn.times[drawn.times.length - 1] > at + 3000", arg=newest[0])
@@ -178,13 +178,13 @@ def test_address_holds_what_is_on_view(signed_in: Callable[..., Any], demo: Any)
     tile(page, "DO").get_by_role("button").click()
     expect(page).to_have_url(re.compile(r"window=1h.*tags=.*Agitation/PV"))
     assert "DO/PV" not in page.url
-    page.wait_for_function("drawn.names.includes('Agitation/PV') && drawn.toMs - drawn.fromMs === 3600000")
+    page.wait_for_function("() => drawn.names.includes('Agitation/PV') && drawn.toMs - drawn.fromMs === 3600000")
     names = page.evaluate("drawn.names")
 
     other = looker.context.new_page()
     other.goto(page.url)
     other.evaluate(WATCH_DRAWINGS)
-    other.wait_for_function("window.drawn && drawn.times.length > 10")
+    other.wait_for_function("() => window.drawn && drawn.times.length > 10")
     assert other.evaluate("drawn.names") == names
     assert other.evaluate("drawn.toMs - drawn.fromMs") == 3_600_000
 
