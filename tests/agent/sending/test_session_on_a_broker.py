@@ -1,5 +1,6 @@
 """What the agent says on a real broker, and when: births, data, deaths, silence."""
 
+import asyncio
 from typing import Any
 
 from lms_protocol.host import DeviceBorn, NodeBorn, NodeDied
@@ -137,3 +138,14 @@ async def test_bd_seq_goes_on_after_a_restart_of_the_agent(
         sender.stop()
         await task
     assert [born.bd_seq for born in host.of(NodeBorn)] == [0, 1]
+
+
+async def test_agent_that_breaks_leaves_the_will_behind(host: Any, bench: Any, make_sender: Any, node: str) -> None:
+    await host.say(online=True)
+    sender = make_sender()
+    task = asyncio.create_task(sender.run())
+    await host.until(lambda: len(host.of(DeviceBorn)) == 2)
+    task.cancel()
+    await asyncio.wait((task,))
+    await host.until(lambda: host.of(NodeDied))
+    assert [kind for kind, _ in sparkplug(host, node)][-1] == "NDEATH"

@@ -7,10 +7,11 @@ Neighbours: `lms_agent.sending.sender` opens connections; `aiomqtt` moves the by
 """
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,8 +25,8 @@ from lms_agent.sending.errors import BrokerError, BrokerLost, BrokerRefused, Bro
 KEEPALIVE_S = 15
 """A link that swallows everything is noticed after at most twice this."""
 TIMEOUT_S = 10.0
-SEND_BUFFER_BYTES = 32 * 1024
-"""What the kernel may hold for a slow link: batches queued there could no longer be overtaken by live ones."""
+UNSENT_BYTES = 16 * 1024
+"""What may wait in the kernel for a slow link: batches queued there could no longer be overtaken by live ones."""
 
 _UNSUPPORTED_VERSION = frozenset({1, 132})
 _REMEDIES = {
@@ -63,7 +64,7 @@ class Address(NamedTuple):
 
 @asynccontextmanager
 async def connect(address: Address, will: Publish, protocol: ProtocolVersion) -> AsyncIterator[Client]:
-    """A connection with `will`; closed cleanly on the way out.
+    """A connection with `will`: closed cleanly if all went well, else dropped, so that the broker publishes the will.
 
     Raises:
         BrokerError: it could not be made, or was lost meanwhile (the reason says which).
@@ -83,12 +84,15 @@ async def connect(address: Address, will: Publish, protocol: ProtocolVersion) ->
     try:
         yield client
     except MqttError as error:
+        await _drop(client)
         raise explain_loss(address, error) from error
-    finally:
-        try:
-            await client.__aexit__(None, None, None)
-        except MqttError:
-            await _abandon(client)
+    except BaseException:
+        await _drop(client)
+        raise
+    try:
+        await client.__aexit__(None, None, None)
+    except MqttError:
+        await _abandon(client)
 
 
 class UnsupportedVersion(BrokerError):
@@ -159,7 +163,7 @@ async def _new_client(address: Address, will: Publish, protocol: ProtocolVersion
         max_queued_incoming_messages=1000,
         tls_context=context,
         socket_options=(
-            (socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES),
+            (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES),
             (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
         ),
     )
@@ -188,6 +192,21 @@ def _explain_failure(address: Address, text: str) -> BrokerError:
     if "SSL" in text or "certificate" in text.lower():
         return BrokerUntrusted(address.url, text)
     return BrokerUnreachable(address.url, text)
+
+
+async def _drop(client: Client) -> None:
+    """End the connection without a DISCONNECT: the broker then publishes the will."""
+    opened = client._client.socket()  # noqa: SLF001 - aiomqtt only knows how to end politely
+    if opened is not None:
+        with suppress(OSError), socket.socket(fileno=os.dup(opened.fileno())) as same:
+            same.shutdown(socket.SHUT_RDWR)
+        for _ in range(100):  # until the event loop has seen it
+            if client._disconnected.done():  # noqa: SLF001
+                break
+            await asyncio.sleep(0.01)
+    if client._disconnected.done():  # noqa: SLF001
+        client._disconnected.exception()  # noqa: SLF001 - seen; it is told by what brought us here
+    await client.__aexit__(None, None, None)
 
 
 async def _abandon(client: Client) -> None:

@@ -140,6 +140,7 @@ class Conversation:
         # Awaited one by one: aiomqtt returns once the bytes are with the kernel (QoS 0) or with the broker (QoS 1),
         # so that a slow link holds us back here and nothing piles up in memory.
         await self._client.publish(message.topic, message.payload, message.qos, message.retain)
+        await asyncio.sleep(0)  # a fast link takes the bytes at once; a long backlog must not hold up sampling
 
     async def _hear(self) -> None:
         async for message in self._client.messages:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from aiomqtt import ProtocolVersion
 from lms_protocol.delivery import SendingWindow
 from lms_protocol.edge import EdgeSession
+from lms_protocol.errors import LmsError
 from lms_protocol.messages import Publish
 from lms_protocol.reading import Batch
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
@@ -21,7 +22,7 @@ from lms_agent.log.errors import LogError
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_agent.sending.connection import Address, UnsupportedVersion, connect, subscribe
 from lms_agent.sending.conversation import Conversation
-from lms_agent.sending.errors import BrokerError, BrokerLost
+from lms_agent.sending.errors import BrokerLost
 from lms_agent.sending.state import SendingState
 
 LOGGER = logging.getLogger(__name__)
@@ -79,13 +80,13 @@ class Sender:
         while not self._stopping.is_set():
             attempts = AsyncRetrying(
                 wait=wait_random_exponential(multiplier=0.5, max=self._max_wait_s),
-                retry=retry_if_exception_type((BrokerError, LogError)),
+                retry=retry_if_exception_type(LmsError),
                 stop=lambda _: self._stopping.is_set(),
                 sleep=self._pause,
                 before_sleep=self._note,
                 reraise=True,
             )
-            with suppress(BrokerError, LogError):  # raised only when stopping
+            with suppress(LmsError):  # raised only when stopping
                 await attempts(self._connect_once)
             await self._pause(random.uniform(0, RECONNECT_WITHIN_S))  # noqa: S311 - spreads load, guards nothing
 
@@ -94,7 +95,7 @@ class Sender:
 
         Raises:
             BrokerError: it could not be made, or ended soon: the next attempt should wait longer.
-            LogError: the log cannot be read.
+            LmsError: the log cannot be read, or holds what cannot be sent.
         """
         will = self._session.will(self._clock.wall_ms())
         await self._keep_bd_seq()

@@ -37,6 +37,8 @@ class Supply:
         except LogDamaged:
             return await asyncio.to_thread(self._one, number)
         self._ahead = {batch.number: batch for batch in batches}
+        if number not in self._ahead:
+            raise LogDamaged(self._log.path, number, "it is not in the file any more")
         return self._ahead.pop(number)
 
     def _one(self, number: int) -> Batch:
