@@ -8,7 +8,7 @@ import asyncio
 import random
 
 import pytest
-from lms_agent.buses.modbus_frames import ReadRequest
+from lms_agent.buses.modbus_frames import ReadRequest, crc16
 from lms_agent.errors import InstrumentBusy, InstrumentError, ReplyOutOfStep, ReplyRefused, ReplyTimeout
 from lms_firmware_sim.wires import Fault, FaultKind
 
@@ -152,3 +152,41 @@ async def test_refusals_name_what_is_wrong(wire_of, stamped, master_on):
             wire.fault = fault
             with pytest.raises(ReplyRefused, match=words):
                 await master_on(wire, timeout_s=0.2).read(ReadRequest(1, 3, 0, 10))
+
+
+async def test_reply_after_a_cancelled_read_is_nobodys(wire_of, stamped, master_on):
+    for kind in ("rtu", "tcp", "tcp-zero"):
+        unit = stamped()
+        async with wire_of(kind, unit) as wire:
+            master = master_on(wire, timeout_s=1.0, **({"silence_s": 0.05} if kind == "rtu" else {}))
+            wire.fault = Fault.late(0.1, times=3)
+            for number in range(3):
+                unit.stamp = number
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.02):
+                        await master.read(ReadRequest(1, 3, 0, 10))
+            assert await recovered(master, unit) == unit.expected(0, 10)
+
+
+async def test_of_two_replies_at_once_neither_is_taken(wire_of, stamped, master_on):
+    unit = stamped()
+    async with wire_of("rtu", unit) as wire:
+        master = master_on(wire, timeout_s=0.5)
+        transmit = wire._transmit
+        wire._transmit = lambda fault, data, **more: transmit(fault, data + data, **more)
+        with pytest.raises(ReplyRefused, match="more than one reply"):
+            await master.read(ReadRequest(1, 3, 0, 10))
+
+
+async def test_reply_that_comes_again_later_puts_the_next_one_in_doubt(wire_of, stamped, master_on):
+    unit = stamped()
+    async with wire_of("rtu", unit) as wire:
+        master = master_on(wire, timeout_s=0.5)
+        await master.read(ReadRequest(1, 3, 0, 10))
+        frame = bytes([1, 3, 20]) + unit.expected(0, 10)
+        wire._terminal.write(frame + crc16(frame))
+        await asyncio.sleep(0.05)
+        asked = len(wire.requests)
+        unit.stamp = 1
+        assert (await master.read(ReadRequest(1, 3, 0, 10))).data == unit.expected(0, 10)
+        assert len(wire.requests) == asked + 2, "a probe went before"

@@ -136,7 +136,7 @@ class ModbusMaster(ABC):
         try:
             pdu, arrived_ms = await self._exchange(request)
             data = self._data(pdu, request, doubt)
-        except (ReplyTimeout, ReplyRefused):
+        except (ReplyTimeout, ReplyRefused, asyncio.CancelledError):
             doubt.unanswered(request)
             raise
         except ExceptionReply as reply:

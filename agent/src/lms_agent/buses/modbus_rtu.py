@@ -63,7 +63,9 @@ class RtuMaster(ModbusMaster):
             if _is_sound(whole):
                 raise ReplyRefused(self.port, request.unit, _difference(whole, request), whole)
             raise ReplyTimeout(self.port, request.unit, self.timeout_s, received)
-        if not _is_sound(frame) or frame[0] != request.unit or frame == request.rtu_frame:
+        is_echo = frame == request.rtu_frame
+        is_doubled = stream.received[length : length + 2] == frame[:2]  # another reply follows: which is ours?
+        if not _is_sound(frame) or frame[0] != request.unit or is_echo or is_doubled:
             raise await self._refusal_of(request, deadline_s)
         del stream.received[:length]
         self._free_at_s = loop.time() + self._frame_gap_s
@@ -140,6 +142,9 @@ def _difference(frame: bytes, request: ReadRequest) -> str:
     """What is wrong with the bytes that came instead of an answer."""
     if frame.startswith(request.rtu_frame):
         return "it begins with the request itself: the line echoes; switch the adapter's echo off"
+    full_length = _FRAME_OVERHEAD + request.byte_count
+    if len(frame) > full_length and _is_sound(frame[:full_length]):
+        return "more than one reply came: two units with one number, or an adapter that repeats"
     if not _is_sound(frame):
         return "its check sum is wrong: noise, a loose wire, or two units that answer at once"
     if frame[0] != request.unit:

@@ -61,6 +61,7 @@ class TextLine:
         self._closed_for: tuple[float, PortError] | None = None
         self._free_at_s = 0.0
         self._open_command: bytes | None = None
+        self._asked_last: bytes | None = None
 
     async def ask(self, command: Command, probe: Command) -> tuple[re.Match[bytes], int]:
         """Send a command; its reply, matched, and when it came (ms UTC).
@@ -73,6 +74,7 @@ class TextLine:
         """
         async with self._one_at_a_time:
             await self._open()
+            await self._make_ready()
             if self._open_command == command.text:
                 try:
                     await self._exchange(probe)
@@ -102,40 +104,43 @@ class TextLine:
     async def _exchange(self, command: Command) -> tuple[re.Match[bytes], int]:
         loop = asyncio.get_running_loop()
         stream = self._stream
-        await self._wait_until_silent(loop)
+        await self._make_ready()
+        self._asked_last = self._open_command = command.text  # open until it is answered, also if the wait is cancelled
         stream.write(command.text + self._end)
         deadline_s = loop.time() + self.timeout_s
         while (end := stream.received.find(self._end)) < 0 and len(stream.received) <= _LONGEST_LINE:
             if not await stream.wait_for_bytes(deadline_s):
-                self._failed(command, loop)
+                self._free_at_s = loop.time() + self._silence_s
                 raise ReplyTimeout(self.port, None, self.timeout_s, len(stream.received))
         line = bytes(stream.received[: max(end, 0)])
         match = command.reply.fullmatch(line)
-        if end < 0 or match is None:
-            self._failed(command, loop)
-            raise ReplyRefused(self.port, None, _difference(line, command), bytes(stream.received))
-        del stream.received[: end + len(self._end)]
+        rest = bytes(stream.received[end + len(self._end) :])
+        if end < 0 or match is None or rest:
+            self._free_at_s = loop.time() + self._silence_s
+            raise ReplyRefused(self.port, None, _difference(line, rest, command), bytes(stream.received))
+        stream.received.clear()
         self._open_command = None
         self._reopening.succeeded()
         return match, stream.arrived_ms
 
-    def _failed(self, command: Command, loop: asyncio.AbstractEventLoop) -> None:
-        self._open_command = command.text
-        self._free_at_s = loop.time() + self._silence_s
-
-    async def _wait_until_silent(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def _make_ready(self) -> None:
         """Throw away what nobody asked for; after a failure, until nothing has come for `silence_s` (bounded)."""
+        loop = asyncio.get_running_loop()
         stream = self._stream
-        stream.received.clear()
         for _ in range(_MOST_WAITS):
+            if stream.received:
+                self._open_command = self._open_command or self._asked_last  # the last line may have been another's
+                stream.received.clear()
             if loop.time() >= self._free_at_s:
-                break
+                return
             if await stream.wait_for_bytes(self._free_at_s):
                 self._free_at_s = loop.time() + self._silence_s
         stream.received.clear()
 
 
-def _difference(line: bytes, command: Command) -> str:
+def _difference(line: bytes, rest: bytes, command: Command) -> str:
     if line.strip() == command.text:
         return "it is the command itself: the line echoes; switch the adapter's echo off"
+    if rest and command.reply.fullmatch(line):
+        return "more came than one reply; which is ours cannot be told"
     return f"{line[:60]!r} is no reply to {command.text.decode()}"
