@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 
 import pytest
 from lms_firmware_sim.wires import Fault, FaultKind, ModbusTcpWire, RegisterMap, RtuWire
@@ -225,3 +226,16 @@ async def test_garbled_header_ends_the_connection(connection):
 def test_unknown_kind_of_fault_is_refused():
     with pytest.raises(ValueError, match="sulking"):
         Fault.of("sulking")
+
+
+async def test_noise_on_the_line_never_breaks_the_server(line):
+    _, client = line
+    noise = random.Random(7)
+    for _ in range(30):
+        client.write(noise.randbytes(noise.randrange(1, 40)))
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0.2)
+    while client.unread:
+        await client.read(1)
+    client.write(rtu(REQUEST))
+    assert await client.read(len(rtu(REPLY))) == rtu(REPLY)

@@ -84,6 +84,38 @@ async def test_serve_ends_cleanly_and_goes_on_after_a_restart(small, serving, tm
     assert second["bioreactors"]["R1"]["step"] >= first["bioreactors"]["R1"]["step"]
 
 
+async def test_killed_plant_comes_back_with_its_set_point_over_its_stale_links(small, serving, tmp_path):
+    places = ("--state-dir", tmp_path, "--wires-dir", tmp_path / "wires")
+    async with serving(small, *places) as (process, wires):
+        await read(wires["controller"], write=35.5)
+        async with asyncio.timeout(30):
+            while (
+                state_file.load(tmp_path / "small.json")["bioreactors"]["R1"]["controller"]["written"]["Temperature/SP"]
+                != 35.5
+            ):
+                await asyncio.sleep(0.05)
+        process.kill()
+        await process.wait()
+    assert (tmp_path / "wires" / "balance").is_symlink()
+    async with serving(small, *places) as (_, wires):
+        assert (await read(wires["controller"]))[1] == 35.5
+        assert (tmp_path / "wires" / "balance").is_char_device()
+
+
+async def test_history_is_the_same_for_the_same_start_and_has_no_seam(small, lms_sim):
+    async def rows(begin: str, end: str) -> list[str]:
+        code, output, errors = await lms_sim(
+            *("history", small, "--bioreactor", "R1", "--started-at", "2026-01-01T12:00:00Z"),
+            *("--from", f"2026-01-01T{begin}Z", "--to", f"2026-01-01T{end}Z"),
+        )
+        assert (code, errors) == (0, "")
+        return output.splitlines()[1:]
+
+    whole = await rows("11:50:00", "12:10:00")
+    assert whole == await rows("11:50:00", "12:00:00") + await rows("12:00:00", "12:10:00")
+    assert len(whole) == 4 * 20 * 12
+
+
 async def test_damaged_state_is_set_aside_and_the_plant_served(small, serving, tmp_path):
     state = tmp_path / "small.json"
     state.write_text("{half")

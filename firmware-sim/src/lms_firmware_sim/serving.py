@@ -98,14 +98,19 @@ async def serve(simulated: SimulatedPlant, *, state: Path | None, feed: TruthFee
 
 
 async def _follow_clock(simulated: SimulatedPlant, state: Path | None) -> None:
-    """Bring the plant up to now every second, so that no reader waits for it, and save it every ten."""
+    """Bring the plant up to now every second, so that no reader waits for it, and save it every ten.
+
+    A set point is saved within a second: a controller remembers what it was told when its power fails.
+    """
     loop = asyncio.get_running_loop()
     save_at = loop.time() + SAVE_PERIOD_S
+    saved = simulated.set_points()
     while True:
         await asyncio.sleep(ADVANCE_PERIOD_S)
         simulated.advance()
-        if state is not None and loop.time() >= save_at:
+        if state is not None and (loop.time() >= save_at or simulated.set_points() != saved):
             save_at = loop.time() + SAVE_PERIOD_S
+            saved = simulated.set_points()
             try:
                 await asyncio.to_thread(state_file.save, state, simulated.to_json())
             except StateError as error:

@@ -135,6 +135,10 @@ class SimulatedPlant:
             return Path(link)
         return None if self._wires_dir is None else self._wires_dir / wire
 
+    def set_points(self) -> dict[str, dict[str, float]]:
+        """The set points as written: bioreactor → tag → value."""
+        return {name: dict(bioreactor.controller.written) for name, bioreactor in self.bioreactors.items()}
+
     def to_json(self) -> dict[str, Any]:
         """All that changes, as JSON would hold it."""
         return {
