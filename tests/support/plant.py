@@ -156,7 +156,7 @@ class SmallAgent:
         self.session = EdgeSession(
             group=plant.group, node=plant.node, stream=self.stream, bd_seq=None, tags=described, primary_host=host
         )
-        self.window = SendingWindow(resend_after_s=1.0)
+        self.window = SendingWindow(resend_after_s=5.0)
         self.log: dict[int, Batch] = {}
         self.host_online = asyncio.Event()
         self.refused: list[int] = []
