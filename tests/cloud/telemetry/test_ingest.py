@@ -101,7 +101,7 @@ async def test_same_number_with_other_content_is_refused(agent, ingesting, inges
         await agent.delivered()
         # An old disk image: the log ends earlier, and goes on with other readings under the same numbers.
         agent.log.clear()
-        agent.window.__init__(resend_after_s=1.0)
+        agent.window.__init__(resend_after_s=2.0)
         scan(agent, "R1", 2, rng)
         agent.window.connected(acked=0, head=1)
         async with asyncio.timeout(20):
@@ -133,6 +133,7 @@ async def test_poison_is_set_aside_and_the_others_flow(agent, ingesting, ingest_
         agent.append("R1", [Reading(1, NOON_MS, 1.0)], [Gap(1, (1,), NOON_MS, None, "no\0reason")])
         for n in range(10, 20):
             scan(agent, "R1", n, rng)
+        await asyncio.wait_for(agent.host_online.wait(), 20)
         await stranger("DDATA", b"\xff\xff not protobuf", "R1")
         await agent.delivered()
         async with asyncio.timeout(20):
