@@ -84,10 +84,10 @@ async def recovered(master, unit) -> bytes:
 async def test_shifted_replies_are_never_believed_and_named(kind, wire_of, stamped, master_on):
     unit = stamped()
     async with wire_of(kind, unit) as wire:
-        master = master_on(wire)
+        master = master_on(wire, timeout_s=0.3)
         wire.fault = Fault.shifted()
         errors = []
-        for number in range(12):
+        for number in range(6):
             unit.stamp = number
             with pytest.raises(InstrumentError) as caught:
                 await master.read(ReadRequest(1, 3, 0, 10))
@@ -100,8 +100,8 @@ async def test_shifted_replies_are_never_believed_and_named(kind, wire_of, stamp
 async def test_late_reply_is_waited_out_and_costs_the_next_request_nothing(wire_of, stamped, master_on):
     unit = stamped()
     async with wire_of("rtu", unit) as wire:
-        master = master_on(wire, timeout_s=0.05, silence_s=1.0)
-        wire.fault = Fault.late(0.25, times=1)
+        master = master_on(wire, timeout_s=0.4, silence_s=2.0)
+        wire.fault = Fault.late(0.8, times=1)
         with pytest.raises(ReplyTimeout):
             await master.read(ReadRequest(1, 3, 0, 10))
         unit.stamp = 1
@@ -116,7 +116,7 @@ async def test_echoed_request_that_looks_like_a_reply_is_refused(wire_of, stampe
     async with wire_of("rtu", unit) as wire:
         wire.fault = Fault.of(FaultKind.ECHO)
         with pytest.raises(ReplyRefused, match="echo"):
-            await master_on(wire).read(ReadRequest(1, 1, 0x0300, 20))
+            await master_on(wire, timeout_s=1.0).read(ReadRequest(1, 1, 0x0300, 20))
 
 
 async def test_busy_unit_is_asked_once_more(wire_of, stamped, master_on):
@@ -151,7 +151,7 @@ async def test_refusals_name_what_is_wrong(wire_of, stamped, master_on):
         async with wire_of("rtu", stamped()) as wire:
             wire.fault = fault
             with pytest.raises(ReplyRefused, match=words):
-                await master_on(wire, timeout_s=0.2).read(ReadRequest(1, 3, 0, 10))
+                await master_on(wire, timeout_s=1.0).read(ReadRequest(1, 3, 0, 10))
 
 
 async def test_reply_after_a_cancelled_read_is_nobodys(wire_of, stamped, master_on):
@@ -171,7 +171,7 @@ async def test_reply_after_a_cancelled_read_is_nobodys(wire_of, stamped, master_
 async def test_of_two_replies_at_once_neither_is_taken(wire_of, stamped, master_on):
     unit = stamped()
     async with wire_of("rtu", unit) as wire:
-        master = master_on(wire, timeout_s=0.5)
+        master = master_on(wire, timeout_s=2.0)
         transmit = wire._transmit
         wire._transmit = lambda fault, data, **more: transmit(fault, data + data, **more)
         with pytest.raises(ReplyRefused, match="more than one reply"):
@@ -181,7 +181,7 @@ async def test_of_two_replies_at_once_neither_is_taken(wire_of, stamped, master_
 async def test_reply_that_comes_again_later_puts_the_next_one_in_doubt(wire_of, stamped, master_on):
     unit = stamped()
     async with wire_of("rtu", unit) as wire:
-        master = master_on(wire, timeout_s=0.5)
+        master = master_on(wire, timeout_s=2.0)
         await master.read(ReadRequest(1, 3, 0, 10))
         frame = bytes([1, 3, 20]) + unit.expected(0, 10)
         wire._terminal.write(frame + crc16(frame))

@@ -58,7 +58,7 @@ async def test_no_foreign_line_becomes_a_weight(fault, master_on):
 
 async def test_lines_that_lag_behind_are_named(master_on):
     async with BalanceWire() as wire:
-        line = master_on(wire, timeout_s=0.05)
+        line = master_on(wire, timeout_s=0.4)
         wire.fault = Fault.shifted()
         with pytest.raises(ReplyTimeout, match="no reply on"):
             await line.ask(WEIGHT, SERIAL)
@@ -72,4 +72,4 @@ async def test_echo_is_named(master_on):
     async with BalanceWire() as wire:
         wire.fault = Fault.of(FaultKind.ECHO)
         with pytest.raises(ReplyRefused, match="echo"):
-            await master_on(wire).ask(WEIGHT, SERIAL)
+            await master_on(wire, timeout_s=2.0).ask(WEIGHT, SERIAL)

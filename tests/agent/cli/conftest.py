@@ -33,6 +33,7 @@ port = {tcp.port}
 id = "line"
 kind = "modbus-rtu"
 port = "{rtu.address}"
+timeout_s = 1.0
 
 [[bus]]
 id = "scale"

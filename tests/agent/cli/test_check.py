@@ -5,7 +5,7 @@ async def test_good_configuration_is_explained(plant, lms_agent):
     answer = await lms_agent("check", plant.config)
     assert answer.code == 0, answer.err
     assert f"{plant.config} is good." in answer.out
-    assert f"Bus line: Modbus RTU on {plant.rtu.address}, 19200 baud 8N1, timeout 0.3 s" in answer.out
+    assert f"Bus line: Modbus RTU on {plant.rtu.address}, 19200 baud 8N1, timeout 1 s" in answer.out
     assert "temperature, unit 3: R1, every 1 s" in answer.out
     assert "holding 0 to 1: pH/PV" in answer.out
     assert "3 tags of 1 bioreactor" in answer.out
@@ -31,7 +31,7 @@ async def test_every_problem_is_told_with_line_and_exit_code_2(plant, lms_agent)
     assert "instrument[temperature].unit: found 300" in answer.err
     answer = await lms_agent("check", plant.config, "--json")
     assert answer.code == 2
-    assert [problem["line"] for problem in answer.json["problems"]] == [18, 40]
+    assert [problem["line"] for problem in answer.json["problems"]] == [18, 41]
 
 
 async def test_line_that_cannot_keep_up_is_warned_of_with_exit_code_1(plant, lms_agent):
