@@ -269,7 +269,7 @@ def check_properties(kind: type[Entity], properties: EntityProperties | dict[str
         return kind.Properties.model_validate(raw).model_dump(mode="json")
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in ("properties", *first["loc"]))
+        field = ".".join(str(part) for part in first["loc"]) or "properties"
         raise Invalid(field, first["input"], first["msg"].removeprefix("Value error, ")) from error
 
 

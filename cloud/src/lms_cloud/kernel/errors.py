@@ -106,7 +106,7 @@ class Invalid(RequestError):
     """A field holds what is not allowed.
 
     Attributes:
-        field: its name as the client wrote it, such as "name" or "properties.volume_l".
+        field: its name as the client wrote it, such as "name" or "volume_l".
         found: what it holds (never a secret: pass a description instead).
         allowed: what it may hold.
     """

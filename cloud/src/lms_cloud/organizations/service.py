@@ -11,7 +11,7 @@ from lms_cloud.kernel.database import UnitOfWork
 from lms_cloud.kernel.entities import EntityJournal
 from lms_cloud.kernel.errors import Conflict, NotFound
 from lms_cloud.kernel.wire_ids import another_wire_id, wire_id_from
-from lms_cloud.organizations.models import Organization, OrganizationProperties
+from lms_cloud.organizations.models import Organization
 
 _TRIES = 5
 
@@ -156,7 +156,7 @@ class OrganizationService:
                     organization_id=organization_id,
                     name=name,
                     description=description,
-                    properties=OrganizationProperties(wire_id=wanted).model_dump(),
+                    properties={"wire_id": wanted},
                 )
             except Conflict:
                 if wire_id is not None or attempt == _TRIES - 1:

@@ -5,10 +5,8 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from importlib import import_module
-from importlib.util import find_spec
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 
 from lms_cloud.accounts import api as accounts_api
 from lms_cloud.accounts.passwords import PasswordHasher
@@ -17,14 +15,28 @@ from lms_cloud.fleet import api as fleet_api
 from lms_cloud.kernel.clock import Clock
 from lms_cloud.kernel.database import Database
 from lms_cloud.kernel.settings import CloudSettings
+from lms_cloud.live import sockets as live_sockets
+from lms_cloud.live.hub import LiveHub
+from lms_cloud.operations import api as operations_api
 from lms_cloud.organizations import api as organizations_api
-from lms_cloud.web import api_docs
+from lms_cloud.telemetry import api as telemetry_api
+from lms_cloud.web import api_docs, pages
 from lms_cloud.web.csrf import FormCookieMiddleware, guard
 from lms_cloud.web.errors import install_error_handlers
 from lms_cloud.web.middleware import RequestLog, SecurityHeaders, SizeLimit
 from lms_cloud.web.static_files import VersionedStaticFiles
 
 STATEMENT_TIMEOUT_S = 15
+_ROUTERS: tuple[APIRouter, ...] = (
+    accounts_api.router,
+    organizations_api.router,
+    fleet_api.router,
+    telemetry_api.router,
+    live_sockets.router,
+    operations_api.router,
+    api_docs.router,
+    pages.router,
+)
 
 
 def create_app(settings: CloudSettings, *, clock: Clock | None = None, hasher: PasswordHasher | None = None) -> FastAPI:
@@ -73,23 +85,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         database: Database = await stack.enter_async_context(app.state.database)
         await app.state.accounts.warm_up()
-        if find_spec("lms_cloud.live") and find_spec("lms_cloud.live.hub"):
-            app.state.live_hub = import_module("lms_cloud.live.hub").LiveHub(app.state.settings, database)
-            await app.state.live_hub.start()
-            stack.push_async_callback(app.state.live_hub.stop)
+        hub = LiveHub(app.state.settings, database)
+        app.state.live_hub = hub
+        stack.push_async_callback(hub.stop)
+        await hub.start()
         yield
 
 
 def _include_routes(app: FastAPI) -> None:
-    for router in (accounts_api.router, organizations_api.router, fleet_api.router, api_docs.router):
+    for router in _ROUTERS:
         app.include_router(router)
-    for name in ("telemetry.api", "live.sockets", "operations.api", "web.pages"):
-        package = f"lms_cloud.{name.rpartition('.')[0] or name}"
-        if find_spec(package) and find_spec(f"lms_cloud.{name}"):
-            try:
-                module = import_module(f"lms_cloud.{name}")
-            except ModuleNotFoundError:
-                continue
-            if hasattr(module, "router"):
-                app.include_router(module.router)
     app.mount("/static", VersionedStaticFiles(), name="static")
