@@ -190,3 +190,21 @@ async def test_reply_that_comes_again_later_puts_the_next_one_in_doubt(wire_of, 
         unit.stamp = 1
         assert (await master.read(ReadRequest(1, 3, 0, 10))).data == unit.expected(0, 10)
         assert len(wire.requests) == asked + 2, "a probe went before"
+
+
+async def test_late_reply_in_pieces_is_seen_as_one(wire_of, stamped, master_on):
+    unit = stamped()
+    async with wire_of("rtu", unit) as wire:
+        master = master_on(wire, timeout_s=0.4, silence_s=2.0)
+        wire.fault = Fault.silence(times=1)
+        with pytest.raises(ReplyTimeout):
+            await master.read(ReadRequest(1, 3, 0, 10))
+        frame = bytes([1, 3, 20]) + unit.expected(0, 10)
+        frame += crc16(frame)
+        unit.stamp = 1
+        reading = asyncio.create_task(master.read(ReadRequest(1, 3, 0, 10)))
+        for at in range(0, len(frame), 2):
+            await asyncio.sleep(0.01)
+            wire._terminal.write(frame[at : at + 2])
+        assert (await reading).data == unit.expected(0, 10)
+        assert len(wire.requests) == 2, "the late reply was known for what it was, so no probe was needed"

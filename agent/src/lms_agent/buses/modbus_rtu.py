@@ -20,7 +20,7 @@ _SHORTEST_SILENCE_S = 0.00175
 _FRAME_OVERHEAD = 5  # unit, function, byte count, check sum
 _EXCEPTION_LENGTH = 5
 _REST_OF_FRAME_S = 0.02
-_MOST_WAITS = 8
+_MOST_SILENCES = 8  # a line that never falls silent is not waited for any longer
 
 
 class RtuMaster(ModbusMaster):
@@ -88,9 +88,8 @@ class RtuMaster(ModbusMaster):
     async def _refusal_of(self, request: ReadRequest, deadline_s: float) -> ReplyRefused:
         """Hear the rest of a bad reply out, and say what is wrong with it."""
         loop = asyncio.get_running_loop()
-        while await self._stream.wait_for_bytes(min(loop.time() + _REST_OF_FRAME_S, deadline_s + _REST_OF_FRAME_S)):
-            if loop.time() > deadline_s:
-                break
+        while loop.time() < deadline_s and await self._stream.wait_for_bytes(loop.time() + _REST_OF_FRAME_S):
+            pass
         frame = bytes(self._stream.received)
         self._take_note_of_late_frame()
         self._free_at_s = loop.time() + self._silence_s
@@ -104,14 +103,14 @@ class RtuMaster(ModbusMaster):
         """Wait until the line may be used; after a failure, until nothing has come for `silence_s` (bounded)."""
         loop = asyncio.get_running_loop()
         stream = self._stream
+        now_s = loop.time()
+        give_up_s = now_s + _MOST_SILENCES * self._silence_s
         if stream.received:
-            self._heard_unasked()
-        for _ in range(_MOST_WAITS):
-            if loop.time() >= self._free_at_s:
-                break
-            if await stream.wait_for_bytes(self._free_at_s):
-                self._heard_unasked()
+            self._free_at_s = max(self._free_at_s, now_s + self._frame_gap_s)
+        while now_s < self._free_at_s and now_s < give_up_s:
+            if await stream.wait_for_bytes(min(self._free_at_s, give_up_s)):
                 self._free_at_s = loop.time() + self._silence_s
+            now_s = loop.time()
         if stream.received:
             self._heard_unasked()
 

@@ -15,7 +15,7 @@ from lms_agent.buses.byte_stream import ByteStream
 from lms_agent.buses.modbus import FIRST_REOPEN_S, MOST_REOPEN_S
 from lms_agent.errors import PortError, ReplyOutOfStep, ReplyRefused, ReplyTimeout
 
-_MOST_WAITS = 8
+_MOST_SILENCES = 8  # a line that never falls silent is not waited for any longer
 _LONGEST_LINE = 256
 
 
@@ -127,15 +127,15 @@ class TextLine:
         """Throw away what nobody asked for; after a failure, until nothing has come for `silence_s` (bounded)."""
         loop = asyncio.get_running_loop()
         stream = self._stream
-        for _ in range(_MOST_WAITS):
-            if stream.received:
-                self._open_command = self._open_command or self._asked_last  # the last line may have been another's
-                stream.received.clear()
-            if loop.time() >= self._free_at_s:
-                return
-            if await stream.wait_for_bytes(self._free_at_s):
+        now_s = loop.time()
+        give_up_s = now_s + _MOST_SILENCES * self._silence_s
+        while now_s < self._free_at_s and now_s < give_up_s:
+            if await stream.wait_for_bytes(min(self._free_at_s, give_up_s)):
                 self._free_at_s = loop.time() + self._silence_s
-        stream.received.clear()
+            now_s = loop.time()
+        if stream.received:
+            self._open_command = self._open_command or self._asked_last  # the last line may have been another's
+            stream.received.clear()
 
 
 def _difference(line: bytes, rest: bytes, command: Command) -> str:
