@@ -24,28 +24,28 @@ Cursor = AsyncCursor[tuple[Any, ...]]
 
 _ADVANCE_FEEDS = """
 insert into feeds (bioreactor_id, organization_id, cursor)
-select b, o, 1 from unnest(%s::uuid[], %s::uuid[]) as touched (b, o) order by b
+select b, o, 1 from unnest(%b::uuid[], %b::uuid[]) as touched (b, o) order by b
 on conflict (bioreactor_id) do update set cursor = feeds.cursor + 1
 returning bioreactor_id, cursor
 """
 _INSERT_LEDGER = """
 insert into ledger (stream, number, organization_id, bioreactor_id, digest, cursor, first_taken_at, last_taken_at,
     readings, dead)
-select * from unnest(%s::uuid[], %s::bigint[], %s::uuid[], %s::uuid[], %s::bytea[], %s::bigint[],
-    %s::timestamptz[], %s::timestamptz[], %s::integer[], %s::boolean[]) as batch (stream, number)
+select * from unnest(%b::uuid[], %b::bigint[], %b::uuid[], %b::uuid[], %b::bytea[], %b::bigint[],
+    %b::timestamptz[], %b::timestamptz[], %b::integer[], %b::boolean[]) as batch (stream, number)
 order by stream, number
 on conflict (stream, number) do nothing
 returning stream, number
 """
 _READ_LEDGER = """
 select stream, number, digest, dead from ledger
-where (stream, number) in (select * from unnest(%s::uuid[], %s::bigint[]))
+where (stream, number) in (select * from unnest(%b::uuid[], %b::bigint[]))
 """
 _COPY_NUMBERS = "copy readings (series_id, taken_at, quality, value) from stdin (format binary)"
 _COPY_TEXTS = "copy readings_text (series_id, taken_at, quality, value) from stdin (format binary)"
 _UPSERT_LATEST = """
 insert into latest as l (series_id, taken_at, quality, value, text, number)
-select * from unnest(%s::integer[], %s::timestamptz[], %s::smallint[], %s::float8[], %s::text[], %s::bigint[])
+select * from unnest(%b::integer[], %b::timestamptz[], %b::smallint[], %b::float8[], %b::text[], %b::bigint[])
     as new (series_id)
 order by series_id
 on conflict (series_id) do update
