@@ -152,6 +152,24 @@ async def test_password_change_ends_the_other_sessions(new_person, new_client) -
     assert again.status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"new_password": "Fermenta Works 2026"}, "new_password"),
+        ({"new_password": "passwordpassword"}, "new_password"),
+        ({"old_password": "not the present one"}, "old_password"),
+    ],
+)
+async def test_bad_password_change_is_refused(new_person, change, field) -> None:
+    person = await new_person(organization="Fermenta Works")
+    body = {"old_password": person.password, "new_password": "a rather different one", **change}
+    answer = await person.client.post("/auth/password", json=body, headers=person.csrf)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == field
+    again = await person.client.post("/auth/login", json={"email": person.email, "password": person.password})
+    assert again.status_code == 200
+
+
 async def test_plain_cookie_name_only_on_the_local_machine(settings, new_person) -> None:
     from lms_cloud.accounts.cookies import session_cookie_name
     from lms_cloud.kernel.settings import CloudSettings

@@ -140,3 +140,14 @@ async def test_page_without_login_leads_to_the_login_and_back(client) -> None:
     assert answer.headers["location"] == "/app/login?next=%2Fapp%2Fbioreactors%2F1%3Fwindow%3D60"
     part = await client.get("/app/", headers={"HX-Request": "true"})
     assert (part.status_code, part.headers["hx-redirect"]) == (401, "/app/login")
+
+
+async def test_organizations_is_a_page_for_browsers_and_a_list_for_programs(new_person) -> None:
+    person = await new_person()
+    browser = await person.client.get("/organizations", headers={"Accept": "text/html,*/*;q=0.8"})
+    assert (browser.status_code, browser.headers["location"]) == (303, "/app/organizations")
+    program = await person.client.get("/organizations", headers=person.bearer)
+    assert [each["name"] for each in program.json()] == ["Fermenta"]
+    both = {**person.bearer, "Accept": "text/html"}
+    made = await person.client.post("/organizations", json={"name": "Second"}, headers=both)
+    assert made.status_code == 201

@@ -156,7 +156,6 @@ async def change_password(
         change.new_password.get_secret_value(),
         address=client_address(request),
         end_others=change.end_other_sessions,
-        context=[],
     )
     return PasswordChanged(sessions_ended=ended)
 

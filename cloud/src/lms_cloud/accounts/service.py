@@ -6,6 +6,7 @@
 from dataclasses import dataclass
 
 import structlog
+from sqlalchemy import select
 
 from lms_cloud.accounts.identity import Identity
 from lms_cloud.accounts.models import Password, User
@@ -16,6 +17,7 @@ from lms_cloud.accounts.throttle import Throttle
 from lms_cloud.accounts.tokens import AccessTokens
 from lms_cloud.accounts.users import Users, password_context
 from lms_cloud.kernel.database import Database
+from lms_cloud.kernel.entities import Entity
 from lms_cloud.kernel.errors import Invalid, Unauthenticated
 from lms_cloud.kernel.settings import CloudSettings
 
@@ -117,9 +119,7 @@ class Accounts:
         await self.sessions.end(identity)
         _log.info("logged_out", user_id=str(identity.user_id))
 
-    async def change_password(
-        self, identity: Identity, old: str, new: str, *, address: str, end_others: bool, context: list[str]
-    ) -> int:
+    async def change_password(self, identity: Identity, old: str, new: str, *, address: str, end_others: bool) -> int:
         """Change the user's own password. Returns how many other sessions were ended.
 
         Args:
@@ -128,7 +128,6 @@ class Accounts:
             new: the one from now on.
             address: the client's, for the throttle.
             end_others: end the user's other sessions.
-            context: further words that the password may not be made of, such as organizations' names.
 
         Raises:
             Invalid: the old one is wrong, or the new one is not allowed.
@@ -139,11 +138,16 @@ class Accounts:
         if not await self._hasher.verify(old, stored):
             raise Invalid("old_password", "(not shown)", "the present password")
         self._throttle.logged_in(identity.email, address)
-        own = [*password_context(identity.email, identity.name), *context]
-        check_password(new, context=own, field="new_password")
+        context = [*password_context(identity.email, identity.name), *await self._organization_names(identity)]
+        check_password(new, context=context, field="new_password")
         stored = await self._hasher.hash(new)
         async with self._database.unit_of_work(None, identity.user_id) as uow:
             password = await uow.session.get_one(Password, identity.user_id)
             password.hash = stored
             password.changed_at = uow.now()
             return await self.sessions.end_all(uow, identity.user_id, but=identity.session_id) if end_others else 0
+
+    async def _organization_names(self, identity: Identity) -> list[str]:
+        query = select(Entity.name).where(Entity.entity_type == "organization")
+        async with self._database.unit_of_work(None, identity.user_id) as uow:
+            return list(await uow.session.scalars(query))

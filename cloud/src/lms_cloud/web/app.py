@@ -21,6 +21,7 @@ from lms_cloud.operations import api as operations_api
 from lms_cloud.organizations import api as organizations_api
 from lms_cloud.telemetry import api as telemetry_api
 from lms_cloud.web import api_docs, pages
+from lms_cloud.web.browser_routes import BROWSER_ROUTES
 from lms_cloud.web.csrf import FormCookieMiddleware, guard
 from lms_cloud.web.errors import install_error_handlers
 from lms_cloud.web.middleware import RequestLog, SecurityHeaders, SizeLimit
@@ -66,6 +67,7 @@ def create_app(settings: CloudSettings, *, clock: Clock | None = None, hasher: P
         redoc_url=None,
         openapi_url="/api/openapi.json",
         redirect_slashes=False,
+        routes=BROWSER_ROUTES,
     )
     app.state.settings = settings
     app.state.database = database
