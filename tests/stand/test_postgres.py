@@ -7,7 +7,7 @@ import socket
 import psutil
 import psycopg
 import pytest
-from lms_firmware_sim.stand import ports, postgres_programs, quarters
+from lms_firmware_sim.stand import postgres_programs, quarters
 from lms_firmware_sim.stand.errors import PortBusyError, ServiceFailedError, SettingRefusedError
 from lms_firmware_sim.stand.postgres import PostgresServer
 
@@ -118,10 +118,3 @@ def test_a_folder_with_a_space_will_do(stand_folder):
 def test_a_folder_without_programs_is_refused(tmp_path):
     with pytest.raises(SettingRefusedError, match="LMS_TEST_PG_BIN"):
         postgres_programs.for_tests({"LMS_TEST_PG_BIN": str(tmp_path)})
-
-
-def test_another_port_is_taken_where_the_wanted_one_is_busy():
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-        assert not ports.is_free(port)
-        assert ports.near(port) != port

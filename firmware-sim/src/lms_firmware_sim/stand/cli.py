@@ -12,7 +12,7 @@ import typer
 
 from lms_firmware_sim.stand import broker_programs, outside, postgres_programs
 from lms_firmware_sim.stand import demo as demos
-from lms_firmware_sim.stand.errors import StandError
+from lms_firmware_sim.stand.errors import FolderUnusableError, StandError
 from lms_firmware_sim.stand.launcher import PR_SET_PDEATHSIG
 from lms_firmware_sim.stand.layout import Layout
 
@@ -48,7 +48,7 @@ def demo(
         layout.make()
         layout.hold()
         _run(demos.Demo(layout, tools.resolve(), os.environ, history_h=history_h, say=_say))
-    except StandError as error:
+    except (StandError, OSError) as error:
         _fail(error)
     except StopRequested:
         pass
@@ -59,7 +59,7 @@ def reset(folder: Folder = Path(".demo")) -> None:
     """Forget the demo's data, accounts and passwords. Refused while it runs."""
     try:
         demos.reset(Layout(folder.resolve()))
-    except StandError as error:
+    except (StandError, OSError) as error:
         _fail(error)
     _say("The demo's data, accounts and passwords are gone; the next start makes new ones.")
 
@@ -72,7 +72,7 @@ def prepare(tools: Tools = Path(".tools")) -> None:
             postgres_programs.for_tests(os.environ)
         if outside.broker(os.environ) is None:
             broker_programs.find(tools.resolve(), _say)
-    except StandError as error:
+    except (StandError, OSError) as error:
         _fail(error)
 
 
@@ -99,6 +99,8 @@ def _say(sentence: str) -> None:
     sys.stdout.flush()
 
 
-def _fail(error: StandError) -> None:
+def _fail(error: StandError | OSError) -> None:
+    if isinstance(error, OSError):
+        error = FolderUnusableError(str(error.filename or "A system call"), error.strerror or str(error))
     typer.echo(f"lms-sim stand: {error}", err=True)
     raise typer.Exit(1) from error

@@ -7,6 +7,7 @@ into the agents' logs; ingest and web; agents. Stopped in the opposite order.
 import json
 import os
 import shutil
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -64,6 +65,7 @@ class Demo:
         self._given_broker = outside.broker(environment)
         self._keeper = Keeper(say, self._describe)
         self._ports: dict[str, int] = {}
+        self._reservations: list[socket.socket] = []
         self._owner_url = ""
         self._looking_url = ""
         self._feed_url = ""
@@ -120,6 +122,8 @@ class Demo:
     def stop(self) -> None:
         """Stop all, the last started first."""
         self._keeper.stop()
+        for reservation in self._reservations:
+            reservation.close()
         self._layout.description.unlink(missing_ok=True)
 
     @property
@@ -139,9 +143,10 @@ class Demo:
             if named.get(name) is not None:
                 continue
             wanted = int(remembered.get(name, usual))
-            chosen = ports.near(wanted, taken=self._ports.values())
+            chosen, reservation = ports.reserve_near(wanted)
+            self._reservations.append(reservation)
             if chosen != wanted:
-                holder = ports.holder(wanted) or "another program"
+                holder = ports.holder(wanted) or "another demo or program"
                 self._say(f"Port {wanted}, wanted for {name}, is taken by {holder}; using {chosen}")
             self._ports[name] = chosen
         write_private(self._layout.ports, json.dumps({**remembered, **self._ports}, indent=2))
@@ -235,7 +240,8 @@ class Demo:
             self._keeper.look()
             try:
                 with urllib.request.urlopen(f"{self.url}/readyz", timeout=5):  # noqa: S310  our own http address
-                    return
+                    if "web" in self._keeper.pids():
+                        return
             except urllib.error.HTTPError as error:
                 reason = f"{error.code}: {error.read(500).decode(errors='replace')}"
                 error.close()

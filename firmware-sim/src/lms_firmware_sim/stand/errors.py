@@ -168,6 +168,23 @@ class SettingRefusedError(StandError):
         super().__init__(f"{name}: {reason}")
 
 
+class FolderUnusableError(StandError):
+    """We may not read or write where we must.
+
+    Attributes:
+        path: the file or folder.
+        reason: the system's.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(
+            f"{path}: {reason}. Perhaps another user, such as root, started the demo here before: "
+            "start it as that user, or remove .demo and .tools as that user."
+        )
+
+
 class DemoRunningError(StandError):
     """A demo is running in this folder already.
 

@@ -1,8 +1,8 @@
 """TCP ports on 127.0.0.1: a free one, whether one is free, and who has it."""
 
 import contextlib
+import itertools
 import socket
-from collections.abc import Container
 from pathlib import Path
 
 from lms_firmware_sim.stand.errors import PortBusyError
@@ -32,12 +32,30 @@ def is_free(port: int) -> bool:
         return True
 
 
-def near(wanted: int, taken: Container[int] = ()) -> int:
-    """``wanted`` if it is free and not in ``taken``, else the next such port above it, else any free one."""
-    for port in range(wanted, min(wanted + SPAN, LAST_PORT) + 1):
-        if port not in taken and is_free(port):
-            return port
-    return free_port()
+def reserve_near(wanted: int) -> tuple[int, socket.socket]:
+    """``wanted`` if nobody has it, else the next free port above it, reserved among the demos of this machine.
+
+    A port is chosen seconds before its service listens on it; two demos that start side by side must not choose the
+    same. The reservation is a Unix socket in the abstract namespace, which the kernel takes back when we end.
+
+    Returns:
+        The port, and the reservation: close it when the port is no longer needed.
+    """
+    candidates = itertools.chain(range(wanted, min(wanted + SPAN, LAST_PORT) + 1), iter(free_port, None))
+    for port in candidates:
+        if is_free(port) and (reservation := _reserve(port)) is not None:
+            return port, reservation
+    raise AssertionError("unreachable: free_port always finds another")
+
+
+def _reserve(port: int) -> socket.socket | None:
+    reservation = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        reservation.bind(f"\0lms-evo-port-{port}")
+    except OSError:
+        reservation.close()
+        return None
+    return reservation
 
 
 def require_free(port: int, purpose: str) -> None:
