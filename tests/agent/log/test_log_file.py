@@ -122,6 +122,20 @@ async def test_altered_record_is_noticed(path: Path) -> None:
     assert caught.value.number == 2
 
 
+async def test_damaged_record_keeps_nobody_from_opening_the_log(path: Path) -> None:
+    with SqliteLog.open(path) as log:
+        for number in range(1, 6):
+            await log.append("R1", [Reading(number, number, 1.0)])
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE batches SET record = x'' WHERE number IN (1, 4)")
+    connection.execute('UPDATE meta SET value = \'{"through": 0, "record": ""}\' WHERE key = \'latest\'')
+    connection.commit()
+    connection.close()
+    with SqliteLog.open(path) as log:
+        assert set(log.latest()) == {2, 3, 5}
+        assert (await log.append("R1", one(1.0))).number == 6
+
+
 async def test_closed_log_takes_nothing(path: Path) -> None:
     log = SqliteLog.open(path)
     log.close()

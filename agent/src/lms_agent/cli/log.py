@@ -121,7 +121,9 @@ def _print_status(path: Path, *, as_json: bool) -> None:
         held = reader.status()
     agent = writer_pid(path) if is_written(path) else None
     told = read_status(path)
-    fresh = told is not None and time.time() * 1000 - told.get("written_at_ms", 0) < STALE_AFTER_MS
+    fresh = (
+        agent is not None and told is not None and time.time() * 1000 - told.get("written_at_ms", 0) < STALE_AFTER_MS
+    )
     broker = told["broker"] if told is not None and fresh else None
     if as_json:
         typer.echo(json.dumps(_status_as_json(path, held, agent, broker), ensure_ascii=False))

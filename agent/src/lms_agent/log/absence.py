@@ -13,6 +13,8 @@ from lms_protocol.reading import Gap, Reading
 from lms_agent.log.sqlite_log import SqliteLog
 
 NOT_RUNNING = "the agent was not running"
+TOGETHER_MS = 1000
+"""Tags whose last readings lie no further apart share one gap: five instruments of a line need not tell it each."""
 NOT_CONFIGURED = "the settings have changed and nobody reads these tags together any more"
 
 
@@ -52,18 +54,16 @@ class Absence:
         """Return the gaps that these readings, the first of their tags, bring to an end."""
         if not self._last:
             return []
-        ended: dict[int, list[Reading]] = {}
-        for reading in readings:
-            began_at_ms = self._last.pop(reading.tag, None)
-            if began_at_ms is not None:
-                ended.setdefault(began_at_ms, []).append(reading)
-        return [
-            Gap(
-                self._log.next_gap_id(),
-                tuple(reading.tag for reading in first),
-                began_at_ms,
-                max(began_at_ms, min(reading.taken_at_ms for reading in first)),
-                NOT_RUNNING,
-            )
-            for began_at_ms, first in ended.items()
-        ]
+        first = [(self._last.pop(reading.tag), reading) for reading in readings if reading.tag in self._last]
+        groups: list[list[tuple[int, Reading]]] = []
+        for began_at_ms, reading in sorted(first, key=lambda entry: entry[0]):
+            if not groups or began_at_ms - groups[-1][0][0] > TOGETHER_MS:
+                groups.append([])
+            groups[-1].append((began_at_ms, reading))
+        return [self._gap(group) for group in groups]
+
+    def _gap(self, group: list[tuple[int, Reading]]) -> Gap:
+        began_at_ms = min(began for began, _ in group)
+        ended_at_ms = max(began_at_ms, *(reading.taken_at_ms for _, reading in group))
+        tags = tuple(reading.tag for _, reading in group)
+        return Gap(self._log.next_gap_id(), tags, began_at_ms, ended_at_ms, NOT_RUNNING)

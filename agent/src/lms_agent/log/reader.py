@@ -6,6 +6,7 @@ disk. It holds no transaction between calls, so that it never keeps the WAL from
 Neighbours: `lms_agent.log.sqlite_log`, and the commands `lms-agent log` and `lms-agent watch`.
 """
 
+import logging
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -18,10 +19,12 @@ from uuid import UUID
 from lms_protocol.reading import Batch, Gap, TagDescription
 
 from lms_agent.log import schema
-from lms_agent.log.errors import LogUnavailable, explain
+from lms_agent.log.errors import LogDamaged, LogUnavailable, explain
 from lms_agent.log.lock import is_written
 from lms_agent.log.records import LATEST_KEY, LatestReadings, batch_from_row, gap_from_row
 from lms_agent.log.tags import read_tags
+
+LOGGER = logging.getLogger(__name__)
 
 
 class LogStatus(NamedTuple):
@@ -196,8 +199,17 @@ class LogReader:
         return int(self._rows("SELECT coalesce(max(id), 0) FROM gaps")[0][0])
 
     def after(self, number: int) -> Iterator[Batch]:
-        """Yield all batches above `number`, without holding many of them."""
-        while batches := self.read(number + 1, 100):
+        """Yield all batches above `number`, without holding many of them; damaged ones are passed over."""
+        while True:
+            try:
+                batches = self.read(number + 1, 100)
+            except LogDamaged as error:
+                LOGGER.warning("%s It is passed over.", error)
+                yield from self.read(number + 1, error.number - number - 1)
+                number = error.number
+                continue
+            if not batches:
+                return
             yield from batches
             number = batches[-1].number
 

@@ -1,0 +1,44 @@
+"""What the time without an agent leaves behind in the log."""
+
+from pathlib import Path
+
+from lms_agent.clock import SystemClock
+from lms_agent.log.absence import NOT_RUNNING, Absence
+from lms_agent.log.keeping import Keeping
+from lms_agent.log.sqlite_log import SqliteLog
+from lms_protocol.reading import Gap, Reading
+
+
+async def test_each_tag_gets_its_gap_once(tmp_path: Path) -> None:
+    with SqliteLog.open(tmp_path / "log.sqlite3") as log:
+        await log.append("R1", [Reading(1, 1_000, 1.0), Reading(2, 1_010, 1.0), Reading(3, 60_000, 1.0)])
+    with SqliteLog.open(tmp_path / "log.sqlite3") as log:
+        absence = Absence(log, [[1, 2], [3], [4]])
+        assert absence.before([Reading(1, 90_000, 1.0), Reading(2, 90_020, 1.0), Reading(4, 90_000, 1.0)]) == [
+            Gap(1, (1, 2), 1_000, 90_020, NOT_RUNNING)
+        ]
+        assert absence.before([Reading(1, 91_000, 1.0), Reading(3, 91_000, 1.0)]) == [
+            Gap(2, (3,), 60_000, 91_000, NOT_RUNNING)
+        ]
+        assert absence.before([Reading(3, 92_000, 1.0)]) == []
+
+
+async def test_gap_never_runs_backwards(tmp_path: Path) -> None:
+    with SqliteLog.open(tmp_path / "log.sqlite3") as log:
+        await log.append("R1", [Reading(1, 5_000, 1.0)])
+        assert Absence(log, [[1]]).before([Reading(1, 4_000, 1.0)]) == [Gap(1, (1,), 5_000, 5_000, NOT_RUNNING)]
+
+
+async def test_open_gap_is_taken_over_where_an_instrument_can_close_it(tmp_path: Path) -> None:
+    taken_over = Gap(1, (1, 2), 1_000, None, "no reply")
+    orphan = Gap(2, (3,), 1_000, None, "no reply")
+    with SqliteLog.open(tmp_path / "log.sqlite3") as log:
+        readings = [Reading(number, 1_000, None) for number in (1, 2, 3)]
+        await log.append("R1", readings, [taken_over, orphan])
+    with SqliteLog.open(tmp_path / "log.sqlite3") as log:
+        absence = Absence(log, [[1, 2]])
+        assert absence.open_gaps == [taken_over]
+        assert absence.before([Reading(1, 9_000, 1.0)]) == []
+        await Keeping(log, absence, SystemClock()).close_orphans()
+        assert log.open_gaps() == [("R1", taken_over)]
+        assert log.next_gap_id() == 3
