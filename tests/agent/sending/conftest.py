@@ -163,12 +163,12 @@ def make_sender(broker: Any, bench: Bench, node: str, host_id: str) -> Callable[
         port = (on or broker).port
         address = Address(
             url=f"mqtt://127.0.0.1:{port}",
-            host="127.0.0.1",
+            host=more.get("hostname", "127.0.0.1"),
             port=more.get("port", port),
             tls=more.get("tls", False),
             account=node,
             read_password=lambda: password or account.password,
-            ca_file=None,
+            ca_file=more.get("ca_file"),
             client_id=f"{GROUP}-{node}",
         )
         session = EdgeSession(

@@ -20,7 +20,14 @@ from aiomqtt.exceptions import MqttConnectError
 from lms_protocol.messages import Publish
 from paho.mqtt.reasoncodes import ReasonCode
 
-from lms_agent.sending.errors import BrokerError, BrokerLost, BrokerRefused, BrokerUnreachable, BrokerUntrusted
+from lms_agent.sending.errors import (
+    BrokerError,
+    BrokerFileUnreadable,
+    BrokerLost,
+    BrokerRefused,
+    BrokerUnreachable,
+    BrokerUntrusted,
+)
 
 KEEPALIVE_S = 15
 """A link that swallows everything is noticed after at most twice this."""
@@ -141,12 +148,9 @@ def explain_loss(address: Address, error: MqttError) -> BrokerError:
 async def _new_client(address: Address, will: Publish, protocol: ProtocolVersion) -> Client:
     try:
         password = await asyncio.to_thread(address.read_password)
-        context = await asyncio.to_thread(_tls_context, address) if address.tls else None
-    except ssl.SSLError as error:
-        raise BrokerUntrusted(address.url, f"{address.ca_file}: {error}") from error
-    except OSError as error:
-        remedy = "check that the file is there and that this user may read it"
-        raise BrokerRefused(address.url, address.account, f"{error.filename}: {error.strerror}", remedy) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BrokerFileUnreadable(address.url, f"the password of {address.account!r}: {error}") from error
+    context = await asyncio.to_thread(_tls_context, address) if address.tls else None
     version_5 = protocol is ProtocolVersion.V5
     return Client(
         address.host,
@@ -170,7 +174,10 @@ async def _new_client(address: Address, will: Publish, protocol: ProtocolVersion
 
 
 def _tls_context(address: Address) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=None if address.ca_file is None else str(address.ca_file))
+    try:
+        context = ssl.create_default_context(cafile=None if address.ca_file is None else str(address.ca_file))
+    except OSError as error:  # ssl.SSLError is one: a file without certificates in it
+        raise BrokerFileUnreadable(address.url, f"the certificates in {address.ca_file}: {error}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.sslsocket_class = _TidySocket
     return context

@@ -23,6 +23,21 @@ class BrokerError(LmsError):
         super().__init__(message)
 
 
+class BrokerFileUnreadable(BrokerError):
+    """A file that is needed to connect cannot be read.
+
+    Attributes:
+        reason: which one, and why not.
+    """
+
+    def __init__(self, url: str, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            url,
+            f"The broker {url} cannot be tried: {reason}; check that the file is there and that this user may read it.",
+        )
+
+
 class BrokerUnreachable(BrokerError):
     """Nobody answers at the address.
 
