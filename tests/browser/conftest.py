@@ -33,7 +33,8 @@ ZONE = "Europe/Berlin"
 HISTORY_H = "6" if os.environ.get("LMS_WRITE_PICTURES") == "1" else "0.5"
 
 
-@pytest.fixture(scope="session")
+# Package scope, not session: playwright keeps an event loop running, in which no asynchronous test can run its own.
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
     if program is None:
@@ -94,7 +95,7 @@ class _Quiet(SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def static_url() -> Iterator[str]:
     """An address under which web/static is served, for tests of the scripts alone."""
     with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=STATIC)) as server:
@@ -168,7 +169,7 @@ class RunningDemo:
         self.process.communicate()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def demo(stand_folder: Path, browser: Browser) -> Iterator[RunningDemo]:
     """A demo in a folder of its own, with a little history; started only where there is a browser."""
     running = RunningDemo(stand_folder / "browser" / ".demo")
@@ -176,7 +177,7 @@ def demo(stand_folder: Path, browser: Browser) -> Iterator[RunningDemo]:
     running.end()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def signed_in_state(demo: RunningDemo, browser: Browser) -> Any:
     """The cookies of the demo's user after the login form, so that not every test has to fill it in."""
     context = browser.new_context()
