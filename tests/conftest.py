@@ -166,6 +166,13 @@ def standing_accounts() -> list[Account]:
     return [ingest, *(account(secrets.token_urlsafe(12)) for account in made)]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what starts the whole system, or a browser, on one worker, one after another: two would starve each other."""
+    for item in items:
+        if item.get_closest_marker("browser") or item.get_closest_marker("system"):
+            item.add_marker(pytest.mark.xdist_group("whole-system"))
+
+
 @pytest.fixture
 def free_port() -> int:
     return ports.free_port()

@@ -13,7 +13,7 @@ import psutil
 import psycopg
 import pytest
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300), pytest.mark.xdist_group("demo")]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 ROOT = Path(__file__).resolve().parents[2]
 PROCESSES = {"demo", "postgresql", "broker", "simulator", "ingest", "web", "agent-1", "agent-2"}
 
