@@ -47,7 +47,7 @@ demo-reset: setup ## Forget the demo's data, accounts and passwords
 
 .PHONY: test
 test: setup broker chromium ## Run all tests, with all the set-up that they need (TESTS=tests/agent for a part)
-	@exec $(PYTHON) -m pytest $(TESTS) -n $(WORKERS) --dist loadgroup -m "not bench"
+	@$(CACHES); exec $(PYTHON) -m pytest $(TESTS) -n $(WORKERS) --dist loadgroup -m "not bench"
 
 .PHONY: check
 check: setup ## Check formatting, lint rules, types and which package imports which
@@ -63,7 +63,7 @@ format: setup ## Format the code and mend what the linter can mend
 
 .PHONY: bench
 bench: setup broker ## Measure, each figure beside the limit measured in the same run
-	@exec $(PYTHON) -m pytest tests/benchmarks -m bench -n 0 -s --no-header -q --timeout 900
+	@$(CACHES); exec $(PYTHON) -m pytest tests/benchmarks -m bench -n 0 -s --no-header -q --timeout 900
 
 .PHONY: setup
 setup: .tools/uv/bin/uv ## Make the Python environment .venv from the lock file (also done by all others)
