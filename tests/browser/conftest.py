@@ -28,6 +28,7 @@ SWITCHES = (
     "--disable-component-update",
     "--disable-sync",
 )
+PATIENCE_MS = 60_000
 ZONE = "Europe/Berlin"
 # Pictures for people show a cultivation of some hours; the tests need a quarter of an hour.
 HISTORY_H = "6" if os.environ.get("LMS_WRITE_PICTURES") == "1" else "0.5"
@@ -75,7 +76,7 @@ def new_looker(browser: Browser) -> Iterator[Callable[..., Looker]]:
             viewport=size, color_scheme=scheme, locale="en-GB", timezone_id=ZONE, reduced_motion="reduce", **more
         )
         looker = Looker(context, context.new_page())
-        looker.page.set_default_timeout(20_000)
+        looker.page.set_default_timeout(PATIENCE_MS)
         looker.page.on(
             "console",
             lambda said: looker.complaints.append(said.text) if said.type in {"error", "warning"} else None,
@@ -182,6 +183,7 @@ def signed_in_state(demo: RunningDemo, browser: Browser) -> Any:
     """The cookies of the demo's user after the login form, so that not every test has to fill it in."""
     context = browser.new_context()
     page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
     email, password = demo.login()
     page.goto(f"{demo.url}/app/login")
     page.get_by_label("E-mail").fill(email)

@@ -17,8 +17,8 @@ pytestmark = [
     pytest.mark.xdist_group("whole-system"),
     pytest.mark.timeout(300),
 ]
-SOON_MS = 30_000
-STALE_MS = 45_000
+SOON_MS = 60_000
+STALE_MS = 90_000
 WATCH_DRAWINGS = """() => document.querySelector("[data-trend=plot]").addEventListener("drawn", (event) => {
   const { traces, data, fromMs, toMs } = event.detail;
   window.drawn = { names: traces.map((trace) => trace.name), times: data[0], columns: data.slice(1), fromMs, toMs };

@@ -21,7 +21,8 @@ pytestmark = [
 ]
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ("docs/pictures" if os.environ.get("LMS_WRITE_PICTURES") == "1" else "tests/artifacts")
-SIZES = {"wide": (1440, 900), "phone": (390, 844)}
+SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
+ON_VIEW = "?window=6h&tags=DO/PV,DO/SP,Agitation/PV,OffGasCO2/PV"
 
 
 def show_fleet(page: Page, demo: Any) -> None:
@@ -32,7 +33,8 @@ def show_fleet(page: Page, demo: Any) -> None:
 def show_bioreactor(page: Page, demo: Any) -> None:
     show_fleet(page, demo)
     page.get_by_role("link", name="STR-1").click()
-    page.get_by_role("link", name="1 h", exact=True).click()
+    page.wait_for_url("**/app/bioreactors/*")
+    page.goto(page.url + ON_VIEW)
     expect(page.locator("[data-trend=plot] canvas")).to_be_visible()
     expect(page.locator("[data-trend=wait]")).to_have_text("")
     expect(page.locator(".trend-key b").first).to_have_text(re.compile(r"\d"))
@@ -49,7 +51,7 @@ def test_picture(signed_in: Callable[..., Any], demo: Any, screen: str, size: st
     width, height = SIZES[size]
     page = signed_in(width=width, height=height, scheme=scheme).page
     SCREENS[screen](page, demo)
-    path = FOLDER / f"{screen}-{size}-{scheme}.png"
+    path = FOLDER / f"{screen}-{scheme}-{size}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=path)
     assert path.stat().st_size > 10_000
@@ -59,4 +61,4 @@ def test_picture_of_the_login(new_looker: Callable[..., Any], demo: Any) -> None
     page = new_looker().page
     page.goto(f"{demo.url}/app/login")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=FOLDER / "login-wide-light.png")
+    page.screenshot(path=FOLDER / "login-light-desktop.png")

@@ -7,6 +7,8 @@
  * @property {string} name of the tag
  * @property {string} unit
  * @property {number|null} decimals
+ * @property {number|null} low end of the normal range
+ * @property {number|null} high
  * @property {number} colour 1 … 8
  * @property {"line"|"steps"|"dots"} style measured, set point, output
  */
@@ -15,6 +17,7 @@ import { number } from "./format.js";
 
 const DASHES = { line: undefined, steps: [6, 4], dots: [2, 3] };
 const NARROW_PX = 560;
+const LEAST_PART = 0.4;
 
 /** @param {string} name @returns {string} the colour of the theme in use */
 function colour(name) {
@@ -205,8 +208,7 @@ export class TrendChart {
   /** Room above and below, and never so close that noise fills the chart. @param {string} unit @param {number|null} min @param {number|null} max */
   #padded(unit, min, max) {
     if (min === null || max === null || min === undefined || max === undefined) return [0, 1];
-    const decimals = Math.min(...this.#traces.filter((t) => t.unit === unit).map((t) => t.decimals ?? 2));
-    const least = 20 * 10 ** -decimals;
+    const least = Math.min(...this.#traces.filter((t) => t.unit === unit).map(leastSpan));
     const half = Math.max((max - min) * 0.58, least / 2);
     const middle = (max + min) / 2;
     return [middle - half, middle + half];
@@ -220,6 +222,12 @@ export class TrendChart {
     u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
     this.listeners.onZoom(from, to);
   }
+}
+
+/** The smallest height of an axis: a good part of the normal range, or twenty steps of the instrument. @param {Trace} t */
+function leastSpan({ low, high, decimals }) {
+  const steps = 20 * 10 ** -(decimals ?? 2);
+  return low !== null && high !== null && high > low ? Math.max(steps, (high - low) * LEAST_PART) : steps;
 }
 
 /** @param {string} unit @returns {string} */

@@ -96,7 +96,8 @@ export class Trend extends EventTarget {
       const tag = this.readings.tags.get(name);
       if (!tag) return [];
       const style = name.endsWith("/SP") ? "steps" : name.endsWith("/OUT") ? "dots" : "line";
-      return [{ name, unit: tag.unit, decimals: tag.decimals, colour: this.#colours.get(measureOf(name)) ?? 1, style }];
+      const { unit, decimals, low, high } = tag;
+      return [{ name, unit, decimals, low, high, colour: this.#colours.get(measureOf(name)) ?? 1, style }];
     });
     this.legend.setTraces(this.#traces);
     this.dispatchEvent(new CustomEvent("traces"));
