@@ -68,8 +68,8 @@ def serving(web_settings: CloudSettings, free_port: int):
     """A web server on a real port, stopped at the end of the block."""
 
     @asynccontextmanager
-    async def serve() -> AsyncIterator[Server]:
-        app = create_app(web_settings, hasher=PasswordHasher(rounds=4))
+    async def serve(settings: CloudSettings = web_settings) -> AsyncIterator[Server]:
+        app = create_app(settings, hasher=PasswordHasher(rounds=4))
         listening = socket.create_server(("127.0.0.1", free_port))
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="websockets-sansio", lifespan="on"))
         task = asyncio.create_task(server.serve([listening]))

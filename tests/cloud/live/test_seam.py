@@ -7,7 +7,9 @@ import time
 import pytest
 import websockets
 from lms_cloud.live.hub import Signal
+from lms_firmware_sim.stand import broker_access
 from lms_protocol.reading import Reading
+from support.plant import SmallAgent
 
 
 class Browser:
@@ -75,10 +77,10 @@ def logged(agent, now_ms=None):
 
 
 @pytest.fixture
-def scanning(agent):
-    """A task that appends a scan of R1 every few milliseconds until it is cancelled."""
+def scanning_of():
+    """Appends a scan of R1 to an agent's log every few milliseconds until it is cancelled."""
 
-    async def scan() -> None:
+    async def scan(agent: SmallAgent) -> None:
         last_ms = 0
         while True:
             # Each scan has a millisecond of its own, so that a repetition can be told from two readings.
@@ -87,6 +89,12 @@ def scanning(agent):
             await asyncio.sleep(0.007)
 
     return scan
+
+
+@pytest.fixture
+def scanning(scanning_of, agent):
+    """The same, of the agent on the session's broker."""
+    return lambda: scanning_of(agent)
 
 
 async def test_history_and_live_join_without_hole_or_repetition(
@@ -197,3 +205,35 @@ async def test_late_readings_are_announced_by_their_time(agent, ingesting, inges
         async with agent.run():
             await asyncio.wait_for(watching, 20)
     assert [browser.messages[-1][key] for key in ("from_ms", "to_ms")] == [now_ms - 30_000, now_ms - 20_000]
+
+
+async def test_broker_that_dies_leaves_no_hole(
+    start_broker, ingesting, ingest_settings, web_settings, serving, plant, member, scanning_of
+):
+    account = broker_access.agent(plant.group, plant.node, "a password of the test")
+    own = start_broker(account)
+    agent = SmallAgent(own.url(plant.node), plant, ingest_settings.host_id)
+    of_own = {"mqtt_url": own.url("cloud-ingest")}
+    web = web_settings.model_copy(update={"mqtt_url": own.url("cloud-web")})
+    browser = Browser()
+    async with ingesting(ingest_settings.model_copy(update=of_own)), agent.run(), serving(web) as server:
+        task = asyncio.create_task(scanning_of(agent))
+        watching = asyncio.create_task(browser.watch(server.socket, plant.r1.id, **member.bearer))
+        for _ in range(2):
+            acked = agent.window.acked
+            async with asyncio.timeout(40):
+                while agent.window.acked < acked + 20:
+                    await asyncio.sleep(0.05)
+            own.kill()
+            await asyncio.sleep(0.2)
+            own.start()
+        await asyncio.sleep(0.5)
+        task.cancel()
+        await agent.delivered(60)
+        expected = logged(agent)
+        async with asyncio.timeout(40):
+            while not expected.keys() <= browser.points.keys():
+                await asyncio.sleep(0.1)
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    assert {key: browser.points[key] for key in expected} == expected

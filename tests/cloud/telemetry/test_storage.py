@@ -82,11 +82,12 @@ async def test_two_committers_with_the_same_batches_store_them_once(connect, bat
 async def test_same_number_with_other_content_is_refused_and_kept_as_dead_letter(connect, batch, query):
     connection = await connect()
     await commit_work(connection, Work([batch(1, (Reading(1, NOON_MS, 1.0),))]))
-    outcome = await commit_work(connection, Work([batch(1, (Reading(1, NOON_MS, 2.0),), payload=b"other")]))
+    for payload in (b"other", b"other, sent again"):
+        outcome = await commit_work(connection, Work([batch(1, (Reading(1, NOON_MS, 2.0),), payload=payload)]))
     assert [each.key.number for each in outcome.refused] == [1]
     assert (outcome.settled, outcome.stored) == ([], [])
     assert query("select value from readings") == [(1.0,)]
-    assert query("select kind, payload, number from dead_letters") == [("conflict", b"other", 1)]
+    assert query("select kind, payload, number, times from dead_letters") == [("conflict", b"other", 1, 2)]
 
 
 async def test_conflict_within_one_commit_keeps_the_first(connect, batch, query):

@@ -20,7 +20,7 @@ from lms_protocol.topics import LiveTopic, parse
 from lms_cloud.kernel.database import Database
 from lms_cloud.kernel.settings import CloudSettings
 from lms_cloud.live.messages import LiveMessage
-from lms_cloud.telemetry.broker import open_client
+from lms_cloud.telemetry.broker import broker_address, open_client
 
 FEED: Final = "lms/live/#"
 MAX_QUEUED: Final = 200
@@ -102,6 +102,7 @@ class LiveHub:
         if self._settings.mqtt_url is None:
             _log.warning("LMS_MQTT_URL is not set: pages show history and latest values, but nothing live")
             return
+        broker_address(self._settings)  # a wrong address stops the program here, not later in a task
         self._task = asyncio.create_task(self._stay_connected())
 
     async def stop(self) -> None:

@@ -6,6 +6,7 @@ Published after COMMIT, one message per bioreactor and commit, on lms/live/{grou
 
 import json
 import math
+import sys
 from collections import defaultdict
 from typing import Any, Final
 from uuid import UUID
@@ -18,6 +19,7 @@ from lms_cloud.telemetry.columns import EXACT_INTEGER
 from lms_cloud.telemetry.incoming import Bioreactor, Incoming, Outcome, StatusChange, Work
 
 VERSION: Final = 1
+MAX: Final = sys.float_info.max
 MAX_READINGS: Final = 2000
 """A commit that brought one bioreactor more than this is announced as a time range instead."""
 
@@ -53,9 +55,16 @@ def _message(home: Bioreactor, cursor: int, batches: list[Incoming], status: Sta
         live, late = [], batches
     if any(batch.readings for batch in live):
         content["readings"] = [
-            [batch.tags.names[tag], taken_at_ms, shown(value), int(quality)]
+            # The usual case without a call: this is the one step on the way that handles single readings.
+            [
+                names[tag],
+                at_ms,
+                value if type(value) is float and -MAX <= value <= MAX else shown(value),
+                quality,
+            ]
             for batch in live
-            for tag, taken_at_ms, value, quality in batch.readings
+            for names in (batch.tags.names,)
+            for tag, at_ms, value, quality in batch.readings
         ]
     times = [reading.taken_at_ms for batch in late for reading in batch.readings]
     if times:

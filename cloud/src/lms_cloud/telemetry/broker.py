@@ -8,7 +8,7 @@ import logging
 import secrets
 import ssl
 from collections.abc import Callable
-from typing import cast
+from typing import NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 
 import aiomqtt
@@ -39,6 +39,39 @@ class Handover(asyncio.Queue[aiomqtt.Message]):
         self._receive(item)
 
 
+class BrokerAddress(NamedTuple):
+    """Where the broker is, and as whom to go there."""
+
+    host: str
+    port: int
+    account: str | None
+    password: str | None
+    is_tls: bool
+
+
+def broker_address(settings: CloudSettings) -> BrokerAddress:
+    """The broker that the settings name.
+
+    Raises:
+        SettingsError: LMS_MQTT_URL is missing or is no broker's address.
+    """
+    remedy = "It is: mqtt://account@host:port or mqtts://account@host:port."
+    if settings.mqtt_url is None:
+        raise SettingsError("LMS_MQTT_URL", "is missing", remedy)
+    try:
+        url = urlsplit(settings.mqtt_url)
+        port = url.port
+    except ValueError as error:
+        raise SettingsError("LMS_MQTT_URL", f"is not a broker's address ({error})", remedy) from error
+    if url.scheme not in PORTS or not url.hostname:
+        raise SettingsError("LMS_MQTT_URL", "is not a broker's address", remedy)
+    password = unquote(url.password) if url.password else None
+    if settings.mqtt_password is not None:
+        password = settings.mqtt_password.get_secret_value()
+    account = unquote(url.username) if url.username else None
+    return BrokerAddress(url.hostname, port or PORTS[url.scheme], account, password, url.scheme == "mqtts")
+
+
 def open_client(
     settings: CloudSettings,
     *,
@@ -57,24 +90,16 @@ def open_client(
     Raises:
         SettingsError: LMS_MQTT_URL is missing or is no broker's address.
     """
-    remedy = "It is: mqtt://account@host:port or mqtts://account@host:port."
-    if settings.mqtt_url is None:
-        raise SettingsError("LMS_MQTT_URL", "is missing", remedy)
-    url = urlsplit(settings.mqtt_url)
-    if url.scheme not in PORTS or not url.hostname:
-        raise SettingsError("LMS_MQTT_URL", "is not a broker's address", remedy)
-    password = unquote(url.password) if url.password else None
-    if settings.mqtt_password is not None:
-        password = settings.mqtt_password.get_secret_value()
+    address = broker_address(settings)
     context = None
-    if url.scheme == "mqtts":
+    if address.is_tls:
         context = ssl.create_default_context(cafile=settings.mqtt_ca_file)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
     return aiomqtt.Client(
-        url.hostname,
-        url.port or PORTS[url.scheme],
-        username=unquote(url.username) if url.username else None,
-        password=password,
+        address.host,
+        address.port,
+        username=address.account,
+        password=address.password,
         identifier=f"{name}-{secrets.token_hex(6)}",
         logger=_quiet,
         # aiomqtt calls it with `maxsize`; a class is what its annotation wants, a callable all it needs.

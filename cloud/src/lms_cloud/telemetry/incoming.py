@@ -105,6 +105,7 @@ class DeadLetter:
         bioreactor: None where the topic names none that is known.
         key: None where stream or number are not known; else, of a poison batch, the number counts as taken in.
         node: wire id of the agent that sent it.
+        digest: of a conflicting batch's content, so that the batch sent again is not kept again.
     """
 
     kind: Literal["poison", "conflict"]
@@ -115,6 +116,7 @@ class DeadLetter:
     bioreactor: Bioreactor | None = None
     key: StreamBatch | None = None
     node: str = ""
+    digest: bytes | None = None
 
     @property
     def counts_as_taken_in(self) -> bool:

@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 import aiomqtt
 import psycopg
@@ -26,7 +25,7 @@ from lms_cloud.fleet.directory import FleetDirectory
 from lms_cloud.kernel.database import Database, database_url
 from lms_cloud.kernel.settings import CloudSettings
 from lms_cloud.telemetry.births import TagRegister
-from lms_cloud.telemetry.broker import open_client
+from lms_cloud.telemetry.broker import broker_address, open_client
 from lms_cloud.telemetry.committing import DATABASE_ERRORS, Committer
 from lms_cloud.telemetry.directory import Directory
 from lms_cloud.telemetry.resolving import Heard, Resolver
@@ -53,6 +52,9 @@ class Ingest:
         database: as `lms_ingest`, for everything but the commits, which have a connection of their own.
         now_ms: tells the time, ms UTC.
         monotonic_s: tells durations.
+
+    Raises:
+        SettingsError: LMS_MQTT_URL is missing or is no broker's address.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Ingest:
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
+        self._address = broker_address(settings)
         self._now_ms = now_ms
         self._monotonic_s = monotonic_s
         self._session = HostSession(settings.host_id)
@@ -100,9 +103,9 @@ class Ingest:
                 failures = 0
             except aiomqtt.MqttError as error:
                 failures = 1 if self._connected else failures + 1
-                account = urlsplit(self._settings.mqtt_url or "")
-                where = f"{account.hostname}:{account.port}"
-                _log.warning("no connection to the broker", broker=where, account=account.username, why=str(error))
+                where = f"{self._address.host}:{self._address.port}"
+                account = self._address.account
+                _log.warning("no connection to the broker", broker=where, account=account, why=str(error))
             self._connected = False
             if failures:
                 with suppress(TimeoutError):

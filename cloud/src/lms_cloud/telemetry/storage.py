@@ -169,7 +169,10 @@ async def _compare(
         reason = f"batch {batch.key.number} of this stream is already committed with other content"
         home = batch.bioreactor
         conflicts.append(
-            DeadLetter("conflict", batch.topic, batch.payload, reason, home.organization_id, home, batch.key)
+            DeadLetter(
+                *("conflict", batch.topic, batch.payload, reason, home.organization_id, home, batch.key),
+                digest=batch.digest,
+            )
         )
     return conflicts
 
@@ -230,7 +233,7 @@ async def _write_gaps(cursor: Cursor, batches: Sequence[Incoming]) -> None:
 
 async def _write_letter(cursor: Cursor, letter: DeadLetter) -> None:
     key = letter.key or (None, None)
-    fingerprint = _fingerprint(letter.payload)
+    fingerprint = letter.digest or _fingerprint(letter.payload)
     await cursor.execute(
         _INSERT_DEAD_LETTER,
         (letter.organization_id, letter.kind, letter.topic, letter.payload, fingerprint, letter.reason, *key),
