@@ -8,6 +8,7 @@ Neighbours: `lms_agent.sampling` (through `lms_agent.log.keeping`) appends; `lms
 """
 
 import asyncio
+import logging
 import os
 import sqlite3
 from collections import OrderedDict
@@ -26,6 +27,8 @@ from lms_agent.log.lock import WriterLock
 from lms_agent.log.reader import LogReader
 from lms_agent.log.tags import write_tags
 from lms_agent.log.writer import Entry, Job, Writer, Written, configure, connect
+
+LOGGER = logging.getLogger(__name__)
 
 RECENT = 256
 """Batches kept in memory after they were written, so that sending what is live reads nothing from the disk."""
@@ -238,7 +241,10 @@ class SqliteLog:
         if len(self._recent) > RECENT:
             self._recent.popitem(last=False)
         for listener in self._listeners:
-            listener(batch)
+            try:
+                listener(batch)
+            except Exception:  # a listener's fault must not keep those who appended waiting for ever
+                LOGGER.exception("A listener failed on batch %d", batch.number)
 
 
 def _resolve(done: "Future[list[Batch]]", batches: list[Batch]) -> None:

@@ -100,6 +100,7 @@ async def connect(address: Address, will: Publish, protocol: ProtocolVersion) ->
         await client.__aexit__(None, None, None)
     except MqttError:
         await _abandon(client)
+    _mark_seen(client)
 
 
 class UnsupportedVersion(BrokerError):
@@ -211,9 +212,15 @@ async def _drop(client: Client) -> None:
             if client._disconnected.done():  # noqa: SLF001
                 break
             await asyncio.sleep(0.01)
-    if client._disconnected.done():  # noqa: SLF001
-        client._disconnected.exception()  # noqa: SLF001 - seen; it is told by what brought us here
+    _mark_seen(client)
     await client.__aexit__(None, None, None)
+
+
+def _mark_seen(client: Client) -> None:
+    """Look at how the connection ended, so that asyncio does not complain that nobody did."""
+    ended = client._disconnected  # noqa: SLF001
+    if ended.done() and not ended.cancelled():
+        ended.exception()
 
 
 async def _abandon(client: Client) -> None:
