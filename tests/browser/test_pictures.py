@@ -22,7 +22,7 @@ pytestmark = [
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ("docs/pictures" if os.environ.get("LMS_WRITE_PICTURES") == "1" else "tests/artifacts")
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
-ON_VIEW = "?window=6h&tags=DO/PV,DO/SP,Agitation/PV,OffGasCO2/PV"
+ON_VIEW = "?window=6h&tags=DO/PV,DO/SP,Agitation/PV,BasePumped/PV"
 
 
 def show_fleet(page: Page, demo: Any) -> None:

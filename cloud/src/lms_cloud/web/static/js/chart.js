@@ -17,6 +17,9 @@ import { number } from "./format.js";
 
 const DASHES = { line: undefined, steps: [6, 4], dots: [2, 3] };
 const NARROW_PX = 560;
+const HIGHEST_PX = 560;
+const LEAST_PX = 255;
+const BELOW_PX = 36;
 const LEAST_PART = 0.4;
 
 /** @param {string} name @returns {string} the colour of the theme in use */
@@ -105,7 +108,13 @@ export class TrendChart {
   #size() {
     const style = getComputedStyle(this.place);
     const width = this.place.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
-    return { width: Math.max(200, width), height: Math.round(Math.min(560, Math.max(300, innerHeight * 0.42))) };
+    return { width: Math.max(200, width), height: Math.round(Math.min(HIGHEST_PX, this.#room())) };
+  }
+
+  /** Down to the end of the first screen where there is enough room, so that values and trend are seen together. */
+  #room() {
+    const left = innerHeight - (this.place.getBoundingClientRect().top + scrollY) - BELOW_PX;
+    return left >= LEAST_PX ? left : Math.max(300, innerHeight * 0.42);
   }
 
   #fit() {
