@@ -25,7 +25,7 @@ an account of its own from them. All servers listen on 127.0.0.1, on ports of th
 
 Accounts are made with `lms_firmware_sim.stand.broker_access.agent(group, node, password)` and its neighbours.
 Agents hear the STATE of any host; `cloud-ingest` may publish the STATE of any host id in these tests.
-Tests marked `browser` or `system` run on one worker, one after another (with `--dist loadgroup`, as `make test` has it).
+Tests marked `browser` or `system` run on one worker, one after another (`--dist loadgroup`, as in `make test`).
 `LMS_TEST_PG_BIN=/usr/lib/postgresql/18/bin` runs all on another PostgreSQL (with TimescaleDB where that has it).
 """
 
