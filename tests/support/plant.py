@@ -206,15 +206,22 @@ class SmallAgent:
         ) as client:
             for topic, qos in self.session.subscriptions:
                 await client.subscribe(topic, qos)
-            sending = asyncio.create_task(self._send(client))
+            # Whichever of the two fails ends the connection: a sender that died must not go unnoticed.
+            tasks = [asyncio.create_task(work) for work in (self._send(client), self._hear_all(client))]
             try:
-                async for message in client.messages:
-                    await self._hear(client, message)
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
             finally:
-                sending.cancel()
-                await asyncio.gather(sending, return_exceptions=True)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
                 with suppress(aiomqtt.MqttError):
                     await client.publish(*self.session.death(time.time_ns() // 1_000_000))
+
+    async def _hear_all(self, client: aiomqtt.Client) -> None:
+        async for message in client.messages:
+            await self._hear(client, message)
 
     async def _hear(self, client: aiomqtt.Client, message: aiomqtt.Message) -> None:
         for event in self.session.receive(message.topic.value, message.payload):
