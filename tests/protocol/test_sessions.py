@@ -100,6 +100,17 @@ def test_batch_arrives_as_it_was_sent(sent: list[Reading], some_gaps: list[objec
     assert got.gaps == tuple(some_gaps)
 
 
+@pytest.mark.parametrize(
+    ("tag", "value"), [(1, "text"), (1, (1 << 53) + 1), (4, 1.5), (4, 1 << 63), (5, 0.25), (6, 7), (6, True)]
+)
+def test_value_logged_under_another_type_arrives_whole(tag: int, value: object) -> None:
+    edge, host = born_pair()
+    sent = (Reading(tag, 5, value),)  # type: ignore[arg-type]
+    (got,) = hear(host, edge.data(Batch(1, "R1", sent), 2_000))
+    assert isinstance(got, DataReceived)
+    assert repr(got.readings) == repr(sent)
+
+
 def test_live_and_historical_copy_of_a_batch_have_one_digest() -> None:
     edge, host = born_pair()
     copies = [hear(host, edge.data(batch(5), 2_000 + i, historical=bool(i)))[0] for i in range(2)]

@@ -24,6 +24,7 @@ QUALITY_NAME: Final = "Quality"
 DIGEST_BYTES: Final = 16
 
 _QUALITIES: Final = {int(quality): quality for quality in Quality}
+_DOUBLE_OR_UNDECLARED: Final = frozenset({Datatype.DOUBLE, None})
 _NULL, _DOUBLE, _INTEGER, _BOOLEAN, _TEXT = range(5)
 
 
@@ -124,33 +125,44 @@ def add_readings(
     A quality other than GOOD becomes the property `Quality`; GOOD is not written, as it is nearly always so.
 
     Args:
-        datatypes: the data type that each tag's birth declared, by tag number. Without it (in the log's record) each
-            value is written in the type that carries it whole, and integers and Booleans say which.
+        datatypes: the data type that each tag's birth declared, by tag number. A value that does not fit it, because
+            the configuration has changed since it was logged, says its own. Without it (in the log's record) integers
+            and Booleans say their type always.
 
     Raises:
-        PayloadError: a value does not fit its tag's data type.
+        PayloadError: a value that no data type carries whole.
     """
+    declared = datatypes or {}
     for tag, taken_at_ms, value, quality in readings:
         metric = message.metrics.add()
         metric.alias = tag
         metric.timestamp = taken_at_ms
         if historical:
             metric.is_historical = True
-        datatype: int = Datatype.DOUBLE if datatypes is None else datatypes.get(tag, Datatype.DOUBLE)
-        if datatype == Datatype.DOUBLE and type(value) is float:
+        datatype = declared.get(tag)
+        if type(value) is float and datatype in _DOUBLE_OR_UNDECLARED:
             metric.double_value = value
-        elif datatypes is not None:
-            put_value(metric, value, datatype, tag)
         else:
-            datatype = natural_datatype(value)
-            if type(value) is int or type(value) is bool:
-                metric.datatype = datatype
-            put_value(metric, value, datatype, tag)
+            _put_value(metric, value, datatype, tag)
         if quality != Quality.GOOD:
             metric.properties.keys.append(QUALITY_NAME)
             slot = metric.properties.values.add()
             slot.type = INT32
             slot.int_value = int(quality)
+
+
+def _put_value(metric: Any, value: Value, declared: int | None, tag: int) -> None:
+    natural = natural_datatype(value)
+    if declared is not None:
+        try:
+            put_value(metric, value, declared, tag)
+        except PayloadError:
+            metric.datatype = natural  # and on: the value goes as what it is
+        else:
+            return
+    elif isinstance(value, int):
+        metric.datatype = natural
+    put_value(metric, value, natural, tag)
 
 
 def read_quality(metric: Any) -> Quality:

@@ -425,7 +425,7 @@ def _reading(metric: Any, known: BirthMetric, message: Any) -> Reading | None:
     if taken_at_ms > LATEST_MS:
         raise PayloadError(f"timestamp {taken_at_ms} is after the year 9999", metric=name)
     try:
-        value = get_value(metric, known.wire_datatype)
+        value = get_value(metric, metric.datatype if metric.HasField("datatype") else known.wire_datatype)
         quality = read_quality(metric)
     except PayloadError as error:
         raise PayloadError(error.reason, metric=name) from error
