@@ -1,11 +1,8 @@
 """Fixtures for tests in Chromium: a browser, pages that must stay without complaint, the whole system to look at."""
 
 import functools
-import json
 import os
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,6 +13,7 @@ from typing import Any
 import lms_cloud.web
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from support.demo import RunningDemo
 
 ROOT = Path(__file__).resolve().parents[2]
 STATIC = Path(lms_cloud.web.__file__).parent / "static"
@@ -31,7 +29,7 @@ SWITCHES = (
 PATIENCE_MS = 60_000
 ZONE = "Europe/Berlin"
 # Pictures for people show a cultivation of some hours; the tests need a quarter of an hour.
-HISTORY_H = "6" if os.environ.get("LMS_WRITE_PICTURES") == "1" else "0.5"
+HISTORY_H = 6.0 if os.environ.get("LMS_WRITE_PICTURES") == "1" else 0.5
 
 
 # Package scope, not session: playwright keeps an event loop running, in which no asynchronous test can run its own.
@@ -132,48 +130,10 @@ def script(new_looker: Callable[..., Looker], static_url: str) -> Callable[[str,
     return call
 
 
-class RunningDemo:
-    """The whole system as `make demo` starts it; its own keeper starts again what dies."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        command = [sys.executable, "-m", "lms_firmware_sim.stand", "demo", "--history-h", HISTORY_H]
-        command += ["--folder", str(folder), "--tools", str(ROOT / ".tools"), "--with-parent"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        assert self.process.stdout is not None
-        said = []
-        for line in self.process.stdout:
-            said.append(line)
-            if "Ctrl-C stops it" in line:
-                break
-        else:
-            pytest.fail("the demo ended: " + "".join(said))
-
-    @property
-    def told(self) -> Any:
-        return json.loads((self.folder / "demo.json").read_text())
-
-    @property
-    def url(self) -> str:
-        return str(self.told["url"])
-
-    @property
-    def pids(self) -> dict[str, int]:
-        return dict(self.told["pids"])
-
-    def login(self) -> tuple[str, str]:
-        told = self.told
-        return told["email"], told["password"]
-
-    def end(self) -> None:
-        self.process.terminate()
-        self.process.communicate()
-
-
 @pytest.fixture(scope="package")
 def demo(stand_folder: Path, browser: Browser) -> Iterator[RunningDemo]:
     """A demo in a folder of its own, with a little history; started only where there is a browser."""
-    running = RunningDemo(stand_folder / "browser" / ".demo")
+    running = RunningDemo(stand_folder / "browser" / ".demo", history_h=HISTORY_H)
     yield running
     running.end()
 
@@ -184,7 +144,7 @@ def signed_in_state(demo: RunningDemo, browser: Browser) -> Any:
     context = browser.new_context()
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
-    email, password = demo.login()
+    email, password = demo.login
     page.goto(f"{demo.url}/app/login")
     page.get_by_label("E-mail").fill(email)
     page.get_by_label("Password").fill(password)

@@ -61,7 +61,7 @@ def tile(page: Page, name: str) -> Any:
 def test_wrong_password_is_told_in_place_and_the_right_one_lets_in(new_looker: Callable[..., Any], demo: Any) -> None:
     looker = new_looker()
     looker.expect("401")
-    page, (email, password) = looker.page, demo.login()
+    page, (email, password) = looker.page, demo.login
     page.goto(f"{demo.url}/app/bioreactors/x")
     page.get_by_label("E-mail").fill(email)
     page.get_by_label("Password").fill("not the password")
@@ -80,7 +80,7 @@ def test_wrong_password_is_told_in_place_and_the_right_one_lets_in(new_looker: C
 
 
 def test_login_works_without_scripts(new_looker: Callable[..., Any], demo: Any) -> None:
-    page, (email, password) = new_looker(java_script_enabled=False).page, demo.login()
+    page, (email, password) = new_looker(java_script_enabled=False).page, demo.login
     page.goto(f"{demo.url}/login")
     page.get_by_label("E-mail").fill(email)
     page.get_by_label("Password").fill(password)

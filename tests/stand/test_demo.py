@@ -1,7 +1,6 @@
 """The demo as a whole, as `make demo` runs it: what it tells, what it keeps, and that it leaves nothing running."""
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -12,44 +11,11 @@ import httpx
 import psutil
 import psycopg
 import pytest
+from support.demo import RunningDemo
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 ROOT = Path(__file__).resolve().parents[2]
 PROCESSES = {"demo", "postgresql", "broker", "simulator", "ingest", "web", "agent-1", "agent-2"}
-
-
-class RunningDemo:
-    """A demo in a folder, and everything that it started."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        command = [sys.executable, "-m", "lms_firmware_sim.stand", "demo", "--history-h", "0.1"]
-        command += ["--folder", folder, "--tools", ROOT / ".tools"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        self.said = []
-        for line in self.process.stdout:
-            self.said.append(line)
-            if "Ctrl-C stops it" in line:
-                break
-        else:
-            pytest.fail("the demo ended: " + "".join(self.said))
-
-    @property
-    def told(self):
-        return json.loads((self.folder / "demo.json").read_text())
-
-    def family(self):
-        return psutil.Process(self.process.pid).children(recursive=True)
-
-    def end(self, number):
-        family = self.family()
-        self.process.send_signal(number)
-        self.process.stdout.read()
-        code = self.process.wait(60)
-        self.process.stdout.close()
-        _, alive = psutil.wait_procs(family, timeout=20)
-        assert alive == []
-        return code
 
 
 @pytest.fixture
@@ -63,9 +29,7 @@ def start():
 
     yield run
     for demo in started:
-        if demo.process.returncode is None:
-            demo.process.terminate()
-            demo.process.communicate()
+        demo.end()
 
 
 @pytest.fixture

@@ -4,74 +4,28 @@ The demo runs as a user starts it (database, broker, simulator on real wires, tw
 are killed at random moments, and its keeper starts them again. The seed is printed; LMS_TEST_SEED repeats one.
 """
 
-import json
 import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
+from support.demo import RunningDemo
 from support.reconciling import acked, head, reconcile
 
 ROOT = Path(__file__).resolve().parents[2]
-START_WITHIN_S, CATCH_UP_WITHIN_S = 120.0, 90.0
+CATCH_UP_WITHIN_S = 90.0
 VICTIMS = ("agent-1", "agent-2", "broker", "ingest", "postgresql", "simulator")
 ROUNDS = 3
 
 
-@dataclass
-class RunningDemo:
-    """A demo in a folder of its own."""
-
-    folder: Path
-    process: subprocess.Popen[bytes]
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What `demo.json` says now."""
-        return json.loads((self.folder / "demo.json").read_text())
-
-    @property
-    def logs(self) -> list[Path]:
-        """The agents' logs."""
-        return [self.folder / "agents" / f"{agent}.sqlite3" for agent in ("agent-1", "agent-2")]
-
-    def kill(self, victim: str) -> None:
-        """SIGKILL one of its processes; one that is still being started again is left alone."""
-        pid = self.facts["pids"].get(victim)
-        if pid is not None:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                return
-
-
 @pytest.fixture
 def demo(stand_folder: Path) -> Iterator[RunningDemo]:
-    folder = stand_folder / f"demo-{os.getpid()}"
-    command = [sys.executable, "-m", "lms_firmware_sim.stand", "demo", "--folder", folder, "--tools", ROOT / ".tools"]
-    output = stand_folder / "demo-output.txt"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("LMS_")}
-    with output.open("wb") as sink:
-        process = subprocess.Popen([*command, "--history-h", "0.1"], stdout=sink, stderr=sink, env=environment)
-    running = RunningDemo(folder, process)
-    try:
-        deadline_s = time.monotonic() + START_WITHIN_S
-        while not (folder / "demo.json").exists():
-            assert process.poll() is None, output.read_text()
-            assert time.monotonic() < deadline_s, output.read_text()
-            time.sleep(0.2)
-        yield running
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
+    running = RunningDemo(stand_folder / "system" / ".demo")
+    yield running
+    running.end()
 
 
 def wait_until_caught_up(demo: RunningDemo) -> float:
@@ -98,11 +52,11 @@ def test_every_logged_reading_is_stored_once_and_bit_equal_whatever_is_killed(de
         time.sleep(chance.uniform(0.1, 2.5))
         demo.kill(victim)
     took_s = wait_until_caught_up(demo)
-    verdict = reconcile(demo.facts["database_url"], demo.logs)
+    verdict = reconcile(demo.told["database_url"], demo.logs)
     print(f"{len(killed)} kills; caught up {took_s:.1f} s after the last; {verdict.compared} readings compared")
     assert (verdict.lost, verdict.foreign, verdict.doubled) == ({}, {}, {}), verdict
     assert sum(head(path) for path in demo.logs) > before + 10, "the agents went on reading"
     assert verdict.stored >= verdict.compared > 1_000
-    with psycopg.connect(demo.facts["database_url"]) as connection:
+    with psycopg.connect(demo.told["database_url"]) as connection:
         reasons = {row[0] for row in connection.execute("select reason from gaps")}
     assert any("not running" in reason for reason in reasons), f"no gap tells of the agents' absence: {reasons}"

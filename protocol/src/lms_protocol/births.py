@@ -37,6 +37,8 @@ class BirthMetric(NamedTuple):
         has_alias: whether data may name it by `tag.number`.
         is_control: it belongs to the session, or holds what LMS evo cannot store: not a tag for people.
         value: as in the birth.
+        direct_field: the payload's field whose content is the value as it stands, with no sign to be put right; "" for
+            data types that need more.
     """
 
     tag: TagDescription
@@ -44,6 +46,7 @@ class BirthMetric(NamedTuple):
     has_alias: bool
     is_control: bool
     value: MetricValue
+    direct_field: str
 
 
 def read_birth(message: Any, *, device: str | None) -> tuple[list[BirthMetric], list[Reading]]:
@@ -96,6 +99,7 @@ def _read_metric(source: Any, number: int, device: str, *, has_alias: bool) -> B
         has_alias=has_alias,
         is_control=wire_type is None or source.name == BD_SEQ_NAME or source.name.startswith(_CONTROL_PREFIXES),
         value=get_value(source, source.datatype),
+        direct_field="" if wire_type is None or wire_type.value[1] else wire_type.value[0],
     )
 
 

@@ -164,20 +164,18 @@ class _Node:
     early: set[int] = field(default_factory=set)
     gap_since_s: float | None = None
     rebirth_asked_s: float | None = None
-    by_alias: dict[int, BirthMetric] = field(default_factory=dict)
-    by_name: dict[tuple[str | None, str], BirthMetric] = field(default_factory=dict)
-    devices: set[str | None] = field(default_factory=set)
+    by_alias: dict[str | None, dict[int, BirthMetric]] = field(default_factory=dict)
+    by_name: dict[str | None, dict[str, BirthMetric]] = field(default_factory=dict)
 
     def learn(self, device: str | None, metrics: list[BirthMetric]) -> None:
-        for alias in [alias for alias, metric in self.by_alias.items() if metric.tag.device == (device or "")]:
-            del self.by_alias[alias]
-        for key in [key for key in self.by_name if key[0] == device]:
-            del self.by_name[key]
-        for metric in metrics:
-            if metric.has_alias:
-                self.by_alias[metric.tag.number] = metric
-            self.by_name[device, metric.tag.name] = metric
-        self.devices.add(device)
+        """A birth replaces all that was known of the device (None: of the node itself)."""
+        self.by_alias[device] = {metric.tag.number: metric for metric in metrics if metric.has_alias}
+        self.by_name[device] = {metric.tag.name: metric for metric in metrics}
+
+    def forget(self, device: str | None) -> None:
+        """The device died: data needs a new birth first."""
+        self.by_alias.pop(device, None)
+        self.by_name.pop(device, None)
 
 
 class HostSession:
@@ -277,7 +275,7 @@ class HostSession:
         if topic.type is MessageType.DBIRTH:
             return [self._device_born(topic, node, message, at_ms)]
         if topic.type is MessageType.DDEATH:
-            node.devices.discard(topic.device)
+            node.forget(topic.device)
             return [DeviceDied(topic.group, topic.node, topic.device or "", at_ms)]
         return self._data(topic, node, message, payload, now_s)
 
@@ -332,7 +330,8 @@ class HostSession:
 
     def _data(self, topic: NodeTopic, node: _Node, message: Any, payload: bytes, now_s: float) -> list[HostEvent]:
         key = (topic.group, topic.node)
-        if topic.device not in node.devices:
+        aliases, names = node.by_alias.get(topic.device), node.by_name.get(topic.device)
+        if aliases is None or names is None:
             return self._want_rebirth(key, node, f"data of device {topic.device!r} came before its DBIRTH", now_s)
         number: int | None = None
         historical = False
@@ -340,23 +339,20 @@ class HostSession:
         gaps: list[Gap] = []
         try:
             for metric in message.metrics:
-                known = (
-                    node.by_alias.get(metric.alias)
-                    if metric.HasField("alias")
-                    else node.by_name.get((topic.device, metric.name))
-                )
-                if known is None or known.tag.device != (topic.device or ""):
-                    what = f"alias {metric.alias}" if metric.HasField("alias") else f"metric {metric.name!r}"
+                alias = metric.alias
+                known = aliases.get(alias) if alias or metric.HasField("alias") else names.get(metric.name)
+                if known is None:
+                    what = f"metric {metric.name!r}" if metric.name else f"alias {alias}"
                     return self._want_rebirth(key, node, f"{what} is in no birth of {topic.device!r}", now_s)
                 historical = historical or metric.is_historical
-                if known.tag.name == BATCH_NAME:
-                    number = metric.long_value
-                elif known.tag.name == GAP_NAME:
-                    gaps.append(gap_from_text(metric.string_value))
-                elif not known.is_control:
+                if not known.is_control:
                     reading = _reading(metric, known, message)
                     if reading is not None:
                         readings.append(reading)
+                elif known.tag.name == BATCH_NAME:
+                    number = metric.long_value
+                elif known.tag.name == GAP_NAME:
+                    gaps.append(gap_from_text(metric.string_value))
         except PayloadError as error:
             where = (topic.group, topic.node, topic.device)
             return [Malformed(str(topic), payload, str(error), *where, node.stream, number)]
@@ -415,22 +411,28 @@ def _stream(value: object) -> UUID:
 
 def _reading(metric: Any, known: BirthMetric, message: Any) -> Reading | None:
     """One data metric as a reading; None if its value is of a kind that LMS evo does not store."""
-    name = known.tag.name
-    if metric.HasField("timestamp"):
-        taken_at_ms = metric.timestamp
-    elif message.HasField("timestamp"):
-        taken_at_ms = message.timestamp
-    else:
-        raise PayloadError("has no timestamp", metric=name)
+    taken_at_ms = metric.timestamp or _time_of(metric, message, known)
     if taken_at_ms > LATEST_MS:
-        raise PayloadError(f"timestamp {taken_at_ms} is after the year 9999", metric=name)
+        raise PayloadError(f"timestamp {taken_at_ms} is after the year 9999", metric=known.tag.name)
+    plain = not (metric.is_null or metric.datatype or metric.HasField("properties"))
+    if plain and metric.WhichOneof("value") == known.direct_field:  # nearly always
+        return Reading(known.tag.number, taken_at_ms, getattr(metric, known.direct_field))
     try:
         value = get_value(metric, metric.datatype if metric.HasField("datatype") else known.wire_datatype)
         quality = read_quality(metric)
     except PayloadError as error:
-        raise PayloadError(error.reason, metric=name) from error
+        raise PayloadError(error.reason, metric=known.tag.name) from error
     if value is UNSUPPORTED:
         return None
     if value is None and quality is Quality.GOOD:
         quality = Quality.BAD  # null without a quality: there is no value to trust
     return Reading(known.tag.number, taken_at_ms, value, quality)
+
+
+def _time_of(metric: Any, message: Any, known: BirthMetric) -> int:
+    """The time of a metric whose timestamp is 0 or missing: its own, else the payload's."""
+    if metric.HasField("timestamp"):
+        return 0
+    if not message.HasField("timestamp"):
+        raise PayloadError("has no timestamp", metric=known.tag.name)
+    return int(message.timestamp)
