@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import time
 
 import psutil
 import psycopg
@@ -63,6 +64,8 @@ def test_data_is_there_after_a_kill(start_postgres):
         connection.execute("create table t as select generate_series(1, 1000) as n")
     port = server.port
     os.kill(server.pid, signal.SIGKILL)
+    while server.poll() is None:
+        time.sleep(0.01)
     server.start()
     assert server.port == port
     with psycopg.connect(url) as connection:
