@@ -8,15 +8,12 @@ from uuid import uuid4
 import aiomqtt
 import psycopg
 import pytest
-from lms_cloud.fleet.models import Agent, Bioreactor
-from lms_cloud.kernel.database import Database
-from lms_cloud.kernel.entities import EntityJournal
-from lms_cloud.organizations.models import Organization
 from lms_firmware_sim.stand.programs import plain_environment, program
 from lms_firmware_sim.stand.spawning import spawn, stop
 from lms_protocol.edge import EdgeSession
 from lms_protocol.reading import Batch, Datatype, Reading, TagDescription
 from support.figures import show
+from support.fleet import make_fleet
 
 pytestmark = pytest.mark.bench
 AGENTS, TAGS, BATCHES = 20, 50, 200
@@ -66,22 +63,6 @@ class Crowd:
         await asyncio.gather(*(one(node) for node in messages))
 
 
-async def populate(database, group: str, nodes: list[str]) -> None:
-    organization_id = uuid4()
-    async with Database(database.url) as cloud, cloud.unit_of_work(organization_id) as uow:
-        journal = EntityJournal(uow)
-        await journal.create(
-            Organization,
-            organization_id=organization_id,
-            id=organization_id,
-            name="Bench",
-            properties={"wire_id": group},
-        )
-        for node in nodes:
-            for kind in (Agent, Bioreactor):
-                await journal.create(kind, organization_id=organization_id, name=node, properties={"wire_id": node})
-
-
 async def wait_for(connection: psycopg.AsyncConnection, statement: str, count: int) -> None:
     async with asyncio.timeout(120):
         while (await (await connection.execute(statement)).fetchone()) < (count,):
@@ -91,7 +72,7 @@ async def wait_for(connection: psycopg.AsyncConnection, statement: str, count: i
 async def test_readings_per_second_beside_raw_copy(tmp_path: Path, migrated_database, broker) -> None:
     group, host = f"org-{uuid4().hex[:12]}", f"host-{uuid4().hex[:12]}"
     nodes = [f"{group}-{n}" for n in range(AGENTS)]
-    await populate(migrated_database, group, nodes)
+    await make_fleet(migrated_database.url, agents=nodes, bioreactors=nodes, group=group)
     crowd = Crowd(broker, group, nodes)
     ingest = spawn(
         [*program("lms-cloud"), "ingest"],

@@ -17,15 +17,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
-from lms_cloud.fleet.models import Agent, Bioreactor
-from lms_cloud.kernel.database import Database
-from lms_cloud.kernel.entities import EntityJournal
-from lms_cloud.organizations.models import Organization
 from lms_firmware_sim.stand import ports
 from lms_firmware_sim.stand.programs import plain_environment, program, run
 from lms_firmware_sim.stand.spawning import spawn, stop
 from lms_firmware_sim.wires.modbus_tcp import ModbusTcpWire
 from lms_firmware_sim.wires.registers import RegisterMap
+
+from support.fleet import make_fleet
 
 EMAIL = "bench@lms.example"
 
@@ -127,26 +125,8 @@ def _web_environment(made: Chain, database: Any, broker: Any) -> dict[str, str]:
 
 
 async def _populate(made: Chain, database: Any, *, web: bool) -> None:
-    organization_id = uuid4()
-    async with Database(database.url) as cloud, cloud.unit_of_work(organization_id) as uow:
-        journal = EntityJournal(uow)
-        await journal.create(
-            Organization,
-            organization_id=organization_id,
-            id=organization_id,
-            name="Bench",
-            properties={"wire_id": made.group},
-        )
-        agent = await journal.create(
-            Agent, organization_id=organization_id, name="Bench", properties={"wire_id": made.node}
-        )
-        bioreactor = await journal.create(
-            Bioreactor,
-            organization_id=organization_id,
-            name="R1",
-            properties={"wire_id": "R1", "agent_id": str(agent.id)},
-        )
-        made.bioreactor = bioreactor.id
+    fleet = await make_fleet(database.url, agents=[made.node], bioreactors=["R1"], group=made.group)
+    made.bioreactor = fleet.bioreactors["R1"]
     if web:
         environment = {**plain_environment(), "LMS_DATABASE_URL": database.url}
         arguments = ("user", "create", "--email", EMAIL, "--name", "Bench", "--organization", made.group)

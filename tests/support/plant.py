@@ -21,11 +21,8 @@ import aiomqtt
 import psycopg
 import pytest
 from lms_cloud.fleet.directory import BioreactorEntry, FleetDirectory
-from lms_cloud.fleet.models import Agent, Bioreactor
 from lms_cloud.kernel.database import Database
-from lms_cloud.kernel.entities import EntityJournal
 from lms_cloud.kernel.settings import CloudSettings
-from lms_cloud.organizations.models import Organization
 from lms_cloud.telemetry.births import TagRegister
 from lms_cloud.telemetry.incoming import Bioreactor as KnownBioreactor
 from lms_cloud.telemetry.incoming import DeviceTags
@@ -34,6 +31,8 @@ from lms_protocol.delivery import SendingWindow
 from lms_protocol.edge import Acknowledged, EdgeSession, RebirthRequested, Refused
 from lms_protocol.messages import HostState
 from lms_protocol.reading import Batch, Datatype, Gap, Reading, TagDescription
+
+from support.fleet import make_fleet
 
 TAGS = (
     TagDescription(1, "R1", "pH/PV", unit="pH", low=6.8, high=7.2, decimals=2),
@@ -61,36 +60,20 @@ class Plant:
 
 @pytest.fixture
 async def plant(migrated_database) -> Plant:
-    organization_id = uuid4()
-    group, node = f"org-{organization_id.hex[:12]}", f"agent-{organization_id.hex[:12]}"
-    async with Database(migrated_database.url) as database, database.unit_of_work(organization_id) as uow:
-        journal = EntityJournal(uow)
-        await journal.create(
-            Organization,
-            organization_id=organization_id,
-            id=organization_id,
-            name="Demo",
-            properties={"wire_id": group},
-        )
-        agent = await journal.create(
-            Agent, organization_id=organization_id, name="Bench 1", properties={"wire_id": node}
-        )
-        made = [
-            await journal.create(
-                Bioreactor, organization_id=organization_id, name=f"STR-{wire}", properties={"wire_id": wire}
-            )
-            for wire in ("R1", "R2")
-        ]
-    r1, r2 = (KnownBioreactor(each.id, organization_id, group, each.properties["wire_id"]) for each in made)
+    node = f"agent-{uuid4().hex[:12]}"
+    fleet = await make_fleet(migrated_database.url, agents=[node], bioreactors=["R1", "R2"])
+    r1, r2 = (
+        KnownBioreactor(id_, fleet.organization_id, fleet.group, wire_id) for wire_id, id_ in fleet.bioreactors.items()
+    )
     return Plant(
-        organization_id,
-        agent.id,
+        fleet.organization_id,
+        fleet.agents[node],
         r1,
         r2,
         migrated_database.ingest_url,
         migrated_database.web_url,
         migrated_database.superuser_url,
-        group,
+        fleet.group,
         node,
     )
 
