@@ -22,6 +22,7 @@ import psycopg
 import pytest
 from lms_cloud.fleet.directory import BioreactorEntry, FleetDirectory
 from lms_cloud.kernel.database import Database
+from lms_cloud.kernel.ending import end
 from lms_cloud.kernel.settings import CloudSettings
 from lms_cloud.telemetry.births import TagRegister
 from lms_cloud.telemetry.incoming import Bioreactor as KnownBioreactor
@@ -167,9 +168,7 @@ class SmallAgent:
         try:
             yield self
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await end((task,))
 
     async def _stay_connected(self) -> None:
         while True:
@@ -196,9 +195,7 @@ class SmallAgent:
                 for task in done:
                     task.result()
             finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                await end(tasks)
                 with suppress(aiomqtt.MqttError):
                     await client.publish(*self.session.death(time.time_ns() // 1_000_000))
 
@@ -235,7 +232,8 @@ class SmallAgent:
             sending = self.window.next(time.monotonic()) if self.session.born else None
             if sending is None:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._appended.wait(), 0.1)
+                    async with asyncio.timeout(0.1):
+                        await self._appended.wait()
                 self._appended.clear()
                 continue
             batch = self.log[sending.number]

@@ -20,6 +20,7 @@ from lms_protocol.messages import HostState, Publish
 from lms_protocol.reading import Batch
 
 from lms_agent.clock import Clock
+from lms_agent.ending import end
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_agent.sending.state import SendingState
 from lms_agent.sending.supply import Supply, stand_in
@@ -75,9 +76,7 @@ class Conversation:
             for task in done:
                 task.result()
         finally:
-            for task in (hearing, talking):
-                task.cancel()
-            await asyncio.gather(hearing, talking, return_exceptions=True)
+            await end((hearing, talking))
             self._window.disconnected()
             self._session.connection_lost()
             self._state.born = False
@@ -100,7 +99,8 @@ class Conversation:
     async def _wait(self) -> None:
         timeout = self._window.next_wakeup_s(self._clock.monotonic_s())
         try:
-            await asyncio.wait_for(self._wake.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                await self._wake.wait()
         except TimeoutError:
             self._state.timeouts += 1
 

@@ -18,6 +18,7 @@ from lms_protocol.reading import Batch
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from lms_agent.clock import Clock
+from lms_agent.ending import end
 from lms_agent.log.errors import LogError
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_agent.sending.connection import Address, UnsupportedVersion, connect, subscribe
@@ -141,10 +142,7 @@ class Sender:
             if not task.done() and self._conversation is not None:
                 await asyncio.wait((task,), timeout=GOODBYE_S)
         finally:
-            stopped.cancel()
-            if not task.done():
-                task.cancel()
-                await asyncio.wait((task,))
+            await end((stopped, task))
         if not task.cancelled():
             task.result()
 
@@ -158,7 +156,8 @@ class Sender:
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
 
     def _note(self, attempt: RetryCallState) -> None:
         """Say why, before the next attempt."""

@@ -85,7 +85,8 @@ class Following:
                 await self._catch_up(even_nothing=True)
             while True:
                 try:
-                    item = await asyncio.wait_for(queue.get(), self._alive_s)
+                    async with asyncio.timeout(self._alive_s):
+                        item = await queue.get()
                 except TimeoutError:
                     await self._catch_up()
                     await self._send(

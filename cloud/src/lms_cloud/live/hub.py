@@ -8,7 +8,7 @@ broker loses shows by its cursor; either way the database fills the hole, so the
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -18,6 +18,7 @@ from lms_protocol.errors import LmsError
 from lms_protocol.topics import LiveTopic, parse
 
 from lms_cloud.kernel.database import Database
+from lms_cloud.kernel.ending import end
 from lms_cloud.kernel.settings import CloudSettings
 from lms_cloud.live.messages import LiveMessage
 from lms_cloud.telemetry.broker import broker_address, open_client
@@ -108,9 +109,7 @@ class LiveHub:
     async def stop(self) -> None:
         """Leave the broker."""
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await end((self._task,))
 
     @contextmanager
     def subscribe(self, topic: LiveTopic) -> Iterator[LiveQueue]:

@@ -20,6 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from lms_cloud.accounts.dependencies import identify_websocket, is_own_origin
 from lms_cloud.accounts.identity import Identity
 from lms_cloud.fleet.service import FleetService
+from lms_cloud.kernel.ending import end
 from lms_cloud.kernel.errors import NotFound
 from lms_cloud.live.following import Following
 from lms_cloud.live.hub import LiveHub
@@ -102,10 +103,7 @@ class _Client:
                 text = await self._websocket.receive_text()
                 await self._hear(text)
         finally:
-            tasks = [watching, *self._followed.values()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end((watching, *self._followed.values()))
 
     async def _hear(self, text: str) -> None:
         try:
@@ -117,8 +115,7 @@ class _Client:
             return
         before = self._followed.pop(request.bioreactor, None)
         if before is not None:
-            before.cancel()
-            await asyncio.gather(before, return_exceptions=True)
+            await end((before,))
         if isinstance(request, Unsubscribe):
             return
         if len(self._followed) >= MAX_SUBSCRIPTIONS:

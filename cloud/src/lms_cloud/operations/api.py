@@ -41,7 +41,8 @@ async def readyz(request: Request) -> Response:
 
 async def _ask_database(database: Database) -> str:
     try:
-        await asyncio.wait_for(database.ping(), PATIENCE_S)
+        async with asyncio.timeout(PATIENCE_S):
+            await database.ping()
     except TimeoutError:
         return f"does not answer within {PATIENCE_S:.0f} s"
     except (SQLAlchemyError, OSError):

@@ -143,7 +143,8 @@ class Committer:
 
     async def _nap(self, seconds: float) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
 
     def _tell(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome and state.outcome.exception()

@@ -23,6 +23,7 @@ from lms_protocol.messages import HostState, Publish
 
 from lms_cloud.fleet.directory import FleetDirectory
 from lms_cloud.kernel.database import Database, database_url
+from lms_cloud.kernel.ending import end
 from lms_cloud.kernel.settings import CloudSettings
 from lms_cloud.telemetry.births import TagRegister
 from lms_cloud.telemetry.broker import broker_address, open_client
@@ -109,7 +110,8 @@ class Ingest:
             self._connected = False
             if failures:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stop.wait(), min(MAX_PAUSE_S, FIRST_PAUSE_S * 2**failures))
+                    async with asyncio.timeout(min(MAX_PAUSE_S, FIRST_PAUSE_S * 2**failures)):
+                        await self._stop.wait()
 
     async def _be_host(self, committing: asyncio.Task[None]) -> None:
         """One connection, from its will to its end, or to that of this worker."""
@@ -135,15 +137,14 @@ class Ingest:
                 if self._stop.is_set():
                     await self._leave(client, committing)
             finally:
-                for task in (*tasks, *events):
-                    task.cancel()
-                await asyncio.gather(*tasks, *events, return_exceptions=True)
+                await end((*tasks, *events))
 
     async def _leave(self, client: aiomqtt.Client, committing: asyncio.Task[None]) -> None:
         """Commit what is queued and acknowledge it; then say offline, as the broker drops the will at a clean end."""
         self.committer.stop()
         with suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(committing), DRAIN_S)
+            async with asyncio.timeout(DRAIN_S):
+                await asyncio.shield(committing)
         while self._outgoing:
             await _publish(client, self._outgoing.popleft())
         self._state_ms = max(self._now_ms(), self._state_ms)
