@@ -71,6 +71,23 @@ async def test_deep_body_is_refused(client, body) -> None:
     assert answer.status_code == 422
 
 
+@pytest.mark.parametrize(
+    ("body", "field", "found"),
+    [
+        (r'{"email": "\ud800", "password": "x"}', "email", "\\ud800"),
+        (r'{"email": "a@b.example", "password": "x", "\ud800": 1}', "body", "\\ud800"),
+        ('{"email": 1e999, "password": "x"}', "email", "Infinity"),
+        ('{"email": -1e999, "password": "x"}', "email", "-Infinity"),
+        ('{"email": NaN, "password": "x"}', "email", "NaN"),
+        ('{"email": ', "body", "(not shown)"),
+    ],
+)
+async def test_what_no_answer_can_be_written_with_is_named_all_the_same(client, body, field, found) -> None:
+    answer = await client.post("/auth/login", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert (answer.json()["errors"][0]["field"], answer.json()["errors"][0]["found"]) == (field, found)
+
+
 async def test_wrong_fields_are_named_with_what_was_found_and_what_is_allowed(new_person) -> None:
     person = await new_person()
     answer = await person.client.post("/api/v1/organizations", json={"name": "x" * 101}, headers=person.bearer)

@@ -3,6 +3,7 @@
 A browser that is not logged in and asks for a page is sent to the login page instead.
 """
 
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -101,12 +102,15 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
     errors = [_describe(each) for each in error.errors()]
     first = errors[0] if errors else {"field": "body", "found": None, "allowed": "a valid request"}
-    detail = f"{first['field']}: found {first['found']!r}; allowed is: {first['allowed']}."
+    detail = _writable(f"{first['field']}: found {first['found']!r}; allowed is: {first['allowed']}.")
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=errors)
 
 
 def _describe(error: Mapping[str, Any]) -> dict[str, Any]:
-    location = [str(part) for part in error["loc"]]
+    location = [_writable(str(part)) for part in error["loc"]]
+    if error["type"] == "json_invalid":
+        why = error.get("ctx", {}).get("error", "it cannot be read")
+        return {"field": "body", "found": "(not shown)", "allowed": f"JSON; at character {location[-1]}: {why}"}
     field = ".".join(location[1:] if len(location) > 1 and location[0] in {"body", "query", "path"} else location)
     missing = error["type"] == "missing"
     return {
@@ -120,10 +124,17 @@ def _show(field: str, found: Any) -> Any:
     """What was found, short, and never a secret."""
     if any(word in field.lower() for word in _SECRET_FIELDS) or isinstance(found, dict | list | bytes):
         return "(not shown)"
+    if isinstance(found, float) and not math.isfinite(found):
+        return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(found)]  # JSON has no such numbers
     if found is None or isinstance(found, bool | int | float):
-        return found if found is None or found == found else "NaN"  # noqa: PLR0124 - NaN is no JSON
-    text = str(found)
+        return found
+    text = _writable(str(found))
     return text if len(text) <= _LONGEST_FOUND else text[:_LONGEST_FOUND] + "…"
+
+
+def _writable(text: str) -> str:
+    """The text without lone surrogates, which JSON can hold as escapes and no answer can be written with."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
