@@ -54,6 +54,8 @@ async def test_bioreactor_of_another_organization_closes_the_socket(serving, pla
     "request_",
     [
         "nonsense",
+        b"\x00\xff\x01",
+        b"",
         '{"type":"subscribe"}',
         '{"type":"subscribe","bioreactor":"x"}',
         '{"type":"subscribe","bioreactor":"11111111-1111-4111-8111-111111111111","max_points":9}',

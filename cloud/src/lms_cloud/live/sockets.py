@@ -99,13 +99,12 @@ class _Client:
         """Serve until the browser leaves, or may not stay."""
         watching = asyncio.create_task(self._keep_identifying())
         try:
-            while True:
-                text = await self._websocket.receive_text()
-                await self._hear(text)
+            while (heard := await self._websocket.receive())["type"] != "websocket.disconnect":
+                await self._hear(heard.get("text") or heard.get("bytes") or "")
         finally:
             await end((watching, *self._followed.values()))
 
-    async def _hear(self, text: str) -> None:
+    async def _hear(self, text: str | bytes) -> None:
         try:
             request = _REQUEST.validate_json(text[:MAX_REQUEST])
         except ValidationError as error:
