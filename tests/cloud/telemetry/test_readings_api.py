@@ -74,6 +74,7 @@ async def test_many_readings_come_as_envelope(ask):
         ({"start": "2000-01-01T00:00:00Z", "end": "2150-01-01T00:00:00Z"}, "end"),
         ({"start": "9" * 30}, "start"),
         ({"tags": "pH/PV,pH/XX", **WINDOW}, "tags"),
+        ({"tags": " ,", **WINDOW}, "tags"),
         ({"max_points": 9, **WINDOW}, "max_points"),
         ({"max_points": "many", **WINDOW}, "max_points"),
     ],
@@ -83,6 +84,11 @@ async def test_what_is_asked_wrongly_is_named(ask, query, field):
     assert answer.status_code == 422, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["errors"][0]["field"] == field
+
+
+async def test_tags_may_be_named_one_by_one(ask):
+    answer = (await ask("history", tags=["pH/PV", "DO/PV"], **WINDOW)).json()
+    assert [series["tag"]["name"] for series in answer["series"]] == ["pH/PV", "DO/PV"]
 
 
 async def test_unknown_tag_is_answered_with_those_that_there_are(ask):

@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 
 from lms_cloud.accounts.dependencies import CurrentUnitOfWork
+from lms_cloud.kernel.errors import Invalid
 from lms_cloud.telemetry.history import DEFAULT_POINTS, HistoryService
 from lms_cloud.telemetry.latest import LatestService
 from lms_cloud.telemetry.shaping import GapRecord
@@ -14,7 +15,7 @@ from lms_cloud.telemetry.shaping import GapRecord
 router = APIRouter(prefix="/api/v1/bioreactors/{bioreactor_id}", tags=["readings"])
 DEFAULT_WINDOW = timedelta(hours=1)
 
-Names = Annotated[str | None, Query(description="Names of tags, by commas; all if left out.")]
+Names = Annotated[list[str] | None, Query(description="Names of tags, by commas or repeated; all if left out.")]
 Start = Annotated[datetime | None, Query(description="Beginning, included; an hour before the end if left out.")]
 End = Annotated[datetime | None, Query(description="End, not included; now if left out.")]
 Points = Annotated[int, Query(description="Most points per tag, 10 to 5000.")]
@@ -36,7 +37,9 @@ async def history(
     with its mean (`value`), `minimum` and `maximum`. A value of null is a break: nothing was read, or nothing valid.
     """
     start, end = _window(uow.now(), start, end)
-    names = None if tags is None else [name.strip() for name in tags.split(",") if name.strip()]
+    names = None if tags is None else [name.strip() for name in ",".join(tags).split(",") if name.strip()]
+    if names == []:
+        raise Invalid("tags", "no name", "names of tags, by commas; leave it out for all")
     found = await HistoryService(uow).read(bioreactor_id, start=start, end=end, tags=names, max_points=max_points)
     return {
         "bioreactor_id": str(bioreactor_id),
