@@ -21,6 +21,8 @@ const HIGHEST_PX = 560;
 const LEAST_PX = 255;
 const BELOW_PX = 36;
 const LEAST_PART = 0.4;
+/** Steps between the labels of an axis: never 2.5, which a label of as many decimals as the step's first figure would round. */
+const STEPS = Array.from({ length: 20 }, (_, k) => [1, 2, 5].map((n) => Number(`${n}e${k - 8}`))).flat();
 
 /** @param {string} name @returns {string} the colour of the theme in use */
 function colour(name) {
@@ -191,6 +193,7 @@ export class TrendChart {
       unit,
       side: k % 2 === 0 ? 3 : 1,
       show: !narrow || k < 2,
+      incrs: STEPS,
       stroke: tint,
       font,
       size: narrow ? 38 : 54,
