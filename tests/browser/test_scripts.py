@@ -57,6 +57,16 @@ def test_chart_breaks_the_line_where_nothing_was_read(script: Script) -> None:
     assert y == [1.0, None, 1.0]
 
 
+def test_points_of_many_seconds_stay_joined_beside_single_readings(script: Script) -> None:
+    long_ago = [(t * 1000, 1.0) for t in range(0, 9600, 96)]
+    lately = [(t * 1000, 1.0) for t in (*range(9600, 9900), *range(9940, 10_240))]
+    x, y = script("series.js", "(m, s) => m.align([s], [false], false)", series(*long_ago, *lately))
+    assert [x[i] for i, value in enumerate(y) if value is None] == [9_899_001]
+    without = [point for point in long_ago if not 3000_000 < point[0] < 6000_000]
+    x, y = script("series.js", "(m, s) => m.align([s], [false], false)", series(*without, *lately))
+    assert [x[i] for i, value in enumerate(y) if value is None] == [2_976_001, 9_899_001]
+
+
 def test_chart_lays_series_of_different_times_side_by_side(script: Script) -> None:
     body = "(m, a) => m.align(a, [false, true], false).map((c) => c.map((v) => v === undefined ? 'none' : v))"
     x, first, second = script("series.js", body, [series((0, 1), (2, 3)), series((1, 7))])

@@ -100,18 +100,29 @@ export function firstAtOrAfter(times, t) {
   return low;
 }
 
+const LEAST_GAP_MS = 5000;
+const NEIGHBOURS = 5;
+
 /**
- * How far apart two points may lie and still be joined by a line: a few times their usual distance.
- * @param {number[]} times
- * @returns {number} ms
+ * Whether the line breaks between point `i` and the one after it: they lie much farther apart than points do there.
+ * Judged by the neighbours on both sides, because one line holds points of many seconds each beside single readings.
+ * @param {number[]} times @param {number} i
+ * @param {number} [untilMs] the end of the stretch, where it is not the next point
+ * @returns {boolean}
  */
-export function gapAfter(times) {
-  if (times.length < 3) return Infinity;
+export function breaksAfter(times, i, untilMs = times[i + 1]) {
+  const apart = untilMs - times[i];
+  if (!(apart > LEAST_GAP_MS)) return false;
+  const usual = Math.max(usualStep(times, i - NEIGHBOURS, i), usualStep(times, i + 1, i + 1 + NEIGHBOURS));
+  return usual > 0 && apart > 5 * usual;
+}
+
+/** The median distance of the points `first` to `last`, 0 where there is none. @param {number[]} times @param {number} first @param {number} last */
+function usualStep(times, first, last) {
   const steps = [];
-  const stride = Math.max(1, Math.floor(times.length / 400));
-  for (let i = stride; i < times.length; i += stride) steps.push((times[i] - times[i - stride]) / stride);
+  for (let i = Math.max(0, first); i < Math.min(last, times.length - 1); i++) steps.push(times[i + 1] - times[i]);
   steps.sort((x, y) => x - y);
-  return Math.max(5000, 5 * steps[steps.length >> 1]);
+  return steps[(steps.length - 1) >> 1] ?? 0;
 }
 
 /** @param {Value} v @returns {number|null} */
@@ -130,7 +141,7 @@ export function figure(v) {
  * @returns {[number[], ...(number|null|undefined)[][]]}
  */
 export function align(list, steps, envelope) {
-  const columns = list.flatMap((s, k) => columnsOf(s, steps[k] ? Infinity : gapAfter(s.t), envelope));
+  const columns = list.flatMap((s, k) => columnsOf(s, !steps[k], envelope));
   const times = new Set();
   for (const column of columns) for (const t of column.t) times.add(t);
   const x = [...times].sort((a, b) => a - b);
@@ -146,16 +157,16 @@ export function align(list, steps, envelope) {
 }
 
 /**
- * @param {Series} s @param {number} gapMs @param {boolean} envelope
+ * @param {Series} s @param {boolean} breaks whether the line breaks where points are missing @param {boolean} envelope
  * @returns {{t: number[], y: (number|null)[]}[]}
  */
-function columnsOf(s, gapMs, envelope) {
+function columnsOf(s, breaks, envelope) {
   /** @type {number[]} */
   const t = [];
   /** @type {(number|null)[][]} */
   const ys = envelope ? [[], [], []] : [[]];
   for (let i = 0; i < s.t.length; i++) {
-    if (i > 0 && s.t[i] - s.t[i - 1] > gapMs) {
+    if (breaks && i > 0 && breaksAfter(s.t, i - 1)) {
       t.push(s.t[i - 1] + 1);
       for (const y of ys) y.push(null);
     }

@@ -3,7 +3,7 @@
  * Pure: gives numbers and paths, draws nothing.
  */
 
-import { figure, gapAfter } from "./series.js";
+import { breaksAfter, figure } from "./series.js";
 
 const WIDTH = 100;
 const HEIGHT = 28;
@@ -25,7 +25,7 @@ export function place(value, low, high) {
  */
 export function sparkline(trace, setTrace, beginMs, endMs, leastSpan) {
   const read = within(trace, beginMs, endMs, false);
-  const points = thinned(read, (endMs - beginMs) / BUCKETS, gapAfter(read.map((p) => p.t)));
+  const points = thinned(read, (endMs - beginMs) / BUCKETS);
   const steps = setTrace ? within(setTrace, beginMs, endMs, true) : [];
   const seen = [...points, ...steps].flatMap((p) => (p.y === null ? [] : [p.y]));
   if (seen.length === 0) return { line: "", set: "" };
@@ -54,10 +54,11 @@ export function sparkline(trace, setTrace, beginMs, endMs, leastSpan) {
 
 /**
  * The mean of each bucket, so that the line shows the trend and not the noise; broken where nothing was read.
- * @param {{t: number, y: number|null}[]} points @param {number} bucketMs @param {number} gapMs
+ * @param {{t: number, y: number|null}[]} points @param {number} bucketMs
  * @returns {{t: number, y: number|null}[]}
  */
-function thinned(points, bucketMs, gapMs) {
+function thinned(points, bucketMs) {
+  const times = points.map((p) => p.t);
   /** @type {{t: number, y: number|null}[]} */
   const out = [];
   let [bucket, sum, count, sumT] = [NaN, 0, 0, 0];
@@ -67,7 +68,7 @@ function thinned(points, bucketMs, gapMs) {
   };
   points.forEach((p, i) => {
     const own = Math.floor(p.t / bucketMs);
-    const broken = i > 0 && p.t - points[i - 1].t > gapMs;
+    const broken = i > 0 && breaksAfter(times, i - 1);
     if (own !== bucket || broken || p.y === null) flush();
     if (broken || p.y === null) out.push({ t: p.t, y: null });
     bucket = own;
