@@ -13,7 +13,8 @@ import os
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -248,7 +249,7 @@ class SqliteLog:
 
 
 def _resolve(done: "Future[list[Batch]]", batches: list[Batch]) -> None:
-    if not done.cancelled():
+    with suppress(InvalidStateError):  # whoever waited has been cancelled
         done.set_result(batches)
 
 

@@ -16,7 +16,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -277,4 +277,5 @@ def configure(connection: sqlite3.Connection) -> None:
 
 def _fail(jobs: list[Job], error: Exception | LogError) -> None:
     for job in jobs:
-        job.done.set_exception(error)
+        with suppress(InvalidStateError):  # whoever waited has been cancelled; this thread must live on
+            job.done.set_exception(error)
