@@ -198,3 +198,42 @@ def test_ledger_acknowledgement_is_bounded_whatever_is_missing() -> None:
     acked, ranges = ledger.acknowledgement()
     assert (acked, len(ranges)) == (0, 32)
     assert ranges.last == 998
+
+
+def odd_ones_are_never_committed(w: SendingWindow, ledger: StreamLedger, now_s: float) -> None:
+    """Every other batch is of a bioreactor that the cloud does not know: neither stored nor acknowledged."""
+    settled = [number for number, _ in drain(w, now_s) if number % 2 == 0]
+    for number in settled:
+        ledger.commit(number)
+    for at in range(0, max(1, len(settled)), 32):
+        w.acknowledged(*ledger.acknowledgement(settled[at : at + 32]))
+
+
+def test_batches_that_nobody_takes_do_not_keep_the_rest_of_the_backlog_from_being_sent() -> None:
+    w, ledger = SendingWindow(live_limit=64, backlog_limit=128, resend_after_s=RESEND_S), StreamLedger()
+    w.connected(acked=0, head=2_000)
+    for second in range(400):
+        odd_ones_are_never_committed(w, ledger, float(second))
+    assert all(ledger.seen(number) for number in range(2, 2_001, 2))
+    assert w.unacknowledged == 1_000, "what is committed amid the holes is not sent for ever"
+
+
+def test_backlog_that_was_passed_over_is_sent_again_once_it_is_taken() -> None:
+    w, ledger = SendingWindow(live_limit=64, backlog_limit=128, resend_after_s=RESEND_S), StreamLedger()
+    w.connected(acked=0, head=600)
+    for second in range(200):
+        odd_ones_are_never_committed(w, ledger, float(second))
+    for second in range(200, 400):
+        for number, _ in drain(w, float(second)):
+            ledger.commit(number)
+        w.acknowledged(*ledger.acknowledgement())
+    assert w.acked == 600
+
+
+def test_acknowledgement_names_what_was_just_settled_amid_many_holes() -> None:
+    ledger = StreamLedger()
+    for number in range(2, 1_000, 2):
+        ledger.commit(number)
+    acked, ranges = ledger.acknowledgement([500])
+    assert 500 in ranges
+    assert (acked, len(ranges), ranges.last) == (0, 32, 998)

@@ -45,6 +45,25 @@ class RangesAgainstSet(RuleBasedStateMachine):
                 self.ranges.pop_first()
 
     @rule(number=st.integers(0, 80))
+    def pop_above(self, number: int) -> None:
+        if self.model:
+            expected = min((n for n in self.model if n > number), default=min(self.model))
+            assert self.ranges.pop_above(number) == expected
+            self.model.remove(expected)
+        else:
+            with pytest.raises(KeyError):
+                self.ranges.pop_above(number)
+
+    @rule(number=st.integers(0, 80))
+    def around(self, number: int) -> None:
+        first = last = number
+        while first - 1 in self.model:
+            first -= 1
+        while last + 1 in self.model:
+            last += 1
+        assert self.ranges.around(number) == ((first, last) if number in self.model else None)
+
+    @rule(number=st.integers(0, 80))
     def first_gap(self, number: int) -> None:
         expected = number + 1
         while expected in self.model:

@@ -17,7 +17,7 @@ from lms_protocol.host import (
     NodeDied,
     RebirthWanted,
 )
-from lms_protocol.messages import HostState, Publish
+from lms_protocol.messages import SYNC_TAGS, HostState, Publish
 from lms_protocol.ranges import NumberRanges
 from lms_protocol.reading import Batch, Datatype, Quality, Reading, TagDescription
 from lms_protocol.sparkplug import Metric, Payload, decode, encode
@@ -109,6 +109,42 @@ def test_value_logged_under_another_type_arrives_whole(tag: int, value: object) 
     (got,) = hear(host, edge.data(Batch(1, "R1", sent), 2_000))
     assert isinstance(got, DataReceived)
     assert repr(got.readings) == repr(sent)
+
+
+@pytest.mark.parametrize(("kind", "value"), [(Datatype.INT64, 5), (Datatype.BOOLEAN, True), (Datatype.FLOAT, 7.5)])
+@pytest.mark.parametrize("later", list(Datatype))
+def test_batch_sent_again_after_its_tag_got_another_type_has_the_same_digest(
+    kind: Datatype, value: float, later: Datatype
+) -> None:
+    """Its acknowledgement was lost, the agent restarted with new settings: the cloud must take it as the same batch."""
+    digests = []
+    for datatype in (kind, later):
+        tags = [TagDescription(1, "R1", "pH/PV", datatype)]
+        tags += [TagDescription(n, "R1", name, type_) for n, (name, type_) in enumerate(SYNC_TAGS.items(), 90)]
+        edge = EdgeSession(group="g", node="n", stream=STREAM, bd_seq=None, tags=tags)
+        host = HostSession("cloud")
+        edge.will(1_000)
+        for message in edge.births(1_001, {}, 0):
+            host.receive(message.topic, message.payload, 0.0)
+        (event,) = hear(host, edge.data(Batch(1, "R1", (Reading(1, 1_000, value),)), 1_002))
+        assert isinstance(event, DataReceived)
+        assert type(event.readings[0].value) is type(value)
+        digests.append(event.digest)
+    assert digests[0] == digests[1]
+
+
+@pytest.mark.parametrize("value", ["seven", True, 7.5, 1 << 63, -5])
+@pytest.mark.parametrize("datatype", list(Datatype))
+def test_last_value_of_another_type_does_not_keep_the_births_from_being_published(
+    datatype: Datatype, value: object
+) -> None:
+    tags = [TagDescription(1, "R1", "pH/PV", datatype)]
+    tags += [TagDescription(n, "R1", name, type_) for n, (name, type_) in enumerate(SYNC_TAGS.items(), 90)]
+    edge = EdgeSession(group="g", node="n", stream=STREAM, bd_seq=None, tags=tags)
+    edge.will(1_000)
+    host = HostSession("cloud")
+    events = [e for m in edge.births(1_001, {1: Reading(1, 990, value)}, 0) for e in hear(host, m)]  # type: ignore[arg-type]
+    assert [type(event) for event in events] == [NodeBorn, DeviceBorn]
 
 
 def test_live_and_historical_copy_of_a_batch_have_one_digest() -> None:

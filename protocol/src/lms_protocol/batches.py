@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from lms_protocol.errors import PayloadError
 from lms_protocol.reading import Batch, Datatype, Gap, Quality, Reading, Value
-from lms_protocol.sparkplug import INT32, PAYLOAD, get_value, natural_datatype, parse, put_value
+from lms_protocol.sparkplug import INT32, PAYLOAD, get_value, is_read_as, natural_datatype, parse, put_value
 
 GAP_NAME: Final = "Sync/Gap"
 BATCH_NAME: Final = "Sync/Batch"
@@ -157,15 +157,15 @@ def add_readings(
 
 def _put_value(metric: Any, value: Value, declared: int | None, tag: int) -> None:
     natural = natural_datatype(value)
-    if declared is not None:
+    if declared is not None and is_read_as(type(value), declared):
         try:
             put_value(metric, value, declared, tag)
         except PayloadError:
             metric.datatype = natural  # and on: the value goes as what it is
         else:
             return
-    elif isinstance(value, int):
-        metric.datatype = natural
+    elif declared is not None or isinstance(value, int):
+        metric.datatype = natural  # 5 as a Double would come out as 5.0: another digest, another batch
     put_value(metric, value, natural, tag)
 
 

@@ -11,16 +11,20 @@ How a batch moves through `SendingWindow`:
     (none)         waiting          it is appended to the log while connected
     (none)         backlog          it is unacknowledged when the connection is made
     waiting        in flight, live  `next` gives it, before anything of the backlog
-    backlog        in flight, old   `next` gives it, lowest number first, as historical
+    backlog        in flight, old   `next` gives it, round and round in rising order, as historical
     in flight      backlog          no acknowledgement within `resend_after_s`, or too many live in flight
     any but none   acknowledged     an acknowledgement covers it
     any            (none)           the connection ends
+
+Round and round: numbers that nobody acknowledges (of a bioreactor that the cloud does not know yet) come up again only
+after all others had their turn, so that they never keep the others' backlog from being sent.
 
 Live batches are never held back by a full backlog window, so a backlog of a week does not delay what happens now; as
 only numbers in ranges are kept for what is not in flight, memory is bounded by the two limits.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from lms_protocol.errors import DeliveryError
@@ -54,6 +58,7 @@ class SendingWindow:
         self._next_live = 1
         self._above = NumberRanges()
         self._backlog = NumberRanges()
+        self._last_old = 0  # the backlog's number that was sent last: the round goes on above it
         # number -> time at which it counts as lost; in order of sending, and so of expiry
         self._live_flight: OrderedDict[int, float] = OrderedDict()
         self._old_flight: OrderedDict[int, float] = OrderedDict()
@@ -100,6 +105,7 @@ class SendingWindow:
         self._live_flight.clear()
         self._old_flight.clear()
         self._backlog = NumberRanges()
+        self._last_old = 0
 
     def appended(self, number: int) -> None:
         """The log has a new batch.
@@ -125,7 +131,7 @@ class SendingWindow:
                 self._backlog.add(oldest)
             return Sending(number, historical=False)
         if self._backlog and len(self._old_flight) < self._backlog_limit:
-            number = self._backlog.pop_first()
+            number = self._last_old = self._backlog.pop_above(self._last_old)
             self._old_flight[number] = now_s + self._resend_after_s
             return Sending(number, historical=True)
         return None
@@ -146,13 +152,12 @@ class SendingWindow:
         highest = max(number, (ranges.last or 0) if ranges is not None else 0)
         if highest > self._head:
             raise DeliveryError(f"was acknowledged, but the log ends at {self._head}", number=highest)
-        if ranges is not None:
-            for first, last in ranges:
-                self._above.add_range(first, last)
+        for first, last in ranges or ():
+            self._above.add_range(first, last)
+            self._backlog.remove_range(first, last)  # what was above before left the backlog then
         self._acked = self._above.first_gap_after(max(self._acked, number)) - 1
         self._above.remove_range(1, self._acked)
         self._backlog.remove_range(1, self._acked)
-        self._backlog.remove(self._above)
         for flight in (self._live_flight, self._old_flight):
             for done in [n for n in flight if n <= self._acked or n in self._above]:
                 del flight[done]
@@ -207,6 +212,20 @@ class StreamLedger:
         elif number > self._acked:
             self._above.add(number)
 
-    def acknowledgement(self) -> tuple[int, NumberRanges]:
-        """What to tell the agent: the number, and at most `MAX_RANGES_ON_WIRE` ranges above it."""
-        return self._acked, self._above.outermost(MAX_RANGES_ON_WIRE)
+    def acknowledgement(self, settled: Iterable[int] = ()) -> tuple[int, NumberRanges]:
+        """What to tell the agent: the number, and at most `MAX_RANGES_ON_WIRE` ranges above it.
+
+        Args:
+            settled: committed numbers that the agent waits for. The ranges that hold them come first: were only the
+                outermost told, those amid many holes would be sent again for ever.
+        """
+        told = NumberRanges()
+        for number in sorted(settled, reverse=True):
+            if len(told) >= MAX_RANGES_ON_WIRE:
+                break
+            if number not in told and (around := self._above.around(number)) is not None:
+                told.add_range(*around)
+        if len(told) < MAX_RANGES_ON_WIRE:
+            for first, last in self._above.outermost(MAX_RANGES_ON_WIRE - len(told)):
+                told.add_range(first, last)
+        return self._acked, told

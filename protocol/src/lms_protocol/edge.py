@@ -36,7 +36,7 @@ from lms_protocol.messages import (
 )
 from lms_protocol.ranges import NumberRanges
 from lms_protocol.reading import Batch, Datatype, Quality, Reading, TagDescription, Value
-from lms_protocol.sparkplug import INT32, PAYLOAD, UNSUPPORTED, Metric, Payload, Property, decode, encode, resolve
+from lms_protocol.sparkplug import INT32, PAYLOAD, UNSUPPORTED, Metric, Payload, Property, decode, encode, fits, resolve
 from lms_protocol.topics import MessageType, NodeTopic, StateTopic, check_id, node_topic, parse
 
 
@@ -270,6 +270,8 @@ class EdgeSession:
             yield TagCommand(device, tag, value, metric.timestamp_ms or payload.timestamp_ms)
 
     def _birth_metric(self, tag: TagDescription, now_ms: int, latest: Reading | None) -> Metric:
+        if latest is not None and not fits(latest.value, tag.datatype):
+            latest = None  # read when the settings gave the tag another type; no birth can say it
         quality = Quality.STALE if latest is None else latest.quality
         properties: dict[str, Property] = {}
         if tag.name not in SYNC_TAGS:

@@ -89,14 +89,27 @@ class NumberRanges:
         Raises:
             KeyError: the set is empty.
         """
+        return self.pop_above(0)
+
+    def pop_above(self, number: int) -> int:
+        """Take the lowest number above `number` out and return it; if there is none, the lowest of all.
+
+        Raises:
+            KeyError: the set is empty.
+        """
         if not self._firsts:
             raise KeyError("no numbers left")
-        number = self._firsts[0]
-        if number == self._lasts[0]:
-            del self._firsts[0], self._lasts[0]
-        else:
-            self._firsts[0] = number + 1
-        return number
+        index = bisect_left(self._lasts, number + 1)
+        taken = max(self._firsts[index], number + 1) if index < len(self._firsts) else self._firsts[0]
+        self.remove_range(taken, taken)
+        return taken
+
+    def around(self, number: int) -> tuple[int, int] | None:
+        """The range (first, last) that holds `number`; None if it is not in the set."""
+        index = bisect_left(self._lasts, number)
+        if index < len(self._firsts) and self._firsts[index] <= number:
+            return self._firsts[index], self._lasts[index]
+        return None
 
     def first_gap_after(self, number: int) -> int:
         """The lowest number above `number` that is not in the set."""
@@ -107,11 +120,11 @@ class NumberRanges:
 
     def outermost(self, count: int) -> "NumberRanges":
         """At most `count` ranges: the lowest half and the highest half, for a message of bounded size."""
-        pairs = list(self)
-        if len(pairs) > count:
-            low = count // 2
-            pairs = pairs[:low] + pairs[len(pairs) - (count - low) :]
-        return NumberRanges(pairs)
+        if len(self) <= count or count < 1:
+            return NumberRanges(self if count > 0 else ())
+        low = count // 2
+        firsts = self._firsts[:low] + self._firsts[low - count :]
+        return NumberRanges(zip(firsts, self._lasts[:low] + self._lasts[low - count :], strict=True))
 
     @property
     def first(self) -> int | None:

@@ -367,3 +367,20 @@ _FIELD_TABLE: Final[Mapping[str, tuple[tuple[str, int, str, bool, bool], ...]]] 
 
 PAYLOAD: Final[Any] = _build_payload_class()
 """The protobuf message class of a Sparkplug B payload."""
+
+
+def is_read_as(kind: type, datatype: int) -> bool:
+    """Whether a value of this Python type, written as `datatype`, is read back as the same type. No value always is."""
+    wire_type = WIRE_TYPES.get(datatype)
+    return kind is type(None) or (wire_type is not None and _PYTHON_TYPES[wire_type] is kind)
+
+
+def fits(value: Value, datatype: int) -> bool:
+    """Whether `datatype` carries the value whole, and of the same kind."""
+    if not is_read_as(type(value), datatype):
+        return False
+    try:
+        put_value(PAYLOAD().metrics.add(), value, datatype, None)
+    except PayloadError:
+        return False
+    return True
