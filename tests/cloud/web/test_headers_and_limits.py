@@ -168,3 +168,12 @@ async def test_organizations_is_a_page_for_browsers_and_a_list_for_programs(new_
     both = {**person.bearer, "Accept": "text/html"}
     made = await person.client.post("/organizations", json={"name": "Second"}, headers=both)
     assert made.status_code == 201
+
+
+async def test_part_of_a_page_without_login_leads_to_the_login_and_back_to_the_page(client) -> None:
+    page = "https://elsewhere.example/app/bioreactors/1?window=6h"
+    answer = await client.get("/app/bioreactors/1/status", headers={"HX-Request": "true", "HX-Current-URL": page})
+    assert answer.status_code == 401
+    assert answer.headers["hx-redirect"] == "/app/login?next=%2Fapp%2Fbioreactors%2F1%3Fwindow%3D6h"
+    bare = await client.get("/app/bioreactors/1/status", headers={"HX-Request": "true", "HX-Current-URL": "http://["})
+    assert bare.headers["hx-redirect"] == "/app/login"

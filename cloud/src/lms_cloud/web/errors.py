@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import structlog
 from fastapi import FastAPI, Request
@@ -91,11 +91,25 @@ async def _on_request_error(request: Request, error: Exception) -> Response:
 def _ask_to_log_in(request: Request, error: Unauthenticated) -> Response:
     if request.url.path.startswith("/app/") and request.url.path != LOGIN_PAGE:
         if "hx-request" in request.headers:
-            return Response(status_code=HTTPStatus.UNAUTHORIZED, headers={"HX-Redirect": LOGIN_PAGE})
+            back = _address_within(request.headers.get("hx-current-url", ""))
+            return Response(status_code=HTTPStatus.UNAUTHORIZED, headers={"HX-Redirect": _login_page(back)})
         if request.method in {"GET", "HEAD"}:
             back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-            return RedirectResponse(f"{LOGIN_PAGE}?next={quote(back, safe='')}", HTTPStatus.SEE_OTHER)
+            return RedirectResponse(_login_page(back), HTTPStatus.SEE_OTHER)
     return problem(HTTPStatus.UNAUTHORIZED, str(error), headers={"WWW-Authenticate": "Bearer"})
+
+
+def _address_within(url: str) -> str:
+    """Path and query of an address, to come back to after the login; empty where it is none."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return parts.path + (f"?{parts.query}" if parts.query else "")
+
+
+def _login_page(back: str) -> str:
+    return f"{LOGIN_PAGE}?next={quote(back, safe='')}" if back else LOGIN_PAGE
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:
