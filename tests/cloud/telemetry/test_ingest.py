@@ -4,11 +4,17 @@ import asyncio
 import json
 import random
 import struct
+from datetime import UTC, datetime
+from uuid import uuid4
 
 import aiomqtt
 import psycopg
 import pytest
+from lms_cloud.fleet.directory import AgentEntry
+from lms_cloud.telemetry.resolving import Heard
+from lms_protocol.host import NodeBorn
 from lms_protocol.reading import Gap, Reading
+from psycopg import sql
 
 NOON_MS = 1_795_435_200_000
 
@@ -218,3 +224,40 @@ async def test_agent_that_leaves_is_offline_and_back_online_with_its_births(agen
             agent.append("R1", [Reading(1, NOON_MS + 1, 1.0)])
             await agent.delivered()
             assert online() == [(True,)]
+
+
+async def test_ingest_waits_for_the_disk_whatever_the_server_is_set_to(ingesting, ingest_settings, plant):
+    name = plant.superuser_url.rpartition("/")[2].partition("?")[0]
+    with psycopg.connect(plant.superuser_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("alter database {} set synchronous_commit = off").format(sql.Identifier(name)))
+    async with ingesting(ingest_settings) as worker:
+        connection = await worker._open_connection()
+        try:
+            row = await (await connection.execute("show synchronous_commit")).fetchone()
+        finally:
+            await connection.close()
+    assert row == ("on",)
+
+
+async def test_what_the_database_refuses_of_one_agent_does_not_take_the_others_with_it(
+    agent, ingesting, ingest_settings, query, plant
+):
+    """A stream whose agent is gone from the database: a look-up fails for good, and only that agent's."""
+    rng = random.Random(9)
+    agent.window.__init__(resend_after_s=3600.0)  # what ingest drops would never come again
+    async with ingesting(ingest_settings) as worker, agent.run():
+        scan(agent, "R1", 1, rng)
+        await agent.delivered()
+        directory, asked = worker._directory, []
+        lone = AgentEntry(plant.organization_id, uuid4(), plant.group, "gone")
+        directory._agents[plant.group, "gone"] = (float("inf"), lone)
+        born = NodeBorn(plant.group, "gone", uuid4(), 0, 0, 1, (), ())
+        at = datetime.now(UTC)
+        for n in range(2, 12):
+            asked.append(worker.committer.offer(Heard(born, "spBv1.0/x/NBIRTH/gone", b"bytes", at)))
+            scan(agent, "R1", n, rng)
+            await asyncio.sleep(0.01)
+        await agent.delivered()
+    assert all(asked)
+    assert stored_bits(query) == logged_bits(agent)
+    assert query("select count(*) > 0 from dead_letters where topic like '%%NBIRTH/gone'") == [(True,)]

@@ -11,10 +11,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
+from uuid import UUID
 
 import psycopg
 import structlog
 import tenacity
+from lms_protocol.delivery import MAX_RANGES_ON_WIRE
 from lms_protocol.host import DataReceived, HostSession
 from lms_protocol.messages import Publish
 from sqlalchemy.exc import DBAPIError
@@ -129,12 +131,16 @@ class Committer:
         )
         try:
             await retrying(self._attempt, heard)
-        except DATABASE_ERRORS as error:
-            _log.error(
-                "stopped before these were committed; their agents send them again", events=len(heard), why=error
-            )
         except Exception as error:
-            _log.exception("events could not be handled", events=len(heard))
+            if _may_pass(error):  # given up only because we are to stop
+                _log.error(
+                    "stopped before these were committed; their agents send them again", events=len(heard), why=error
+                )
+                return
+            if isinstance(error, DATABASE_ERRORS):
+                _log.error("the database refuses something of these", events=len(heard), why=str(error))
+            else:
+                _log.exception("events could not be handled", events=len(heard))
             if len(heard) > 1:
                 for each in heard:
                     await self._settle([each])
@@ -201,22 +207,27 @@ class Committer:
 
     def _tell_agents_and_browsers(self, done: Sequence[tuple[Work, Outcome]], resolved: Resolved) -> None:
         now_ms = self._now_ms()
-        owed = dict.fromkeys(resolved.born) if done else {}
+        owed: dict[tuple[Node, UUID], list[int]] = {each: [] for each in resolved.born} if done else {}
         for work, outcome in done:
             senders = {each.key: Node(each.bioreactor.group, each.node) for each in work.batches}
             senders |= {each.key: Node(each.bioreactor.group, each.node) for each in work.letters if each.bioreactor}
             for key in outcome.settled:
                 self._resolver.ledgers[key.stream].commit(key.number)
-                owed[senders[key], key.stream] = None
+                owed.setdefault((senders[key], key.stream), []).append(key.number)
             for batch in outcome.refused:
                 self._refuse(Node(batch.bioreactor.group, batch.node), batch.key, now_ms)
             self.counts.update(commits=1, batches=len(outcome.stored))
             self.counts.update(readings=sum(len(batch.readings) for batch in outcome.stored))
-        for node, stream in owed:
-            acked, above = self._resolver.ledgers[stream].acknowledgement()
-            if acked or above:
-                self._publish(self._session.acknowledgement(node.group, node.node, acked, above, now_ms))
-                _log.debug("acknowledged", stream=str(stream), agent=node.node, acked=acked, above=str(above))
+        for (node, stream), numbers in owed.items():
+            # Several messages where one cannot name all: what is never named would be sent again for ever.
+            for at in range(0, max(1, len(numbers)), MAX_RANGES_ON_WIRE):
+                settled = numbers[at : at + MAX_RANGES_ON_WIRE]
+                acked, above = self._resolver.ledgers[stream].acknowledgement(settled)
+                if acked or above:
+                    self._publish(self._session.acknowledgement(node.group, node.node, acked, above, now_ms))
+                    _log.debug("acknowledged", stream=str(stream), agent=node.node, acked=acked, above=str(above))
+                if above.count() == 0:
+                    break  # without holes, one number says it all
         for work, outcome in done:
             for message in live_messages(work, outcome):
                 self._publish(message)

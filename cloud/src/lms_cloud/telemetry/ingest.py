@@ -33,6 +33,11 @@ from lms_cloud.telemetry.resolving import Heard, Resolver
 from lms_cloud.telemetry.storage import Connection
 
 FEED = "spBv1.0/#"
+DURABLE = (
+    "select set_config('synchronous_commit', 'on', false)"
+    " where current_setting('synchronous_commit') in ('off', 'local', 'remote_write')"
+)
+"""What is acknowledged must be on the disk, also where the server or the role is set to promise less."""
 POLL_S = 1.0
 REPORT_S = 60.0
 ASK_SILENT_S = 3.0
@@ -241,7 +246,7 @@ class Ingest:
 
     async def _open_connection(self) -> Connection:
         url = database_url(self._settings.database_url.get_secret_value()).set(drivername="postgresql")
-        return await psycopg.AsyncConnection.connect(
+        connection = await psycopg.AsyncConnection.connect(
             url.render_as_string(hide_password=False),
             autocommit=True,
             application_name="lms-cloud ingest",
@@ -251,6 +256,12 @@ class Ingest:
             keepalives_count=3,
             tcp_user_timeout=60_000,
         )
+        try:
+            await connection.execute(DURABLE)
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
 
 
 async def _publish(client: aiomqtt.Client, message: Publish) -> None:
