@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from lms_protocol.host import DeviceBorn, NodeBorn, NodeDied
+from lms_protocol.messages import Publish
 from lms_protocol.sparkplug import decode
 
 
@@ -149,3 +150,17 @@ async def test_agent_that_breaks_leaves_the_will_behind(host: Any, bench: Any, m
     await asyncio.wait((task,))
     await host.until(lambda: host.of(NodeDied))
     assert [kind for kind, _ in sparkplug(host, node)][-1] == "NDEATH"
+
+
+async def test_state_from_the_future_that_the_broker_forgot_does_not_silence_the_agent(
+    host: Any, make_sender: Any, running: Any, host_id: str
+) -> None:
+    await host.say(online=True, timestamp_ms=4_102_444_800_000)
+    sender = make_sender()
+    running(sender)
+    await host.until(lambda: host.of(NodeBorn))
+    await host.publish(Publish(f"spBv1.0/STATE/{host_id}", b"", qos=1, retain=True))
+    await host.say(online=True)
+    assert sender._conversation is not None
+    sender._conversation._client._client.socket().shutdown(2)
+    await host.until(lambda: len(host.of(NodeBorn)) == 2)

@@ -57,6 +57,9 @@ class Conversation:
         self._wake = asyncio.Event()
         self._rebirth = False
         self._host_online = session.primary_host is None
+        # Of this connection only: a host whose clock once ran ahead, and a broker that forgot that STATE, would silence
+        # the agent until the clock is there.
+        self._host_since_ms = 0
 
     def wake(self) -> None:
         """Something has changed: a new batch, or the agent is to stop."""
@@ -185,9 +188,9 @@ class Conversation:
         self._state.unacknowledged = self._window.unacknowledged
 
     def _host_state(self, event: HostState) -> None:
-        if event.host != self._session.primary_host or event.timestamp_ms < self._state.host_since_ms:
+        if event.host != self._session.primary_host or event.timestamp_ms < self._host_since_ms:
             return
-        self._state.host_since_ms = event.timestamp_ms
+        self._host_since_ms = self._state.host_since_ms = event.timestamp_ms
         if event.online != self._host_online:
             LOGGER.info("The primary host %s is %s", event.host, "online" if event.online else "offline")
         self._host_online = self._state.host_online = event.online
