@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from lms_cloud.telemetry.incoming import DeadLetter, Incoming, StreamBatch, Work
+from lms_cloud.telemetry.partitions import Partitions
 from lms_cloud.telemetry.storage import commit_work
 from lms_protocol.batches import digest
 from lms_protocol.reading import Gap, Quality, Reading
@@ -163,3 +164,13 @@ async def test_week_made_late_takes_its_readings_from_the_default_partition(conn
     assert await made.fetchone() == (1,)
     assert query("select count(*) from readings_default") == [(0,)]
     assert query("select value, tableoid::regclass::text from readings") == [(1.0, "readings_2017w28")]
+
+
+@pytest.mark.parametrize("now_ms", [1_000, 4_102_444_800_000])
+async def test_ingest_with_a_wrong_clock_makes_no_week_and_still_commits(connect, batch, query, now_ms):
+    """In 1970 or 2100 by its clock: the database refuses to make such weeks, and that must not stop the readings."""
+    connection = await connect()
+    one = batch(1, (Reading(1, NOON_MS, 1.0),))
+    await Partitions(lambda: now_ms).make(connection, [one])
+    await commit_work(connection, Work([one]))
+    assert query("select count(*) > 0 from readings") == [(True,)]
