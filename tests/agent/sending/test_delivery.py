@@ -211,12 +211,14 @@ async def test_second_agent_with_the_same_id_is_named(host: Any, bench: Any, mak
 
 
 async def test_silent_peer_leaves_no_socket_behind(bench: Any, make_sender: Any, running: Any, host: Any) -> None:
-    came = asyncio.Event()
+    came, gone = asyncio.Event(), asyncio.Event()
 
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         came.set()
         await reader.read()
         writer.close()
+        await writer.wait_closed()
+        gone.set()
 
     server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
     async with server:
@@ -225,6 +227,7 @@ async def test_silent_peer_leaves_no_socket_behind(bench: Any, make_sender: Any,
         await asyncio.wait_for(came.wait(), 30)
         sender.stop()
         await asyncio.wait_for(task, 30)
+        await asyncio.wait_for(gone.wait(), 30)
 
 
 async def test_broken_connection_is_followed_by_the_will(host: Any, bench: Any, make_sender: Any, running: Any) -> None:
