@@ -19,6 +19,7 @@ What the caller may do is the same for a whole branch: after any `InstrumentErro
 `SettingsError` ends the program with code 2.
 """
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -93,7 +94,9 @@ class PortBusy(PortError):
 
     def __init__(self, port: str) -> None:
         super().__init__(
-            port, f"{port} is in use by another program; `fuser {port}` names it. Stop it, or give it another port"
+            port,
+            f"{port} is in use by another program; `fuser {shlex.quote(port)}` names it. "
+            "Stop it, or give it another port",
         )
 
 
