@@ -100,6 +100,19 @@ async def test_database_connection_killed_again_and_again_loses_and_doubles_noth
     assert stored_bits(query) == logged_bits(agent)
 
 
+async def test_agent_whose_birth_was_not_kept_is_asked_for_it_again(agent, ingesting, ingest_settings, query):
+    rng = random.Random(9)
+    async with ingesting(ingest_settings) as worker, agent.run():
+        scan(agent, "R1", 1, rng)
+        await agent.delivered()
+        worker.committer._resolver._sessions.clear()  # as when the queue had no room for the births
+        before = agent.rebirths
+        scan(agent, "R1", 2, rng)
+        await agent.delivered()
+        assert agent.rebirths > before
+    assert stored_bits(query) == logged_bits(agent)
+
+
 async def test_same_number_with_other_content_is_refused(agent, ingesting, ingest_settings, query):
     rng = random.Random(6)
     async with ingesting(ingest_settings), agent.run():

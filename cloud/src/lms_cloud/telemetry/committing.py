@@ -29,6 +29,7 @@ from lms_cloud.telemetry.resolving import Heard, Node, Resolved, Resolver
 from lms_cloud.telemetry.storage import Connection, commit_work
 
 GATHER_S: Final = 0.02
+REBIRTH_INTERVAL_MS: Final = 10_000
 MAX_READINGS_PER_COMMIT: Final = 50_000
 MAX_EVENTS_PER_COMMIT: Final = 5_000
 MAX_READINGS_QUEUED: Final = 400_000
@@ -75,6 +76,7 @@ class Committer:
         self._stop = asyncio.Event()
         self._connection: Connection | None = None
         self._partitions = Partitions(now_ms)
+        self._asked_for_births_ms: dict[Node, int] = {}
         self.dropped = 0
         self.unknown: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
@@ -177,8 +179,17 @@ class Committer:
             # Of work split in two, the first half may be committed although the second failed.
             self._tell_agents_and_browsers(done, resolved)
         self.unknown.update(resolved.unknown)
+        self._ask_for_births(resolved)
         for node, number in resolved.strange:
             self._publish(self._session.refusal(node.group, node.node, number, self._now_ms()))
+
+    def _ask_for_births(self, resolved: Resolved) -> None:
+        """Ask agents whose births found no room in the queue, or were set aside; each at most every few seconds."""
+        now_ms = self._now_ms()
+        for node in resolved.birthless:
+            if abs(now_ms - self._asked_for_births_ms.get(node, 0)) >= REBIRTH_INTERVAL_MS:
+                self._asked_for_births_ms[node] = now_ms
+                self._publish(self._session.rebirth_command(node.group, node.node, now_ms))
 
     async def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed:

@@ -74,6 +74,7 @@ class Resolved:
 
     Attributes:
         born: streams whose agents are to be told what is committed.
+        birthless: agents whose data cannot be read, as their births were heard but not kept: to be asked again.
         strange: numbers of batches whose stream belongs to another agent: to be refused.
         unknown: how many messages came from senders that the fleet does not know, by topic.
     """
@@ -83,6 +84,7 @@ class Resolved:
     statuses: list[StatusChange] = field(default_factory=list)
     agents: list[AgentStatusChange] = field(default_factory=list)
     born: list[tuple[Node, UUID]] = field(default_factory=list)
+    birthless: set[Node] = field(default_factory=set)
     strange: list[tuple[Node, int]] = field(default_factory=list)
     unknown: Counter[str] = field(default_factory=Counter)
 
@@ -178,6 +180,8 @@ class Resolver:
         tags = await self._tags(session, entry) if session and entry else None
         if not entry or tags is None:
             resolved.unknown[heard.topic] += 1
+            if entry:
+                resolved.birthless.add(Node(event.group, event.node))
             return
         key = None
         if event.stream is not None and event.number is not None:
