@@ -106,11 +106,12 @@ class PortDenied(PortError):
     def __init__(self, port: str, account: str, group: str) -> None:
         self.account = account
         self.group = group
-        super().__init__(
-            port,
-            f"{port} may not be opened by {account}: add the account to the group {group} "
-            f"(`sudo usermod -aG {group} {account}`) and start the agent again",
+        remedy = (
+            f"add the account to the group {group} (`sudo usermod -aG {group} {account}`) and start the agent again"
         )
+        if group == "root":  # never advise that: it would give the account far more than a port
+            remedy = 'give the port to the group dialout, by a udev rule with GROUP="dialout", MODE="0660"'
+        super().__init__(port, f"{port} may not be opened by {account}: {remedy}")
 
 
 class PortRefused(PortError):

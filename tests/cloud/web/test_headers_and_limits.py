@@ -4,6 +4,7 @@ import json
 
 import httpx
 import pytest
+from lms_cloud.web.allowed import allowed
 from lms_cloud.web.app import create_app
 
 ADDRESSES = [
@@ -98,6 +99,27 @@ async def test_wrong_fields_are_named_with_what_was_found_and_what_is_allowed(ne
     assert problem["errors"][0]["field"] == "name"
     assert problem["errors"][0]["found"].startswith("xxx")
     assert "100" in problem["errors"][0]["allowed"]
+
+
+async def test_parameter_that_the_route_does_not_know_is_refused_by_name(new_person) -> None:
+    person = await new_person()
+    answer = await person.client.get("/api/v1/organizations?tag=pH", headers=person.bearer)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["errors"][0]["field"] == "tag"
+    assert "no parameter of this name" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ({"type": "int_parsing", "msg": "Input should be …"}, "a whole number"),
+        ({"type": "less_than_equal", "msg": "…", "ctx": {"le": 5000}}, "at most 5000"),
+        ({"type": "value_error", "msg": "Value error, an e-mail address"}, "an e-mail address"),
+    ],
+)
+def test_what_is_allowed_is_said_in_plain_words(error, words) -> None:
+    assert allowed(error) == words
 
 
 async def test_wrong_password_field_is_never_shown(client) -> None:

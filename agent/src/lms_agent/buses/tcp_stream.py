@@ -1,6 +1,7 @@
 """A TCP connection to an instrument or a gateway."""
 
 import asyncio
+import os
 import socket
 
 from lms_agent.buses.byte_stream import ByteStream
@@ -42,7 +43,8 @@ class TcpStream(ByteStream):
         except UnicodeError as error:
             raise PortMissing(self.port, "this is no host name") from error
         except OSError as error:
-            raise PortRefused(self.port, error.strerror or str(error)) from error
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise PortRefused(self.port, reason) from error
 
     def write(self, data: bytes) -> None:
         """Send bytes.

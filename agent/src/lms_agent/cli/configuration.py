@@ -15,10 +15,11 @@ ConfigArgument: TypeAlias = Annotated[
         metavar="CONFIG",
         help="The agent's TOML file; by default $LMS_AGENT_CONFIG, else /etc/lms-evo/agent.toml.",
         show_default=False,
+        readable=False,  # our own message says more than typer's
     ),
 ]
 ConfigOption: TypeAlias = Annotated[
-    Path | None, typer.Option("--config", "-c", help="The same, as an option.", show_default=False)
+    Path | None, typer.Option("--config", "-c", help="The same, as an option.", show_default=False, readable=False)
 ]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 

@@ -8,6 +8,7 @@ Neighbours: `lms_agent.sending.sender` opens connections; `aiomqtt` moves the by
 
 import asyncio
 import os
+import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -199,7 +200,7 @@ class _TidySocket(ssl.SSLSocket):
 def _explain_failure(address: Address, text: str) -> BrokerError:
     if "SSL" in text or "certificate" in text.lower():
         return BrokerUntrusted(address.url, text)
-    return BrokerUnreachable(address.url, text)
+    return BrokerUnreachable(address.url, re.sub(r"^\[Errno -?\d+\] ", "", text))
 
 
 async def _drop(client: Client) -> None:

@@ -25,14 +25,12 @@ from lms_cloud.web.browser_routes import BROWSER_ROUTES
 from lms_cloud.web.csrf import FormCookieMiddleware, guard
 from lms_cloud.web.errors import install_error_handlers
 from lms_cloud.web.middleware import RequestLog, SecurityHeaders, SizeLimit
+from lms_cloud.web.query_names import refuse_unknown_parameters
 from lms_cloud.web.static_files import VersionedStaticFiles
 
 STATEMENT_TIMEOUT_S = 15
-_ROUTERS: tuple[APIRouter, ...] = (
-    accounts_api.router,
-    organizations_api.router,
-    fleet_api.router,
-    telemetry_api.router,
+_REST: tuple[APIRouter, ...] = (accounts_api.router, organizations_api.router, fleet_api.router, telemetry_api.router)
+_OTHERS: tuple[APIRouter, ...] = (
     live_sockets.router,
     operations_api.router,
     api_docs.router,
@@ -95,6 +93,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def _include_routes(app: FastAPI) -> None:
-    for router in _ROUTERS:
+    for router in _REST:
+        app.include_router(router, dependencies=[Depends(refuse_unknown_parameters)])
+    for router in _OTHERS:
         app.include_router(router)
     app.mount("/static", VersionedStaticFiles(), name="static")

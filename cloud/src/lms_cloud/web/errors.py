@@ -27,6 +27,7 @@ from lms_cloud.kernel.errors import (
     TooManyRequests,
     Unauthenticated,
 )
+from lms_cloud.web.allowed import allowed
 
 PROBLEM = "application/problem+json"
 LOGIN_PAGE = "/app/login"
@@ -130,7 +131,7 @@ def _describe(error: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "field": field,
         "found": None if missing else _show(field, error.get("input")),
-        "allowed": str(error["msg"]).removeprefix("Value error, "),
+        "allowed": allowed(error),
     }
 
 
