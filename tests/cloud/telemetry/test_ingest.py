@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from lms_cloud.fleet.directory import AgentEntry
 from lms_cloud.telemetry.resolving import Heard
-from lms_protocol.host import NodeBorn
+from lms_protocol.host import Malformed, NodeBorn
 from lms_protocol.reading import Gap, Reading
 from psycopg import sql
 
@@ -274,3 +274,13 @@ async def test_what_the_database_refuses_of_one_agent_does_not_take_the_others_w
     assert all(asked)
     assert stored_bits(query) == logged_bits(agent)
     assert query("select count(*) > 0 from dead_letters where topic like '%%NBIRTH/gone'") == [(True,)]
+
+
+async def test_queue_is_bounded_in_bytes_too(ingesting, ingest_settings):
+    large = bytes(64 * 1024 * 1024)
+    event = Malformed("spBv1.0/x/DDATA/nobody/R1", large, "not protobuf", "x", "nobody")
+    async with ingesting(ingest_settings) as worker:
+        heard = Heard(event, event.topic, large, datetime.now(UTC))
+        # Nothing is awaited in between, so nothing leaves the queue.
+        assert [worker.committer.offer(heard) for _ in range(5)] == [True, True, True, True, False]
+        assert worker.committer.dropped == 1

@@ -34,6 +34,7 @@ MAX_READINGS_PER_COMMIT: Final = 50_000
 MAX_EVENTS_PER_COMMIT: Final = 5_000
 MAX_READINGS_QUEUED: Final = 400_000
 MAX_EVENTS_QUEUED: Final = 40_000
+MAX_BYTES_QUEUED: Final = 256 * 1024 * 1024
 
 DATABASE_ERRORS: Final = (psycopg.Error, DBAPIError, PoolTimeout, OSError)
 DATA_ERRORS: Final = (psycopg.DataError, psycopg.IntegrityError)
@@ -72,6 +73,7 @@ class Committer:
         self._now_ms = now_ms
         self._queue: deque[Heard] = deque()
         self._queued_readings = 0
+        self._queued_bytes = 0
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self._connection: Connection | None = None
@@ -85,11 +87,13 @@ class Committer:
         """Queue an event; False if there is no room. Births and deaths have a reserve of their own."""
         is_data = isinstance(heard.event, DataReceived)
         room = MAX_EVENTS_QUEUED if is_data else 2 * MAX_EVENTS_QUEUED
-        if len(self._queue) >= room or (is_data and self._queued_readings >= MAX_READINGS_QUEUED):
+        full = len(self._queue) >= room or self._queued_bytes >= MAX_BYTES_QUEUED
+        if full or (is_data and self._queued_readings >= MAX_READINGS_QUEUED):
             self.dropped += 1
             return False
         self._queue.append(heard)
         self._queued_readings += heard.readings
+        self._queued_bytes += len(heard.payload)
         self._wake.set()
         return True
 
@@ -119,6 +123,7 @@ class Committer:
             taken.append(self._queue.popleft())
             readings += taken[-1].readings
         self._queued_readings -= readings
+        self._queued_bytes -= sum(len(heard.payload) for heard in taken)
         return taken
 
     async def _settle(self, heard: Sequence[Heard]) -> None:
