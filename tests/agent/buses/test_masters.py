@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import getpass
 import os
 
 import pytest
@@ -139,9 +140,17 @@ async def test_file_that_is_no_port_is_said_to_be_none(tmp_path, master_on):
 def test_denied_port_names_account_group_and_command():
     from lms_agent.buses.serial_line import _why_not
 
+    error = _why_not("/dev/ttyS77", PermissionError(13, "Permission denied"))  # not there: dialout, as on Debian
+    assert "add the account to the group dialout" in str(error)
+    assert f"sudo usermod -aG dialout {getpass.getuser()}" in str(error)
+
+
+def test_denied_port_of_the_group_root_is_to_be_given_to_another_group():
+    from lms_agent.buses.serial_line import _why_not
+
     error = _why_not("/dev/null", PermissionError(13, "Permission denied"))
-    assert "add the account to the group" in str(error)
-    assert "sudo usermod -aG" in str(error)
+    assert "give the port to the group dialout" in str(error)
+    assert "usermod" not in str(error)
 
 
 async def test_unknown_host_is_named(master_on):
