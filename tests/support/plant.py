@@ -27,7 +27,7 @@ from lms_cloud.kernel.settings import CloudSettings
 from lms_cloud.telemetry.births import TagRegister
 from lms_cloud.telemetry.incoming import Bioreactor as KnownBioreactor
 from lms_cloud.telemetry.incoming import DeviceTags
-from lms_cloud.telemetry.ingest import Ingest
+from lms_cloud.telemetry.ingest import Ingest, postgres_backing
 from lms_protocol.delivery import SendingWindow
 from lms_protocol.edge import Acknowledged, EdgeSession, RebirthRequested, Refused
 from lms_protocol.messages import HostState
@@ -261,7 +261,7 @@ def ingesting(ingest_db: Database) -> Callable[[CloudSettings], AbstractAsyncCon
 
     @asynccontextmanager
     async def run(ingest_settings: CloudSettings) -> AsyncIterator[Ingest]:
-        worker = Ingest(ingest_settings, ingest_db)
+        worker = Ingest(ingest_settings, postgres_backing(ingest_settings, ingest_db))
         task = asyncio.create_task(worker.run())
         try:
             yield worker

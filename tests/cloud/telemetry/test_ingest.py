@@ -11,6 +11,7 @@ import aiomqtt
 import psycopg
 import pytest
 from lms_cloud.fleet.directory import AgentEntry
+from lms_cloud.telemetry.postgres_storage import PostgresStorage
 from lms_cloud.telemetry.resolving import Heard
 from lms_protocol.host import Malformed, NodeBorn
 from lms_protocol.reading import Gap, Reading
@@ -239,16 +240,16 @@ async def test_agent_that_leaves_is_offline_and_back_online_with_its_births(agen
             assert online() == [(True,)]
 
 
-async def test_ingest_waits_for_the_disk_whatever_the_server_is_set_to(ingesting, ingest_settings, plant):
+async def test_ingest_waits_for_the_disk_whatever_the_server_is_set_to(ingest_settings, plant):
     name = plant.superuser_url.rpartition("/")[2].partition("?")[0]
     with psycopg.connect(plant.superuser_url, autocommit=True) as connection:
         connection.execute(sql.SQL("alter database {} set synchronous_commit = off").format(sql.Identifier(name)))
-    async with ingesting(ingest_settings) as worker:
-        connection = await worker._open_connection()
-        try:
-            row = await (await connection.execute("show synchronous_commit")).fetchone()
-        finally:
-            await connection.close()
+    storage = PostgresStorage(ingest_settings.database_url.get_secret_value(), lambda: NOON_MS)
+    connection = await storage._connected()
+    try:
+        row = await (await connection.execute("show synchronous_commit")).fetchone()
+    finally:
+        await storage.close()
     assert row == ("on",)
 
 

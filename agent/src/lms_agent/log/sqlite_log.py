@@ -40,7 +40,7 @@ FILE_MODE = 0o640
 class SqliteLog:
     """One log file, open for writing. Made by `open`; use it as a context manager or call `close`."""
 
-    def __init__(self, path: Path, lock: WriterLock, reader: LogReader) -> None:
+    def __init__(self, path: Path, lock: WriterLock, reader: LogReader, writer: type[Writer] = Writer) -> None:
         self.path = path
         self.stream: UUID = reader.stream
         self._lock = lock
@@ -53,11 +53,14 @@ class SqliteLog:
         self._listeners: list[Callable[[Batch], None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._latest = reader.latest()
-        self._writer = Writer(path, head=self._head, total=total, latest=self._latest, on_written=self._on_written)
+        self._writer = writer(path, head=self._head, total=total, latest=self._latest, on_written=self._on_written)
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: Path, writer: type[Writer] = Writer) -> Self:
         """Open a log for writing; a file that is not there is made, with a new stream.
+
+        Args:
+            writer: writes it; a subclass may serve the queue otherwise than by a thread.
 
         Raises:
             LogInUse: another process writes it.
@@ -68,7 +71,7 @@ class SqliteLog:
             _prepare(path)
             reader = LogReader.open(path)
             try:
-                return cls(path, lock, reader)
+                return cls(path, lock, reader, writer)
             except BaseException:
                 reader.close()
                 raise

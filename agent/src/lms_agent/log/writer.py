@@ -94,8 +94,8 @@ class Writer:
         self._snapshot_at = head
         self._closing = threading.Lock()
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name=f"log {path.name}", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+        self._start()
 
     def submit(self, job: Job) -> None:
         """Hand over a job; its `done` is resolved when it is on the disk.
@@ -118,7 +118,17 @@ class Writer:
             if not self._closed:
                 self._closed = True
                 self._queue.put(None)
-        self._thread.join()
+        self._end()
+
+    def _start(self) -> None:
+        """Begin to serve the queue."""
+        self._thread = threading.Thread(target=self._run, name=f"log {self._path.name}", daemon=True)
+        self._thread.start()
+
+    def _end(self) -> None:
+        """Wait until the queue is served to its end."""
+        if self._thread is not None:
+            self._thread.join()
 
     def _run(self) -> None:
         going = True
@@ -129,7 +139,8 @@ class Writer:
                 going = self._gather(job, jobs)
             except queue.Empty:
                 pass
-            self._write(jobs)
+            if not self._write(jobs) and not jobs:
+                time.sleep(LAZY_AFTER_S)  # a disk that refuses is not asked without end
         self._finish()
 
     def _gather(self, job: Job | None, jobs: list[Job]) -> bool:
@@ -149,20 +160,20 @@ class Writer:
                 return True
         return False
 
-    def _write(self, jobs: list[Job]) -> None:
+    def _write(self, jobs: list[Job]) -> bool:
+        """Write jobs and what is lazy; False if that failed, which those who wait are then told."""
         lazy = dict(self._lazy)
         if not jobs and not lazy:
-            return
+            return True
         try:
             written, head, total, snapshot_at = self._transaction(jobs, lazy)
         except sqlite3.Error as error:
             reason, remedy = explain(error)
             if not jobs:
                 LOGGER.warning("%s", LogWriteFailed(self._path, reason, remedy))
-                time.sleep(LAZY_AFTER_S)
             self._reopen_later()
             _fail(jobs, LogWriteFailed(self._path, reason, remedy))
-            return
+            return False
         except Exception as error:
             self._undo()
             if len(jobs) > 1:  # find the one: the others must not suffer for it
@@ -170,12 +181,13 @@ class Writer:
                     self._write([job])
             else:
                 _fail(jobs, error)
-            return
+            return False
         self._head, self._total, self._snapshot_at = head, total, snapshot_at
         for key, value in lazy.items():
             if self._lazy.get(key) == value:
                 del self._lazy[key]
         self._on_written(Written(written))
+        return True
 
     def _transaction(
         self, jobs: list[Job], lazy: dict[str, str]

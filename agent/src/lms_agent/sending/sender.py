@@ -5,17 +5,18 @@ Neighbours: `lms_agent.app` starts it beside sampling; `lms_agent.sending.conver
 
 import asyncio
 import logging
-import random
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, suppress
+from random import Random
+from typing import TypeAlias
 
-from aiomqtt import ProtocolVersion
+from aiomqtt import Client, ProtocolVersion
 from lms_protocol.delivery import SendingWindow
 from lms_protocol.edge import EdgeSession
 from lms_protocol.errors import LmsError
 from lms_protocol.messages import Publish
 from lms_protocol.reading import Batch
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from lms_agent.clock import Clock
 from lms_agent.ending import end
@@ -28,6 +29,9 @@ from lms_agent.sending.state import SendingState
 
 LOGGER = logging.getLogger(__name__)
 
+Connect: TypeAlias = Callable[[Address, Publish, ProtocolVersion], AbstractAsyncContextManager[Client]]
+"""Makes a connection with a will: see `lms_agent.sending.connection.connect`."""
+FIRST_WAIT_S = 0.5
 MAX_WAIT_S = 30.0
 """Longest pause between two attempts. Each is drawn at random below it: a thousand agents must not come at once."""
 RECONNECT_WITHIN_S = 1.0
@@ -46,6 +50,8 @@ class Sender:
         session: with the tags of all batches that the log may still have to send.
         address: the broker.
         max_wait_s: longest pause between attempts to connect, in seconds.
+        connect: makes the connection.
+        rng: draws the pauses.
     """
 
     def __init__(
@@ -57,6 +63,8 @@ class Sender:
         clock: Clock,
         window: SendingWindow | None = None,
         max_wait_s: float = MAX_WAIT_S,
+        connect: Connect = connect,
+        rng: Random | None = None,
     ) -> None:
         self.state = SendingState(acked=log.acked, unacknowledged=log.head - log.acked, since_ms=clock.wall_ms())
         self._log = log
@@ -65,6 +73,8 @@ class Sender:
         self._clock = clock
         self._window = window or SendingWindow(live_limit=64, backlog_limit=128, resend_after_s=15.0)
         self._max_wait_s = max_wait_s
+        self._connect = connect
+        self._rng = rng or Random()  # noqa: S311 - spreads load, guards nothing
         self._protocol = ProtocolVersion.V5
         self._stopping = asyncio.Event()
         self._conversation: Conversation | None = None
@@ -80,7 +90,7 @@ class Sender:
         """Connect and send until `stop`. Whatever the network or the broker does, this goes on."""
         while not self._stopping.is_set():
             attempts = AsyncRetrying(
-                wait=wait_random_exponential(multiplier=0.5, max=self._max_wait_s),
+                wait=self._wait_s,
                 retry=retry_if_exception_type(LmsError),
                 stop=lambda _: self._stopping.is_set(),
                 sleep=self._pause,
@@ -89,7 +99,11 @@ class Sender:
             )
             with suppress(LmsError):  # raised only when stopping
                 await attempts(self._connect_once)
-            await self._pause(random.uniform(0, RECONNECT_WITHIN_S))  # noqa: S311 - spreads load, guards nothing
+            await self._pause(self._rng.uniform(0, RECONNECT_WITHIN_S))
+
+    def _wait_s(self, attempt: RetryCallState) -> float:
+        longest_s: float = FIRST_WAIT_S * 2.0 ** min(attempt.attempt_number - 1, 16)
+        return self._rng.uniform(0, min(longest_s, self._max_wait_s))
 
     async def _connect_once(self) -> None:
         """One connection, from CONNECT to its end.
@@ -115,7 +129,7 @@ class Sender:
             self._set_connected(False)
 
     async def _converse(self, will: Publish) -> None:
-        async with connect(self._address, will, self._protocol) as client:
+        async with self._connect(self._address, will, self._protocol) as client:
             await subscribe(client, self._address, self._session.subscriptions)
             self._set_connected(True)
             conversation = Conversation(

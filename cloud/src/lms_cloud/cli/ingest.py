@@ -6,7 +6,7 @@ import signal
 from lms_cloud.kernel.database import Database
 from lms_cloud.kernel.logging import configure_logging
 from lms_cloud.kernel.settings import load_settings
-from lms_cloud.telemetry.ingest import Ingest
+from lms_cloud.telemetry.ingest import Ingest, postgres_backing
 
 POOL_SIZE = 4
 
@@ -19,7 +19,7 @@ def ingest() -> None:
     async def work() -> None:
         url = settings.database_url.get_secret_value()
         async with Database(url, pool_size=POOL_SIZE, application_name="lms-cloud ingest") as database:
-            worker = Ingest(settings, database)
+            worker = Ingest(settings, postgres_backing(settings, database))
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, worker.stop)

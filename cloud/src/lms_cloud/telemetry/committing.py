@@ -7,10 +7,11 @@ does not fit the queue meanwhile is dropped; nobody has acknowledged it, so the 
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Final
+from random import Random
+from typing import Final, Protocol
 from uuid import UUID
 
 import psycopg
@@ -24,11 +25,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from lms_cloud.telemetry.announcing import live_messages
 from lms_cloud.telemetry.incoming import DeadLetter, Incoming, Outcome, StreamBatch, Work
-from lms_cloud.telemetry.partitions import Partitions
 from lms_cloud.telemetry.resolving import Heard, Node, Resolved, Resolver
-from lms_cloud.telemetry.storage import Connection, commit_work
 
 GATHER_S: Final = 0.02
+FIRST_PAUSE_S: Final = 0.1
+MAX_PAUSE_S: Final = 5.0
+JITTER_S: Final = 0.2
 REBIRTH_INTERVAL_MS: Final = 10_000
 MAX_READINGS_PER_COMMIT: Final = 50_000
 MAX_EVENTS_PER_COMMIT: Final = 5_000
@@ -42,15 +44,33 @@ DATA_ERRORS: Final = (psycopg.DataError, psycopg.IntegrityError)
 _log = structlog.get_logger(__name__)
 
 
+class Storage(Protocol):
+    """Where work is committed; the ledger in it decides what is new."""
+
+    async def commit(self, work: Work) -> Outcome:
+        """Write all of the work in one transaction, and commit it.
+
+        Raises:
+            DATA_ERRORS: something of it cannot be kept; nothing is committed.
+            DATABASE_ERRORS: nothing is known to be committed; asking again is safe.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give back what is open; a later commit opens it anew."""
+        ...
+
+
 class Committer:
     """The one writer of an ingest worker.
 
     Args:
-        connect: opens a connection of this writer's own, in autocommit mode.
+        storage: this writer's own way into the database.
         resolver: turns events into work.
         session: words the acknowledgements.
         publish: hands a message to the broker, or drops it if there is none.
         now_ms: tells the time, ms UTC.
+        rng: spreads the pauses between attempts.
 
     Attributes:
         dropped: how many events did not fit the queue.
@@ -60,24 +80,25 @@ class Committer:
 
     def __init__(
         self,
-        connect: Callable[[], Awaitable[Connection]],
+        storage: Storage,
         resolver: Resolver,
         session: HostSession,
         publish: Callable[[Publish], None],
         now_ms: Callable[[], int],
+        *,
+        rng: Random | None = None,
     ) -> None:
-        self._connect = connect
+        self._storage = storage
         self._resolver = resolver
         self._session = session
         self._publish = publish
         self._now_ms = now_ms
+        self._rng = rng or Random()  # noqa: S311 - spreads load, guards nothing
         self._queue: deque[Heard] = deque()
         self._queued_readings = 0
         self._queued_bytes = 0
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
-        self._connection: Connection | None = None
-        self._partitions = Partitions(now_ms)
         self._asked_for_births_ms: dict[Node, int] = {}
         self.dropped = 0
         self.unknown: Counter[str] = Counter()
@@ -114,7 +135,7 @@ class Committer:
                     await asyncio.sleep(GATHER_S)
                 await self._settle(self._take())
         finally:
-            await self._disconnect()
+            await self._storage.close()
 
     def _take(self) -> list[Heard]:
         taken: list[Heard] = []
@@ -130,7 +151,7 @@ class Committer:
         """Resolve, commit and announce a chunk of events, however long the database is away."""
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_may_pass),
-            wait=tenacity.wait_exponential_jitter(multiplier=0.1, max=5, jitter=0.2),
+            wait=self._pause_s,
             stop=lambda _: self._stop.is_set(),
             sleep=self._nap,
             before_sleep=self._tell,
@@ -154,6 +175,10 @@ class Committer:
             else:
                 await self._set_aside(heard[0], error)
 
+    def _pause_s(self, state: tenacity.RetryCallState) -> float:
+        growing_s: float = FIRST_PAUSE_S * 2.0 ** min(state.attempt_number - 1, 16)
+        return min(growing_s + self._rng.uniform(0, JITTER_S), MAX_PAUSE_S)
+
     async def _nap(self, seconds: float) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -174,11 +199,9 @@ class Committer:
         work = resolved.work()
         try:
             if work:
-                connection = await self._connected()
-                await self._partitions.make(connection, work.batches)
-                await self._write(connection, work, done)
+                await self._write(work, done)
         except DATABASE_ERRORS:
-            await self._disconnect()
+            await self._storage.close()
             raise
         finally:
             # Of work split in two, the first half may be committed although the second failed.
@@ -196,30 +219,20 @@ class Committer:
                 self._asked_for_births_ms[node] = now_ms
                 self._publish(self._session.rebirth_command(node.group, node.node, now_ms))
 
-    async def _connected(self) -> Connection:
-        if self._connection is None or self._connection.closed:
-            self._connection = await self._connect()
-        return self._connection
-
-    async def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
-
-    async def _write(self, connection: Connection, work: Work, done: list[tuple[Work, Outcome]]) -> None:
+    async def _write(self, work: Work, done: list[tuple[Work, Outcome]]) -> None:
         """Commit work; what the database refuses to keep is halved until the culprit stands alone, and set aside."""
         try:
-            done.append((work, await commit_work(connection, work)))
+            done.append((work, await self._storage.commit(work)))
         except DATA_ERRORS as error:
             if not work.batches:
                 raise
             middle = len(work.batches) // 2
             if middle:
-                await self._write(connection, replace(work, batches=work.batches[:middle]), done)
-                await self._write(connection, Work(work.batches[middle:]), done)
+                await self._write(replace(work, batches=work.batches[:middle]), done)
+                await self._write(Work(work.batches[middle:]), done)
             else:
                 letter = _dead_letter(work.batches[0], f"the database refused it: {error}")
-                await self._write(connection, replace(work, batches=(), letters=(*work.letters, letter)), done)
+                await self._write(replace(work, batches=(), letters=(*work.letters, letter)), done)
 
     def _tell_agents_and_browsers(self, done: Sequence[tuple[Work, Outcome]], resolved: Resolved) -> None:
         now_ms = self._now_ms()
@@ -262,7 +275,7 @@ class Committer:
         """Keep what made the program itself fail, so that nothing behind it waits."""
         letter = DeadLetter("poison", heard.topic, heard.payload, f"it could not be handled: {error!r}")
         try:
-            await commit_work(await self._connected(), Work((), [letter]))
+            await self._storage.commit(Work((), [letter]))
         except DATABASE_ERRORS:
             _log.exception("dead letter could not be kept", topic=heard.topic)
 

@@ -14,30 +14,26 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from random import Random
+from typing import NamedTuple, Protocol
 
 import aiomqtt
-import psycopg
 import structlog
 from lms_protocol.host import HostEvent, HostSession, Malformed, NodeDied, RebirthWanted
 from lms_protocol.messages import HostState, Publish
 
 from lms_cloud.fleet.directory import FleetDirectory
-from lms_cloud.kernel.database import Database, database_url
+from lms_cloud.kernel.database import Database
 from lms_cloud.kernel.ending import end
 from lms_cloud.kernel.settings import CloudSettings
 from lms_cloud.telemetry.births import TagRegister
 from lms_cloud.telemetry.broker import broker_address, open_client
-from lms_cloud.telemetry.committing import DATABASE_ERRORS, Committer
+from lms_cloud.telemetry.committing import DATABASE_ERRORS, Committer, Storage
 from lms_cloud.telemetry.directory import Directory
-from lms_cloud.telemetry.resolving import Heard, Resolver
-from lms_cloud.telemetry.storage import Connection
+from lms_cloud.telemetry.postgres_storage import PostgresStorage
+from lms_cloud.telemetry.resolving import FleetLookup, Heard, Resolver, SeriesRegister
 
 FEED = "spBv1.0/#"
-DURABLE = (
-    "select set_config('synchronous_commit', 'on', false)"
-    " where current_setting('synchronous_commit') in ('off', 'local', 'remote_write')"
-)
-"""What is acknowledged must be on the disk, also where the server or the role is set to promise less."""
 POLL_S = 1.0
 REPORT_S = 60.0
 ASK_SILENT_S = 3.0
@@ -50,14 +46,58 @@ MAX_PAUSE_S = 5.0
 _log = structlog.get_logger(__name__)
 
 
+def _system_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Backing(NamedTuple):
+    """What an ingest worker stands on: where it commits, and where it looks up what it hears of."""
+
+    storage: Storage
+    directory: FleetLookup
+    register: SeriesRegister
+
+
+def postgres_backing(settings: CloudSettings, database: Database) -> Backing:
+    """All in PostgreSQL.
+
+    Args:
+        settings: where the database is.
+        database: as `lms_ingest`, for everything but the commits, which have a connection of their own.
+    """
+    fleet = FleetDirectory(database)
+    return Backing(
+        PostgresStorage(settings.database_url.get_secret_value(), _system_ms),
+        Directory(database, fleet, time.monotonic),
+        TagRegister(database, fleet),
+    )
+
+
+class OpenClient(Protocol):
+    """Makes a client of the broker: see `lms_cloud.telemetry.broker.open_client`."""
+
+    def __call__(
+        self,
+        settings: CloudSettings,
+        *,
+        name: str,
+        receive: Callable[[aiomqtt.Message], None],
+        will: aiomqtt.Will | None = None,
+    ) -> aiomqtt.Client:
+        """A client that is not connected yet."""
+        ...
+
+
 class Ingest:
     """One ingest worker.
 
     Args:
-        settings: where broker and database are, and this host's id.
-        database: as `lms_ingest`, for everything but the commits, which have a connection of their own.
+        settings: where the broker is, and this host's id.
+        backing: where readings go, and where agents, streams and series are looked up.
+        open_client: makes the connection to the broker.
         now_ms: tells the time, ms UTC.
         monotonic_s: tells durations.
+        rng: spreads the pauses between attempts.
 
     Raises:
         SettingsError: LMS_MQTT_URL is missing or is no broker's address.
@@ -66,20 +106,22 @@ class Ingest:
     def __init__(
         self,
         settings: CloudSettings,
-        database: Database,
+        backing: Backing,
         *,
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        open_client: OpenClient = open_client,
+        now_ms: Callable[[], int] = _system_ms,
         monotonic_s: Callable[[], float] = time.monotonic,
+        rng: Random | None = None,
     ) -> None:
         self._settings = settings
         self._address = broker_address(settings)
+        self._open_client = open_client
         self._now_ms = now_ms
         self._monotonic_s = monotonic_s
         self._session = HostSession(settings.host_id)
-        fleet = FleetDirectory(database)
-        self._directory = Directory(database, fleet, monotonic_s)
-        resolver = Resolver(self._directory, TagRegister(database, fleet))
-        self.committer = Committer(self._open_connection, resolver, self._session, self._send, now_ms)
+        self._directory = backing.directory
+        resolver = Resolver(backing.directory, backing.register)
+        self.committer = Committer(backing.storage, resolver, self._session, self._send, now_ms, rng=rng)
         self._outgoing: deque[Publish] = deque(maxlen=MAX_OUTGOING)
         self._to_send = asyncio.Event()
         self._stop = asyncio.Event()
@@ -125,7 +167,7 @@ class Ingest:
         self._session = HostSession(self._settings.host_id)
         will = aiomqtt.Will(*self._session.state(online=False, timestamp_ms=self._state_ms))
         name = f"{self._settings.host_id}-ingest"
-        async with open_client(self._settings, name=name, receive=self._receive, will=will) as client:
+        async with self._open_client(self._settings, name=name, receive=self._receive, will=will) as client:
             await client.subscribe(FEED, qos=1)
             await _publish(client, self._session.state(online=True, timestamp_ms=self._state_ms))
             self._connected = True
@@ -243,25 +285,6 @@ class Ingest:
             if self.committer.dropped:
                 _log.warning("messages that found no room; not acknowledged", messages=self.committer.dropped)
                 self.committer.dropped = 0
-
-    async def _open_connection(self) -> Connection:
-        url = database_url(self._settings.database_url.get_secret_value()).set(drivername="postgresql")
-        connection = await psycopg.AsyncConnection.connect(
-            url.render_as_string(hide_password=False),
-            autocommit=True,
-            application_name="lms-cloud ingest",
-            connect_timeout=5,
-            keepalives_idle=10,
-            keepalives_interval=5,
-            keepalives_count=3,
-            tcp_user_timeout=60_000,
-        )
-        try:
-            await connection.execute(DURABLE)
-        except BaseException:
-            await connection.close()
-            raise
-        return connection
 
 
 async def _publish(client: aiomqtt.Client, message: Publish) -> None:

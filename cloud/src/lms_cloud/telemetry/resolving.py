@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from operator import itemgetter
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 import structlog
@@ -19,9 +19,7 @@ from lms_protocol.host import DataReceived, DeviceBorn, DeviceDied, HostEvent, M
 from lms_protocol.reading import TagDescription
 
 from lms_cloud.fleet.directory import AgentEntry, BioreactorEntry
-from lms_cloud.telemetry.births import TagRegister
 from lms_cloud.telemetry.columns import NotStorableError, check_storable
-from lms_cloud.telemetry.directory import Directory
 from lms_cloud.telemetry.incoming import (
     AgentStatusChange,
     Bioreactor,
@@ -36,6 +34,38 @@ from lms_cloud.telemetry.incoming import (
 MAX_NUMBER = (1 << 63) - 1
 _TAG = itemgetter(0)
 _log = structlog.get_logger(__name__)
+
+
+class FleetLookup(Protocol):
+    """Whose wire ids and streams are; `lms_cloud.telemetry.directory.Directory` asks the database."""
+
+    async def agent(self, group: str, node: str) -> AgentEntry | None:
+        """The agent with those wire ids; None if there is none."""
+        ...
+
+    async def bioreactor(self, group: str, node: str, device: str) -> BioreactorEntry | None:
+        """The bioreactor with that wire id, unless it is another agent's; None if there is none."""
+        ...
+
+    async def online_bioreactors(self, agent_id: UUID) -> list[Bioreactor]:
+        """The bioreactors that this agent announced last and that count as online."""
+        ...
+
+    async def online_agents(self) -> list[tuple[str, str]]:
+        """Group and node of every agent that counts as online, or that has a bioreactor that does."""
+        ...
+
+    async def stream(self, agent: AgentEntry | BioreactorEntry, stream: UUID) -> tuple[UUID, StreamLedger]:
+        """Whose a stream is, and what of it is committed. A stream not seen before becomes this agent's."""
+        ...
+
+
+class SeriesRegister(Protocol):
+    """What tags hang on; `lms_cloud.telemetry.births.TagRegister` keeps it in the database."""
+
+    async def register(self, bioreactor: BioreactorEntry, tags: Sequence[TagDescription]) -> DeviceTags:
+        """The series of a birth's tags, made where they are missing."""
+        ...
 
 
 class Heard(NamedTuple):
@@ -100,7 +130,7 @@ class Resolver:
         ledgers: what is committed of each stream heard from; the caller notes each commit in them.
     """
 
-    def __init__(self, directory: Directory, register: TagRegister) -> None:
+    def __init__(self, directory: FleetLookup, register: SeriesRegister) -> None:
         self._directory = directory
         self._register = register
         self._sessions: dict[Node, _Session] = {}
