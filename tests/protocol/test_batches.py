@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lms_protocol.batches import (
+    clock_from_text,
+    clock_to_text,
     digest,
     gap_from_text,
     gap_to_text,
@@ -14,8 +16,8 @@ from lms_protocol.batches import (
     record_encode,
 )
 from lms_protocol.errors import PayloadError
-from lms_protocol.reading import Batch, Gap, Quality, Reading
-from support.sparkplug import gaps, readings
+from lms_protocol.reading import Batch, ClockRecord, Gap, Quality, Reading
+from support.sparkplug import clocks, gaps, readings
 
 many_readings = st.lists(readings(), max_size=6).map(tuple)
 many_gaps = st.lists(gaps(), max_size=2).map(tuple)
@@ -33,21 +35,69 @@ def exact(batch: Batch) -> object:
         )
         for r in batch.readings
     )
-    return batch.number, batch.device, cells, batch.gaps
+    return batch.number, batch.device, cells, batch.gaps, batch.clock
 
 
-@given(many_readings, many_gaps)
-def test_record_reads_back_bit_equal(some_readings: tuple[Reading, ...], some_gaps: tuple[Gap, ...]) -> None:
-    batch = Batch(7, "R1", some_readings, some_gaps)
+batches = st.builds(Batch, st.just(7), st.just("R1"), many_readings, many_gaps, clocks())
+
+
+@given(batches)
+def test_record_reads_back_bit_equal(batch: Batch) -> None:
     assert exact(record_decode(7, "R1", record_encode(batch))) == exact(batch)
 
 
-@given(many_readings, many_gaps, many_readings, many_gaps)
-def test_digest_differs_exactly_when_batches_differ(
-    a: tuple[Reading, ...], gaps_a: tuple[Gap, ...], b: tuple[Reading, ...], gaps_b: tuple[Gap, ...]
-) -> None:
-    same = exact(Batch(1, "R1", a, gaps_a)) == exact(Batch(1, "R1", b, gaps_b))
-    assert (digest("R1", 1, a, gaps_a) == digest("R1", 1, b, gaps_b)) == same
+@given(batches, batches)
+def test_digest_differs_exactly_when_batches_differ(a: Batch, b: Batch) -> None:
+    one, other = (digest(each.device, each.number, each.readings, each.gaps, each.clock) for each in (a, b))
+    assert (one == other) == (exact(a) == exact(b))
+
+
+@given(batches, st.data())
+def test_record_with_one_altered_byte_is_refused_or_another_batch(batch: Batch, data: st.DataObject) -> None:
+    record = bytearray(record_encode(batch))
+    at = data.draw(st.integers(0, len(record) - 1))
+    record[at] ^= data.draw(st.integers(1, 255))
+    try:
+        read = record_decode(7, "R1", bytes(record))
+    except PayloadError as error:
+        assert str(error)
+    else:
+        assert exact(read) != exact(batch), "two records of one batch"
+
+
+@given(batches, st.data())
+def test_record_cut_short_is_refused_or_another_batch(batch: Batch, data: st.DataObject) -> None:
+    record = record_encode(batch)
+    try:
+        read = record_decode(7, "R1", record[: data.draw(st.integers(1, len(record) - 1))])
+    except PayloadError as error:
+        assert str(error)
+    else:
+        assert exact(read) != exact(batch)
+
+
+@pytest.mark.parametrize("bits", [0x7FF8_0000_0000_0001, 0xFFF8_1234_5678_9ABC, 0x8000_0000_0000_0000, 1])
+def test_record_keeps_every_bit_of_a_double(bits: int) -> None:
+    (value,) = struct.unpack("<d", bits.to_bytes(8, "little"))
+    batch = Batch(7, "R1", (Reading(1, 5, value),))
+    assert exact(record_decode(7, "R1", record_encode(batch))) == exact(batch)
+
+
+@pytest.mark.parametrize(
+    "reading",
+    [
+        Reading(1, -1, 1.0),
+        Reading(1, 1 << 63, 1.0),
+        Reading(-1, 5, 1.0),
+        Reading(1, 5, 1 << 64),
+        Reading(1, 5, -(1 << 63) - 1),
+        Reading(1, 5, "\ud800"),
+        Reading(1, 5, b"x"),  # type: ignore[arg-type]
+    ],
+)
+def test_reading_that_a_record_would_alter_is_refused(reading: Reading) -> None:
+    with pytest.raises(PayloadError):
+        record_encode(Batch(7, "R1", (reading,)))
 
 
 @given(many_readings)
@@ -74,6 +124,32 @@ def test_damaged_record_is_refused_or_read_never_worse(data: bytes) -> None:
 @given(gaps())
 def test_gap_text_reads_back(gap: Gap) -> None:
     assert gap_from_text(gap_to_text(gap)) == gap
+
+
+@given(clocks())
+def test_clock_text_reads_back(clock: ClockRecord | None) -> None:
+    if clock is not None:
+        assert clock_from_text(clock_to_text(clock)) == clock
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        "[1]",
+        '{"boot":"x","offset_ms":1,"trusted":true,"error_ms":null,"correction_ms":0}',
+        '{"boot":5,"offset_ms":1,"trusted":true,"error_ms":null,"correction_ms":0}',
+        '{"boot":"11111111-2222-3333-4444-555555555555","offset_ms":1.5,"trusted":true,"error_ms":null,"correction_ms":0}',
+        '{"boot":"11111111-2222-3333-4444-555555555555","offset_ms":1,"trusted":1,"error_ms":null,"correction_ms":0}',
+        '{"boot":"11111111-2222-3333-4444-555555555555","offset_ms":1,"trusted":true}',
+        '{"boot":"11111111-2222-3333-4444-555555555555","offset_ms":1,"trusted":true,"error_ms":null,"else":0}',
+        "[" * 100_000,
+    ],
+)
+def test_text_that_is_no_clock_record_is_refused(text: str) -> None:
+    with pytest.raises(PayloadError, match="not a clock record"):
+        clock_from_text(text)
 
 
 @pytest.mark.parametrize(

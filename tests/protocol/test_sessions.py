@@ -5,6 +5,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lms_protocol.batches import digest
 from lms_protocol.edge import Acknowledged, EdgeSession, RebirthRequested, Refused, TagCommand
 from lms_protocol.errors import PayloadError, SessionError
 from lms_protocol.host import (
@@ -19,10 +20,10 @@ from lms_protocol.host import (
 )
 from lms_protocol.messages import SYNC_TAGS, HostState, Publish
 from lms_protocol.ranges import NumberRanges
-from lms_protocol.reading import Batch, Datatype, Quality, Reading, TagDescription
+from lms_protocol.reading import Batch, ClockRecord, Datatype, Gap, Quality, Reading, TagDescription
 from lms_protocol.sparkplug import Metric, Payload, decode, encode
 from lms_protocol.topics import MessageType, node_topic
-from support.sparkplug import STREAM, gaps, new_edge, readings
+from support.sparkplug import STREAM, TAGS, clocks, gaps, new_edge, readings
 
 
 def born_pair() -> tuple[EdgeSession, HostSession]:
@@ -50,7 +51,13 @@ def test_births_describe_every_tag_and_leave_out_what_belongs_to_the_session() -
     assert events[0] == NodeBorn("g", "n", STREAM, 41, 0, 1_001, (), ())
     assert isinstance(events[1], DeviceBorn)
     assert events[1].tags[0] == TagDescription(1, "R1", "pH/PV", unit="pH", low=6.0, high=8.0, decimals=2)
-    assert [tag.name for tag in events[1].tags] == ["pH/PV", "Counter/PV", "Pump/Running", "Recipe/Step"]
+    assert [tag.name for tag in events[1].tags] == [
+        "pH/PV",
+        "Counter/PV",
+        "Pump/Running",
+        "Recipe/Step",
+        "Counter/Total",
+    ]
     assert events[1].tags[2].access == "write"
     assert events[1].readings[:2] == (Reading(1, 990, 7.01), Reading(4, 991, None, Quality.BAD))
     assert events[1].readings[2].quality is Quality.STALE
@@ -89,15 +96,32 @@ def test_seq_wraps_from_255_to_0_without_a_rebirth() -> None:
     assert host.poll(1_000.0) == []
 
 
-@given(st.lists(readings(), max_size=8), st.lists(gaps(), max_size=2), st.booleans())
-def test_batch_arrives_as_it_was_sent(sent: list[Reading], some_gaps: list[object], historical: bool) -> None:
+@given(st.lists(readings(), max_size=8), st.lists(gaps(), max_size=2), clocks(), st.booleans())
+def test_batch_arrives_as_it_was_sent(
+    sent: list[Reading], some_gaps: list[Gap], clock: ClockRecord | None, historical: bool
+) -> None:
     edge, host = born_pair()
-    message = edge.data(Batch(5, "R1", tuple(sent), tuple(some_gaps)), 2_000, historical=historical)
+    message = edge.data(Batch(5, "R1", tuple(sent), tuple(some_gaps), clock), 2_000, historical=historical)
     (got,) = hear(host, message)
     assert isinstance(got, DataReceived)
     assert (got.stream, got.number, got.device, got.historical) == (STREAM, 5, "R1", historical)
     assert repr(got.readings) == repr(tuple(sent))
     assert got.gaps == tuple(some_gaps)
+    assert got.clock == clock
+    assert got.digest == digest("R1", 5, sent, some_gaps, clock)
+
+
+def test_device_without_clock_tag_sends_all_but_clock_records() -> None:
+    tags = [tag for tag in TAGS if tag.name != "Sync/Clock"]
+    edge, host = EdgeSession(group="g", node="n", stream=STREAM, bd_seq=None, tags=tags), HostSession("cloud")
+    edge.will(1_000)
+    for message in edge.births(1_001, {}, 0):
+        host.receive(message.topic, message.payload, 0.0)
+    (got,) = hear(host, edge.data(batch(5), 2_000))
+    assert isinstance(got, DataReceived)
+    assert got.clock is None
+    with pytest.raises(SessionError, match="no tag for it"):
+        edge.data(Batch(6, "R1", (), (), ClockRecord(STREAM, 5, trusted=True)), 2_000)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from hypothesis import strategies as st
 from lms_protocol.edge import EdgeSession
-from lms_protocol.reading import Datatype, Gap, Quality, Reading, TagDescription
+from lms_protocol.reading import ClockRecord, Datatype, Gap, Quality, Reading, TagDescription
 
 STREAM = UUID("11111111-2222-3333-4444-555555555555")
 TAGS = (
@@ -17,6 +17,8 @@ TAGS = (
     TagDescription(7, "R2", "Sync/Batch", Datatype.UINT64),
     TagDescription(8, "R2", "Sync/Gap", Datatype.STRING),
     TagDescription(9, "R2", "DO/PV", unit="%"),
+    TagDescription(10, "R1", "Sync/Clock", Datatype.STRING),
+    TagDescription(11, "R1", "Counter/Total", Datatype.UINT64),
 )
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 _VALUES = {
@@ -24,6 +26,7 @@ _VALUES = {
     4: st.integers(-(1 << 63), (1 << 63) - 1),
     5: st.booleans(),
     6: _TEXT,
+    11: st.integers(0, (1 << 64) - 1),
 }
 _TIMES = st.integers(0, 253_402_300_799_999)
 
@@ -54,6 +57,12 @@ def gaps() -> st.SearchStrategy[Gap]:
         st.none() | _TIMES,
         _TEXT,
     )
+
+
+def clocks() -> st.SearchStrategy[ClockRecord | None]:
+    """No clock record, or any."""
+    numbers = st.integers(-(1 << 63), (1 << 63) - 1)
+    return st.none() | st.builds(ClockRecord, st.uuids(), numbers, st.booleans(), st.none() | numbers, numbers)
 
 
 def new_edge() -> EdgeSession:

@@ -1,8 +1,11 @@
 """Batches as bytes: the record that the agent's log keeps, and the digest that tells two batches apart.
 
-The record is a Sparkplug payload without sequence number and time: each reading a metric by alias, each gap a string
-metric named `Sync/Gap`. The digest is taken over the batch's meaning, not over bytes on the wire, so that a batch sent
-again (as historical, with another sequence number, by another encoder) has the same digest and an altered one has not.
+A record is 0x01, the readings as columns (`lms_protocol.columns`), and behind them the gaps and the clock record, each
+with its length. The digest is taken over the same bytes, and so over the batch's meaning, not over bytes on the wire: a
+batch sent again (as historical, packed, by another encoder) has the same digest and an altered one has not.
+
+Logs of the first release hold each batch as a Sparkplug payload, which begins with 0x12 or is empty; these are read for
+ever, and never written.
 
 Neighbours: `lms_agent.log` keeps records; `lms_protocol.edge` sends batches; `lms_protocol.host` takes them in;
 `lms_cloud.telemetry` writes the digest into its ledger.
@@ -13,89 +16,81 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from struct import pack
 from typing import Any, Final
+from uuid import UUID
 
+from lms_protocol.columns import INTEGER, UNSIGNED, Columns, encode, sized, take_sized, utf8
 from lms_protocol.errors import PayloadError
-from lms_protocol.reading import Batch, Datatype, Gap, Quality, Reading, Value
-from lms_protocol.sparkplug import INT32, PAYLOAD, get_value, is_read_as, natural_datatype, parse, put_value
+from lms_protocol.reading import Batch, ClockRecord, Datatype, Gap, Quality, Reading, Value
+from lms_protocol.sparkplug import INT32, get_value, is_read_as, natural_datatype, parse, put_value
 
 GAP_NAME: Final = "Sync/Gap"
+CLOCK_NAME: Final = "Sync/Clock"
 BATCH_NAME: Final = "Sync/Batch"
 QUALITY_NAME: Final = "Quality"
 DIGEST_BYTES: Final = 16
 
+RECORD_2: Final = b"\x01"
+"""The first byte of a record; no protobuf message begins with it."""
+
 _QUALITIES: Final = {int(quality): quality for quality in Quality}
 _DOUBLE_OR_UNDECLARED: Final = frozenset({Datatype.DOUBLE, None})
-_NULL, _DOUBLE, _INTEGER, _BOOLEAN, _TEXT = range(5)
+_CLOCK_BEGINS: Final = '{"boot":'
 
 
-def digest(device: str, number: int, readings: Sequence[Reading], gaps: Sequence[Gap] = ()) -> bytes:
+def digest(
+    device: str, number: int, readings: Sequence[Reading], gaps: Sequence[Gap] = (), clock: ClockRecord | None = None
+) -> bytes:
     """Fingerprint what a batch says.
 
-    Computed column by column (see SPEC.md, "Digest"), so that a host may compute it from arrays.
-
     Returns:
-        16 bytes (BLAKE2b).
+        16 bytes (BLAKE2b); see SPEC.md, "Digest".
+
+    Raises:
+        PayloadError: a reading that has no form in columns.
     """
-    count = len(readings)
-    kinds, words, texts = _canonical_columns([reading.value for reading in readings])
-    state = blake2b(digest_size=DIGEST_BYTES)
-    state.update(_sized(device.encode()))
-    state.update(pack("<QI", number, count))
-    state.update(pack(f"<{count}Q", *(reading.tag for reading in readings)))
-    state.update(pack(f"<{count}q", *(reading.taken_at_ms for reading in readings)))
-    state.update(pack(f"<{count}H", *(reading.quality for reading in readings)))
-    state.update(kinds)
-    state.update(words)
-    state.update(texts)
-    for gap in gaps:
-        state.update(_sized(gap_to_text(gap).encode()))
+    columns = Columns.of(readings)
+    return fingerprint(device, number, columns, remarks(gaps, clock))
+
+
+def fingerprint(device: str, number: int, columns: Columns, remarks: bytes) -> bytes:
+    """The digest of a batch whose bytes are at hand; nothing is done for each reading."""
+    data = columns.data
+    if UNSIGNED in columns.kinds:
+        # The digest is older than this kind: integers beyond 2^63 count as any other.
+        at = 4 + 18 * columns.size
+        kinds = data[at : at + columns.size].replace(bytes((UNSIGNED,)), bytes((INTEGER,)))
+        data = data[:at] + kinds + data[at + columns.size :]
+    name = device.encode()
+    state = blake2b(pack(f"<I{len(name)}sQ", len(name), name, number), digest_size=DIGEST_BYTES)
+    state.update(data)
+    state.update(remarks)
     return state.digest()
 
 
-def _canonical_columns(values: Sequence[Value]) -> tuple[bytes, bytes, bytes]:
-    """Kinds, eight bytes each, and texts, of all values."""
-    if set(map(type, values)) == {float}:  # nearly always; three times as fast as one by one
-        return bytes((_DOUBLE,)) * len(values), pack(f"<{len(values)}d", *values), b""
-    cells = [_canonical_value(value) for value in values]
-    return (
-        bytes(kind for kind, _, _ in cells),
-        b"".join(word for _, word, _ in cells),
-        b"".join(text for *_, text in cells),
-    )
+def remarks(gaps: Sequence[Gap], clock: ClockRecord | None) -> bytes:
+    """What a batch says beside its readings, as it stands behind their columns in record and digest.
 
-
-def _canonical_value(value: Value) -> tuple[int, bytes, bytes]:
-    """A value's kind, its eight bytes, and, for a text, the text with its length."""
-    if type(value) is float:
-        return _DOUBLE, pack("<d", value), b""
-    if value is None:
-        return _NULL, bytes(8), b""
-    if isinstance(value, bool):
-        return _BOOLEAN, pack("<q", value), b""
-    if isinstance(value, int):
-        return _INTEGER, (value & 0xFFFF_FFFF_FFFF_FFFF).to_bytes(8, "little"), b""
-    if isinstance(value, str):
-        return _TEXT, bytes(8), _sized(value.encode())
-    raise PayloadError(f"{value!r} is not a value that a tag can have")
-
-
-def _sized(data: bytes) -> bytes:
-    return pack("<I", len(data)) + data
+    Raises:
+        PayloadError: a gap's reason is not valid Unicode.
+    """
+    if not gaps and clock is None:
+        return b""
+    texts = [gap_to_text(gap) for gap in gaps]
+    if clock is not None:
+        texts.append(clock_to_text(clock))
+    try:
+        return b"".join(sized(text.encode()) for text in texts)
+    except UnicodeEncodeError as error:
+        raise PayloadError(f"a gap's reason is no text: {error}") from error
 
 
 def record_encode(batch: Batch) -> bytes:
     """The bytes that the log keeps for a batch (its number and device are columns of the log).
 
     Raises:
-        PayloadError: a value that no Sparkplug type carries.
+        PayloadError: a value that no Sparkplug type carries, or a tag, time or quality out of range.
     """
-    message = PAYLOAD()
-    add_readings(message, batch.readings)
-    for gap in batch.gaps:
-        metric = message.metrics.add()
-        metric.name = GAP_NAME
-        metric.string_value = gap_to_text(gap)
-    return bytes(message.SerializeToString())
+    return b"".join((RECORD_2, encode(batch.readings), remarks(batch.gaps, batch.clock)))
 
 
 def record_decode(number: int, device: str, record: bytes) -> Batch:
@@ -104,6 +99,30 @@ def record_decode(number: int, device: str, record: bytes) -> Batch:
     Raises:
         PayloadError: the bytes are not a record.
     """
+    if record[:1] != RECORD_2:
+        return _record_1_decode(number, device, record)
+    columns, end = Columns.parse(record, 1)
+    return Batch(number, device, columns.readings, *read_remarks(record, end))
+
+
+def read_remarks(data: bytes, at: int) -> tuple[tuple[Gap, ...], ClockRecord | None]:
+    """What stands behind the columns, from `at` to the end.
+
+    Raises:
+        PayloadError: it is no row of gaps, with or without one clock record behind it.
+    """
+    gaps: list[Gap] = []
+    while at < len(data):
+        raw, at = take_sized(data, at)
+        text = utf8(raw)
+        if at == len(data) and text.startswith(_CLOCK_BEGINS):
+            return tuple(gaps), clock_from_text(text)
+        gaps.append(gap_from_text(text))
+    return tuple(gaps), None
+
+
+def _record_1_decode(number: int, device: str, record: bytes) -> Batch:
+    """A record as the first release wrote them: a Sparkplug payload, each reading a metric."""
     readings: list[Reading] = []
     gaps: list[Gap] = []
     for metric in parse(record).metrics:
@@ -228,3 +247,26 @@ def gap_from_text(text: str) -> Gap:
     if not all(type(number) is int and 0 <= number < 1 << 63 for number in numbers) or type(gap.reason) is not str:
         raise PayloadError(f"{text[:80]!r} is not a gap: a field has the wrong type", metric=GAP_NAME)
     return gap
+
+
+def clock_to_text(clock: ClockRecord) -> str:
+    """A clock record as the JSON text that travels in `Sync/Clock`; keys in fixed order."""
+    return json.dumps(clock._asdict() | {"boot": str(clock.boot)}, separators=(",", ":"))
+
+
+def clock_from_text(text: str) -> ClockRecord:
+    """Read a clock record from its JSON text.
+
+    Raises:
+        PayloadError: the text is not such a JSON object.
+    """
+    try:
+        data = json.loads(text)
+        clock = ClockRecord(**(data | {"boot": UUID(data["boot"])}))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise PayloadError(f"{text[:80]!r} is not a clock record: {error!r}", metric=CLOCK_NAME) from error
+    numbers = (clock.offset_ms, clock.correction_ms, *(() if clock.error_ms is None else (clock.error_ms,)))
+    are_numbers = all(type(number) is int and -(1 << 63) <= number < 1 << 63 for number in numbers)
+    if not (are_numbers and isinstance(data["trusted"], bool) and clock_to_text(clock) == text):
+        raise PayloadError(f"{text[:80]!r} is not a clock record: a field has the wrong form", metric=CLOCK_NAME)
+    return clock

@@ -20,7 +20,15 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
-from lms_protocol.batches import BATCH_NAME, GAP_NAME, QUALITY_NAME, add_readings, gap_to_text
+from lms_protocol.batches import (
+    BATCH_NAME,
+    CLOCK_NAME,
+    GAP_NAME,
+    QUALITY_NAME,
+    add_readings,
+    clock_to_text,
+    gap_to_text,
+)
 from lms_protocol.errors import PayloadError, SessionError
 from lms_protocol.messages import (
     ACKED_NAME,
@@ -73,6 +81,7 @@ EdgeEvent: TypeAlias = RebirthRequested | Acknowledged | Refused | HostState | T
 class _Device:
     batch_tag: int
     gap_tag: int
+    clock_tag: int | None
 
 
 class EdgeSession:
@@ -82,11 +91,12 @@ class EdgeSession:
         group, node: the organization's and the agent's wire ids.
         stream: the identity of the log.
         bd_seq: the bdSeq of the last connection, None if there was none. Keep `self.bd_seq` across restarts.
-        tags: all tags of all devices, with one `Sync/Batch` and one `Sync/Gap` for each device.
+        tags: all tags of all devices, with one `Sync/Batch` and one `Sync/Gap` for each device, and one `Sync/Clock`
+            for each whose batches may hold clock records (those of a log of the first release do not).
         primary_host: the host application whose STATE decides whether data may be sent; None for no such host.
 
     Raises:
-        SessionError: a device lacks its two sync tags.
+        SessionError: a device lacks `Sync/Batch` or `Sync/Gap`.
         TopicError: an id may not be part of a topic.
     """
 
@@ -120,7 +130,8 @@ class EdgeSession:
     @staticmethod
     def _sync_tags(device: str, names: Mapping[str, TagDescription]) -> _Device:
         try:
-            return _Device(names[BATCH_NAME].number, names[GAP_NAME].number)
+            clock = names.get(CLOCK_NAME)
+            return _Device(names[BATCH_NAME].number, names[GAP_NAME].number, None if clock is None else clock.number)
         except KeyError as error:
             raise SessionError(f"device {device!r} has no tag {error.args[0]!r}") from None
 
@@ -201,7 +212,7 @@ class EdgeSession:
             historical: the batch is sent late; hosts must not take it as live.
 
         Raises:
-            SessionError: no births are out, or the device is not of this session.
+            SessionError: no births are out, the device is not of this session, or it has no tag for a clock record.
             PayloadError: a value does not fit its tag's data type.
         """
         device = self._devices.get(batch.device)
@@ -216,11 +227,16 @@ class EdgeSession:
         if historical:
             sync.is_historical = True
         add_readings(message, batch.readings, historical=historical, datatypes=self._datatypes)
-        for gap in batch.gaps:
+        remarks = [(device.gap_tag, gap.began_at_ms, gap_to_text(gap)) for gap in batch.gaps]
+        if batch.clock is not None:
+            if device.clock_tag is None:
+                raise SessionError(f"batch {batch.number} of {batch.device!r} has a clock record, but no tag for it")
+            remarks.append((device.clock_tag, now_ms, clock_to_text(batch.clock)))
+        for alias, at_ms, text in remarks:
             metric = message.metrics.add()
-            metric.alias = device.gap_tag
-            metric.timestamp = gap.began_at_ms
-            metric.string_value = gap_to_text(gap)
+            metric.alias = alias
+            metric.timestamp = at_ms
+            metric.string_value = text
             if historical:
                 metric.is_historical = True
         message.seq = self._next_seq()

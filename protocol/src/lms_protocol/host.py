@@ -25,7 +25,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
-from lms_protocol.batches import BATCH_NAME, GAP_NAME, digest, gap_from_text, read_quality
+from lms_protocol.batches import (
+    BATCH_NAME,
+    CLOCK_NAME,
+    GAP_NAME,
+    clock_from_text,
+    digest,
+    gap_from_text,
+    read_quality,
+)
 from lms_protocol.births import BirthMetric, read_birth
 from lms_protocol.errors import LmsError, PayloadError, TopicError
 from lms_protocol.messages import (
@@ -41,7 +49,7 @@ from lms_protocol.messages import (
     state_message,
 )
 from lms_protocol.ranges import NumberRanges
-from lms_protocol.reading import Datatype, Gap, Quality, Reading, TagDescription
+from lms_protocol.reading import ClockRecord, Datatype, Gap, Quality, Reading, TagDescription
 from lms_protocol.sparkplug import UNSUPPORTED, Metric, Payload, encode, get_value, parse
 from lms_protocol.topics import LiveTopic, MessageType, NodeTopic, StateTopic, node_topic
 from lms_protocol.topics import parse as parse_topic
@@ -93,6 +101,7 @@ class DataReceived(NamedTuple):
         stream, number, digest: identity of the batch; all None for a node without acknowledged delivery.
         readings, gaps: `Reading.tag` is the number in the birth's `TagDescription`.
         historical: whether the batch was sent late.
+        clock: the agent's clock from this batch on, if it has changed.
     """
 
     group: str
@@ -104,6 +113,7 @@ class DataReceived(NamedTuple):
     readings: tuple[Reading, ...]
     gaps: tuple[Gap, ...]
     historical: bool
+    clock: ClockRecord | None = None
 
 
 class NodeDied(NamedTuple):
@@ -337,6 +347,7 @@ class HostSession:
         historical = False
         readings: list[Reading] = []
         gaps: list[Gap] = []
+        clock: ClockRecord | None = None
         try:
             for metric in message.metrics:
                 alias = metric.alias
@@ -353,13 +364,15 @@ class HostSession:
                     number = metric.long_value
                 elif known.tag.name == GAP_NAME:
                     gaps.append(gap_from_text(metric.string_value))
+                elif known.tag.name == CLOCK_NAME:
+                    clock = clock_from_text(metric.string_value)
         except PayloadError as error:
             where = (topic.group, topic.node, topic.device)
             return [Malformed(str(topic), payload, str(error), *where, node.stream, number)]
         if node.stream is None or number is None:
             number = fingerprint = None
         else:
-            fingerprint = digest(topic.device or "", number, readings, gaps)
+            fingerprint = digest(topic.device or "", number, readings, gaps, clock)
         return [
             DataReceived(
                 topic.group,
@@ -371,6 +384,7 @@ class HostSession:
                 tuple(readings),
                 tuple(gaps),
                 historical,
+                clock,
             )
         ]
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from lms_protocol.batches import BATCH_NAME, GAP_NAME
+from lms_protocol.batches import BATCH_NAME, CLOCK_NAME, GAP_NAME
 from lms_protocol.errors import PayloadError
 from lms_protocol.reading import Datatype
 from lms_protocol.topics import StateTopic
@@ -18,7 +18,11 @@ STREAM_NAME: Final = "Sync/Stream"
 ACKED_NAME: Final = "Sync/Acked"
 ACKED_RANGES_NAME: Final = "Sync/AckedRanges"
 REFUSED_NAME: Final = "Sync/Refused"
-SYNC_TAGS: Final[Mapping[str, Datatype]] = {BATCH_NAME: Datatype.UINT64, GAP_NAME: Datatype.STRING}
+SYNC_TAGS: Final[Mapping[str, Datatype]] = {
+    BATCH_NAME: Datatype.UINT64,
+    GAP_NAME: Datatype.STRING,
+    CLOCK_NAME: Datatype.STRING,
+}
 """The metrics that acknowledged delivery adds to each device; the agent's log numbers them like any tag."""
 
 

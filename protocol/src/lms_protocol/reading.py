@@ -10,6 +10,7 @@ Carrying the integer, rather than a datetime, is what makes "bit-equal from log 
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal, NamedTuple, TypeAlias
+from uuid import UUID
 
 Value: TypeAlias = float | int | bool | str | None
 """What a tag can hold. `None`: no value could be had (quality says why)."""
@@ -73,6 +74,27 @@ class Gap(NamedTuple):
     reason: str
 
 
+class ClockRecord(NamedTuple):
+    """What the agent's clock was like when a batch was logged, and stays like until another record says otherwise.
+
+    The agent's time is the time since boot, which never steps, plus an offset. So the offset gives the time since boot
+    of every reading: `taken_at_ms - offset_ms`.
+
+    Attributes:
+        boot: the kernel's id of this boot.
+        offset_ms: the agent's time minus the time since boot, ms.
+        trusted: whether the time was known to be right.
+        error_ms: how far the system's clock then was ahead of the agent's time, ms; None if that is not known.
+        correction_ms: by how much the offset was changed with this record, ms.
+    """
+
+    boot: UUID
+    offset_ms: int
+    trusted: bool
+    error_ms: int | None = None
+    correction_ms: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """The readings of one scan of one bioreactor: one record of the log, sent and acknowledged as a whole.
@@ -82,12 +104,14 @@ class Batch:
         device: the bioreactor's wire id.
         readings: in the order taken.
         gaps: gaps that opened or closed with this scan.
+        clock: the agent's clock, in the first batch after it has changed.
     """
 
     number: int
     device: str
     readings: tuple[Reading, ...]
     gaps: tuple[Gap, ...] = ()
+    clock: ClockRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
