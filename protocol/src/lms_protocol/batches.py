@@ -267,6 +267,7 @@ def clock_from_text(text: str) -> ClockRecord:
         raise PayloadError(f"{text[:80]!r} is not a clock record: {error!r}", metric=CLOCK_NAME) from error
     numbers = (clock.offset_ms, clock.correction_ms, *(() if clock.error_ms is None else (clock.error_ms,)))
     are_numbers = all(type(number) is int and -(1 << 63) <= number < 1 << 63 for number in numbers)
-    if not (are_numbers and isinstance(data["trusted"], bool) and clock_to_text(clock) == text):
+    are_flags = all(isinstance(data.get(name), bool) for name in ("trusted", "estimated"))
+    if not (are_numbers and are_flags and clock_to_text(clock) == text):
         raise PayloadError(f"{text[:80]!r} is not a clock record: a field has the wrong form", metric=CLOCK_NAME)
     return clock

@@ -86,6 +86,7 @@ class ClockRecord(NamedTuple):
         trusted: whether the time was known to be right.
         error_ms: how far the system's clock then was ahead of the agent's time, ms; None if that is not known.
         correction_ms: by how much the offset was changed with this record, ms.
+        estimated: whether the time is only an estimate, because the power went before it was known.
     """
 
     boot: UUID
@@ -93,6 +94,7 @@ class ClockRecord(NamedTuple):
     trusted: bool
     error_ms: int | None = None
     correction_ms: int = 0
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ birth (STATE) that carry the same time, later than any STATE of this host before
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from random import Random
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import aiomqtt
 import structlog
@@ -32,7 +32,6 @@ from lms_cloud.telemetry.committing import DATABASE_ERRORS, Committer, Storage
 from lms_cloud.telemetry.directory import Directory
 from lms_cloud.telemetry.postgres_storage import PostgresStorage
 from lms_cloud.telemetry.resolving import FleetLookup, Heard, Resolver, SeriesRegister
-from lms_cloud.telemetry.rollups.refreshing import Refresher
 
 FEED = "spBv1.0/#"
 POLL_S = 1.0
@@ -52,16 +51,11 @@ def _system_ms() -> int:
 
 
 class Backing(NamedTuple):
-    """What an ingest worker stands on: where it commits, and where it looks up what it hears of.
-
-    Attributes:
-        upkeep: what the storage needs done beside the commits, such as refreshing rollups; runs until cancelled.
-    """
+    """What an ingest worker stands on: where it commits, and where it looks up what it hears of."""
 
     storage: Storage
     directory: FleetLookup
     register: SeriesRegister
-    upkeep: Callable[[], Coroutine[Any, Any, None]] | None = None
 
 
 def postgres_backing(settings: CloudSettings, database: Database) -> Backing:
@@ -76,7 +70,6 @@ def postgres_backing(settings: CloudSettings, database: Database) -> Backing:
         PostgresStorage(settings.database_url.get_secret_value(), _system_ms),
         Directory(database, fleet, time.monotonic),
         TagRegister(database, fleet),
-        Refresher(database).run,
     )
 
 
@@ -127,7 +120,6 @@ class Ingest:
         self._monotonic_s = monotonic_s
         self._session = HostSession(settings.host_id)
         self._directory = backing.directory
-        self._upkeep = backing.upkeep
         resolver = Resolver(backing.directory, backing.register)
         self.committer = Committer(backing.storage, resolver, self._session, self._send, now_ms, rng=rng)
         self._outgoing: deque[Publish] = deque(maxlen=MAX_OUTGOING)
@@ -145,14 +137,11 @@ class Ingest:
         """Work until stopped."""
         async with asyncio.TaskGroup() as group:
             committing = group.create_task(self.committer.run())
-            beside = [group.create_task(self._report())]
-            if self._upkeep is not None:
-                beside.append(group.create_task(self._upkeep()))
+            reporting = group.create_task(self._report())
             await self._stay_connected(committing)
             self.committer.stop()
             await committing
-            for task in beside:
-                task.cancel()
+            reporting.cancel()
 
     async def _stay_connected(self, committing: asyncio.Task[None]) -> None:
         failures = 0
