@@ -28,6 +28,7 @@ COMMANDS = {
     "database-user": _Entry(
         "lms_cloud.cli.database_user", "database_user", "Make a database login for the web or the ingest workers."
     ),
+    "storage": _Entry("lms_cloud.cli.storage", "app", "Look after the stored readings and their rollups."),
     "organization": _Entry("lms_cloud.cli.organization", "app", "Create and list organizations."),
     "user": _Entry("lms_cloud.cli.user", "app", "Create, list and disable users."),
     "agent": _Entry("lms_cloud.cli.agent", "app", "Create and list agents."),

@@ -11,11 +11,11 @@ birth (STATE) that carry the same time, later than any STATE of this host before
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime
 from random import Random
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import aiomqtt
 import structlog
@@ -32,6 +32,7 @@ from lms_cloud.telemetry.committing import DATABASE_ERRORS, Committer, Storage
 from lms_cloud.telemetry.directory import Directory
 from lms_cloud.telemetry.postgres_storage import PostgresStorage
 from lms_cloud.telemetry.resolving import FleetLookup, Heard, Resolver, SeriesRegister
+from lms_cloud.telemetry.rollups.refreshing import Refresher
 
 FEED = "spBv1.0/#"
 POLL_S = 1.0
@@ -51,11 +52,16 @@ def _system_ms() -> int:
 
 
 class Backing(NamedTuple):
-    """What an ingest worker stands on: where it commits, and where it looks up what it hears of."""
+    """What an ingest worker stands on: where it commits, and where it looks up what it hears of.
+
+    Attributes:
+        upkeep: what the storage needs done beside the commits, such as refreshing rollups; runs until cancelled.
+    """
 
     storage: Storage
     directory: FleetLookup
     register: SeriesRegister
+    upkeep: Callable[[], Coroutine[Any, Any, None]] | None = None
 
 
 def postgres_backing(settings: CloudSettings, database: Database) -> Backing:
@@ -70,6 +76,7 @@ def postgres_backing(settings: CloudSettings, database: Database) -> Backing:
         PostgresStorage(settings.database_url.get_secret_value(), _system_ms),
         Directory(database, fleet, time.monotonic),
         TagRegister(database, fleet),
+        Refresher(database).run,
     )
 
 
@@ -120,6 +127,7 @@ class Ingest:
         self._monotonic_s = monotonic_s
         self._session = HostSession(settings.host_id)
         self._directory = backing.directory
+        self._upkeep = backing.upkeep
         resolver = Resolver(backing.directory, backing.register)
         self.committer = Committer(backing.storage, resolver, self._session, self._send, now_ms, rng=rng)
         self._outgoing: deque[Publish] = deque(maxlen=MAX_OUTGOING)
@@ -137,11 +145,14 @@ class Ingest:
         """Work until stopped."""
         async with asyncio.TaskGroup() as group:
             committing = group.create_task(self.committer.run())
-            reporting = group.create_task(self._report())
+            beside = [group.create_task(self._report())]
+            if self._upkeep is not None:
+                beside.append(group.create_task(self._upkeep()))
             await self._stay_connected(committing)
             self.committer.stop()
             await committing
-            reporting.cancel()
+            for task in beside:
+                task.cancel()
 
     async def _stay_connected(self, committing: asyncio.Task[None]) -> None:
         failures = 0

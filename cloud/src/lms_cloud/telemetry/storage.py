@@ -1,4 +1,4 @@
-"""The one transaction that makes readings the cloud's: ledger, readings, latest values, gaps and feed cursors.
+"""The one transaction that makes readings the cloud's: ledger, readings, marks, latest values, gaps, feed cursors.
 
 Before it: `lms_cloud.telemetry.committing`, which gathers batches and calls `commit_work`. After it, once COMMIT has
 succeeded: acknowledgements to the agents and the live message. The ledger's primary key is what makes a reading exist
@@ -18,6 +18,7 @@ from psycopg import AsyncConnection, AsyncCursor
 
 from lms_cloud.telemetry.columns import ReadingColumns, copy_numbers, copy_texts, latest_rows, to_columns
 from lms_cloud.telemetry.incoming import DeadLetter, Incoming, Outcome, StatusChange, StreamBatch, Work, to_instant
+from lms_cloud.telemetry.rollups.marks import write_marks
 
 Connection = AsyncConnection[tuple[Any, ...]]
 Cursor = AsyncCursor[tuple[Any, ...]]
@@ -92,6 +93,7 @@ async def commit_work(connection: Connection, work: Work) -> Outcome:
         outcome.stored = [batch for batch in batches if batch.key is None or batch.key in fresh]
         outcome.settled += [letter.key for letter in taken_in if letter.key]
         await _write_readings(cursor, outcome.stored)
+        await write_marks(cursor, outcome.stored)
         await _write_gaps(cursor, outcome.stored)
         for letter in (*work.letters, *conflicts):
             await _write_letter(cursor, letter)

@@ -1,0 +1,41 @@
+"""`lms-cloud storage`: look after the stored readings and their rollups."""
+
+import asyncio
+
+import typer
+
+from lms_cloud.cli.operating import operate
+from lms_cloud.cli.output import AsJson, show
+from lms_cloud.kernel.database import Database
+from lms_cloud.organizations.service import OrganizationService
+from lms_cloud.telemetry.rollups.refreshing import refresh, waiting
+
+BUSY_S = 0.2
+
+app = typer.Typer(no_args_is_help=True, help="Look after the stored readings and their rollups.")
+
+
+@app.command("refresh")
+def refresh_(as_json: AsJson = False) -> None:
+    """Compute now, beside the ingest workers, every minute, hour and day whose rollup is older than its readings."""
+
+    async def work(database: Database) -> int:
+        async with database.unit_of_work(None) as uow:
+            organizations = [each.id for each in await OrganizationService(uow).list_organizations()]
+        series_minutes = 0
+        for organization_id in organizations:
+            while True:
+                async with database.unit_of_work(organization_id) as uow:
+                    done = await refresh(uow, at_once=True)
+                series_minutes += done.series_minutes
+                if done.bioreactors:
+                    continue
+                async with database.unit_of_work(organization_id) as uow:
+                    if await waiting(uow) == 0:
+                        break
+                await asyncio.sleep(BUSY_S)  # an ingest worker has just taken them
+        return series_minutes
+
+    count = operate(work)
+    sentence = f"Computed {count:,} series-minutes, and the hours and days that they lie in." if count else ""
+    show({"series_minutes": count}, sentence or "Nothing to refresh: the rollups are up to date.", as_json=as_json)

@@ -1,0 +1,330 @@
+"""Rollups are what a plain recomputation from the readings gives, whenever and in whatever order readings come."""
+
+import asyncio
+import math
+import random
+import struct
+from collections import defaultdict
+from itertools import pairwise
+from uuid import UUID
+
+import psycopg
+import pytest
+from lms_cloud.kernel.database import Database
+from lms_cloud.telemetry.incoming import Incoming, StreamBatch, Work
+from lms_cloud.telemetry.partitions import Partitions
+from lms_cloud.telemetry.rollups import refreshing
+from lms_cloud.telemetry.rollups.marks import joined, marks_of
+from lms_cloud.telemetry.rollups.refreshing import Refresher, refresh, waiting
+from lms_cloud.telemetry.storage import commit_work
+from lms_protocol.batches import digest
+from lms_protocol.reading import Quality, Reading
+
+STREAM = UUID("33333333-3333-4333-8333-333333333333")
+NOON_MS = 1_795_435_200_000
+MS = "(extract(epoch from {}) * 1000)::bigint"
+WIDTHS_MS = {"rollup_1m": 60_000, "rollup_1h": 3_600_000, "rollup_1d": 86_400_000}
+QUALITIES = [Quality.GOOD, Quality.GOOD, Quality.STALE, Quality.UNCERTAIN, Quality.BAD]
+
+
+@pytest.fixture
+def batch(plant, tags):
+    def make(number, readings):
+        key = StreamBatch(STREAM, number)
+        return Incoming(
+            plant.r1, key, digest("R1", number, readings, ()), readings, (), tags, False, plant.node, "", b""
+        )
+
+    return make
+
+
+@pytest.fixture
+def store(connect, batch):
+    """Store readings as one commit, in the given batches."""
+    numbers = iter(range(1, 1_000_000))
+    partitions = Partitions(lambda: NOON_MS)
+
+    async def store(*batches):
+        connection = await connect()
+        work = Work([batch(next(numbers), tuple(readings)) for readings in batches])
+        await partitions.make(connection, work.batches)
+        await commit_work(connection, work)
+
+    return store
+
+
+async def refresh_all(database: Database, **limits) -> None:
+    while True:
+        async with database.unit_of_work(None) as uow:
+            if (await refresh(uow, at_once=True, **limits)).bioreactors == 0:
+                return
+
+
+def number_of(value):
+    """The number that counts in a rollup, or None."""
+    if isinstance(value, str) or value is None:
+        return None
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def recomputed(readings, width_ms):
+    """What a rollup must hold: by tag and bucket."""
+    buckets = defaultdict(list)
+    for reading in readings:
+        buckets[reading.tag, reading.taken_at_ms - reading.taken_at_ms % width_ms].append(reading)
+    result = {}
+    for key, found in buckets.items():
+        numbers = sorted((r.taken_at_ms, number_of(r.value)) for r in found if number_of(r.value) is not None)
+        values = [value for _, value in numbers]
+        summable = [value for value in values if abs(value) < 1e300]
+        times = [r.taken_at_ms for r in found]
+        result[key] = {
+            "count": len(summable),
+            "minimum": min(values, default=None),
+            "maximum": max(values, default=None),
+            "total": math.fsum(summable) if summable else None,
+            "magnitude": math.fsum(map(abs, summable)),
+            "first": values[0] if values else None,
+            "last": values[-1] if values else None,
+            "first_at": min(times),
+            "last_at": max(times),
+            "worst": min(63 if r.quality == 500 else r.quality for r in found),
+            "readings": len(found),
+        }
+    return result
+
+
+def differences(query, tags, readings):
+    """Every way in which the three rollups differ from a recomputation."""
+    tag_of = {series: number for number, series in tags.series.items()}
+    wrong = []
+    for table, width_ms in WIDTHS_MS.items():
+        wanted = recomputed(readings, width_ms)
+        rows = query(
+            f"select series_id, {MS.format('bucket')}, count, minimum, maximum, total, first, last,"
+            f" {MS.format('first_at')}, {MS.format('last_at')}, worst, readings from {table}"
+        )
+        found = {(tag_of[row[0]], row[1]): row[2:] for row in rows}
+        wrong += [(table, key, "missing") for key in wanted.keys() - found.keys()]
+        wrong += [(table, key, "too much") for key in found.keys() - wanted.keys()]
+        assert len(found) == len(rows)
+        for key in wanted.keys() & found.keys():
+            names = (
+                "count",
+                "minimum",
+                "maximum",
+                "total",
+                "first",
+                "last",
+                "first_at",
+                "last_at",
+                "worst",
+                "readings",
+            )
+            got = dict(zip(names, found[key], strict=True))
+            magnitude = wanted[key].pop("magnitude")
+            total, exact = got.pop("total"), wanted[key].pop("total")
+            close = total == exact or (None not in (total, exact) and abs(total - exact) <= 1e-12 * magnitude)
+            if got != wanted[key] or not close:
+                wrong.append((table, key, got | {"total": total}, wanted[key] | {"total": exact}))
+    return wrong
+
+
+def some_value(rng, tag):
+    """A value such as instruments, wires and other makers' nodes bring forth."""
+    payload_nan = struct.unpack(">d", b"\x7f\xf8\0\0\0\0\0\1")[0]
+    odd = [None, math.nan, math.inf, -math.inf, -0.0, 5e-324, 1e300, -1.7e308, payload_nan]
+    if tag == 3:
+        return rng.choice([None, "growth", "", "1234", "-5", "9" * 400, "1e5", "Ω"]) if rng.random() < 0.5 else "idle"
+    if tag == 4:
+        return rng.choice([None, 2**53 + 1, -(2**63), 2**63 - 1, 2**53, rng.randint(-9, 9)])
+    if tag == 5:
+        return rng.choice([True, False, None])
+    return rng.choice(odd) if rng.random() < 0.2 else rng.gauss(7, 0.1)
+
+
+def some_readings(rng, count):
+    """Readings of all tags, most near one another, some weeks late, some around the ends of minutes, hours and days."""
+    middle_ms = NOON_MS - rng.choice([0, 0, 60_000, 3_600_000, 7 * 86_400_000, 40 * 86_400_000])
+    edges = [NOON_MS + 12 * 3_600_000, middle_ms - middle_ms % 86_400_000]
+    readings = []
+    for _ in range(count):
+        tag = rng.choice([1, 1, 2, 3, 4, 5])
+        near = rng.choice([middle_ms, middle_ms, middle_ms, rng.choice(edges)])
+        taken_at_ms = near + rng.choice([rng.randint(-90_000, 90_000), rng.randint(-2, 2), 0])
+        readings.append(Reading(tag, taken_at_ms, some_value(rng, tag), rng.choice(QUALITIES)))
+    return readings
+
+
+def as_stored(reading):
+    """What the text of an integer counts for: texts of digits are cast, as history does."""
+    if isinstance(reading.value, str) and reading.value.lstrip("-").isdecimal() and len(reading.value) < 41:
+        return reading._replace(value=float(reading.value))
+    return reading
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_rollups_are_what_recomputation_gives(store, query, tags, ingest_db, seed):
+    """Many commits, refreshed after some of them, in transactions large and small."""
+    rng = random.Random(seed)
+    everything = []
+    for _ in range(rng.randint(3, 8)):
+        for _ in range(rng.randint(1, 4)):
+            batches = [some_readings(rng, rng.randint(1, 60)) for _ in range(rng.randint(1, 3))]
+            everything += [as_stored(reading) for batch in batches for reading in batch]
+            await store(*batches)
+        await refresh_all(ingest_db, series_minutes=rng.choice([1, 7, 30_000]))
+        assert differences(query, tags, everything) == [], f"seed {seed}"
+    assert query("select count(*) from rollup_marks") == [(0,)]
+
+
+async def test_absurd_times_have_rollups_too(store, query, tags, ingest_db):
+    readings = [Reading(1, 0, 1.0), Reading(1, 253_402_300_799_999, 2.0), Reading(1, NOON_MS, 3.0)]
+    await store(readings)
+    await refresh_all(ingest_db)
+    assert differences(query, tags, readings) == []
+
+
+async def test_two_refreshers_and_two_committers_leave_nothing_stale(store, query, tags, ingest_db):
+    """The one that read earlier must not write later: run often, a lost update would show."""
+    rng = random.Random(11)
+    everything = []
+    done = asyncio.Event()
+
+    async def commit():
+        for number in range(60):
+            readings = [Reading(1, NOON_MS + rng.randint(0, 119_999), float(number)) for _ in range(3)]
+            everything.extend(readings)
+            await store(readings)
+
+    async def refresh_often():
+        while not done.is_set():
+            async with ingest_db.unit_of_work(None) as uow:
+                await refresh(uow, at_once=True)
+
+    refreshing = [asyncio.create_task(refresh_often()) for _ in range(2)]
+    await asyncio.gather(commit(), commit())
+    done.set()
+    await asyncio.gather(*refreshing)
+    await refresh_all(ingest_db)
+    assert differences(query, tags, everything) == []
+
+
+async def test_while_one_refresher_works_on_a_bioreactor_another_leaves_it_alone(store, query, tags, ingest_db):
+    await store([Reading(1, NOON_MS, 1.0)])
+    async with ingest_db.unit_of_work(None) as first:
+        assert (await refresh(first, at_once=True)).bioreactors == 1
+        await store([Reading(1, NOON_MS + 1, 2.0)])
+        async with ingest_db.unit_of_work(None) as second:
+            assert (await refresh(second, at_once=True)).bioreactors == 0
+    assert query("select count(*) from rollup_marks") == [(1,)]
+    await refresh_all(ingest_db)
+    assert differences(query, tags, [Reading(1, NOON_MS, 1.0), Reading(1, NOON_MS + 1, 2.0)]) == []
+
+
+async def test_a_refresher_that_dies_leaves_its_marks(store, query, tags, ingest_db):
+    readings = [Reading(1, NOON_MS, 1.0)]
+    await store(readings)
+
+    async def die():
+        async with ingest_db.unit_of_work(None) as uow:
+            await refresh(uow, at_once=True)
+            assert await waiting(uow) == 0
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await die()
+    assert query("select count(*) from rollup_1m") == [(0,)]
+    await refresh_all(ingest_db)
+    assert differences(query, tags, readings) == []
+
+
+async def test_minute_that_still_runs_waits_for_its_end_but_not_at_the_command_line(store, query, ingest_db):
+    (now_ms,) = query("select (extract(epoch from now()) * 1000)::bigint")[0]
+    ahead_ms = now_ms - now_ms % 60_000 + 3_600_000
+    await store([Reading(1, ahead_ms, 1.0)])
+    async with ingest_db.unit_of_work(None) as uow:
+        assert (await refresh(uow)).bioreactors == 0
+    await store([Reading(1, ahead_ms - 7_200_000, 1.0)])
+    async with ingest_db.unit_of_work(None) as uow:
+        assert (await refresh(uow)).series_minutes == 5  # the ended minute, of the plant's five series
+    async with ingest_db.unit_of_work(None) as uow:
+        assert (await refresh(uow, at_once=True)).series_minutes == 5
+
+
+async def test_bioreactor_whose_rollups_fail_does_not_hold_up_the_others(store, query, plant, ingest_db, monkeypatch):
+    monkeypatch.setattr(refreshing, "POLL_S", 0.01)
+    past_ms = NOON_MS - 400 * 86_400_000
+    await store([Reading(1, past_ms, 1.0)])
+    with psycopg.connect(plant.superuser_url) as connection:
+        # Older, and impossible: this bioreactor's buckets cannot be written.
+        connection.execute(
+            "insert into series (organization_id, bioreactor_id, tag_id, datatype, described)"
+            " select organization_id, %s, %s, 10, '{}' from series limit 1",
+            (plant.r2.id, plant.r2.id),
+        )
+        connection.execute(
+            "insert into readings select max(id), to_timestamp(%s), 192, 1 from series", (past_ms / 1000,)
+        )
+        connection.execute(
+            "insert into rollup_marks (bioreactor_id, from_at, to_at, marked_at)"
+            " select %s, from_at, to_at, now() - interval '1 h' from rollup_marks",
+            (plant.r2.id,),
+        )
+        connection.execute(
+            "create function refuse() returns trigger language plpgsql as"
+            " $$ begin raise exception 'refused' using errcode = '22003'; end $$"
+        )
+        (bad,) = connection.execute("select max(id) from series").fetchone()
+        connection.execute(
+            f"create trigger refuse before insert on rollup_1m for each row when (new.series_id = {bad})"
+            " execute function refuse()"
+        )
+    task = asyncio.create_task(Refresher(ingest_db).run())
+    while query("select count(*) from rollup_1d") == [(0,)]:
+        await asyncio.sleep(0.05)
+    task.cancel()
+    await asyncio.wait({task})
+    assert query("select bioreactor_id from rollup_marks") == [(plant.r2.id,)]
+
+
+def test_marks_name_the_touched_minutes_and_no_others(plant):
+    minute = NOON_MS // 60_000
+
+    def incoming(*times_ms, home=plant.r1):
+        readings = tuple(Reading(1, ms, 0.0) for ms in times_ms)
+        return Incoming(home, None, b"", readings, (), None, False, "", "", b"")
+
+    late_ms = NOON_MS - 7 * 86_400_000
+    marks = marks_of(
+        [
+            incoming(NOON_MS, NOON_MS + 59_999),
+            incoming(NOON_MS + 60_000),
+            incoming(late_ms),
+            incoming(NOON_MS + 600_000, late_ms + 1, NOON_MS + 600_001 + 86_400_000),
+            incoming(NOON_MS, home=plant.r2),
+            incoming(),
+        ]
+    )
+    late = late_ms // 60_000
+    assert sorted(marks) == sorted(
+        [
+            (plant.r1.id, late, late),
+            (plant.r1.id, minute, minute + 1),
+            (plant.r1.id, minute + 10, minute + 10),
+            (plant.r1.id, minute + 10 + 1440, minute + 10 + 1440),
+            (plant.r2.id, minute, minute),
+        ]
+    )
+
+
+def test_joined_spans_hold_the_same_numbers():
+    rng = random.Random(5)
+    for _ in range(300):
+        spans = [
+            (first, first + rng.randint(0, 4)) for first in (rng.randint(0, 60) for _ in range(rng.randint(0, 12)))
+        ]
+        result = joined(spans)
+        assert {n for a, b in result for n in range(a, b + 1)} == {n for a, b in spans for n in range(a, b + 1)}
+        assert all(before[1] + 1 < after[0] for before, after in pairwise(result))
