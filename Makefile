@@ -24,6 +24,7 @@ PYTHONS := python3.14 python3.13 python3.12 python3.11 python3
 PYTHON := .venv/bin/python
 STAND := $(PYTHON) -m lms_firmware_sim.stand
 TESTS := tests
+FAULTS := tests/faults
 WORKERS := 2
 
 # Exactly what the environment is made from; when it changes, or the checkout moves, the environment is made anew.
@@ -48,6 +49,10 @@ demo-reset: setup ## Forget the demo's data, accounts and passwords
 .PHONY: test
 test: setup broker chromium ## Run all tests, with all the set-up that they need (TESTS=tests/agent for a part)
 	@$(CACHES); exec $(PYTHON) -m pytest $(TESTS) -n $(WORKERS) --dist loadgroup -m "not bench"
+
+.PHONY: faults
+faults: setup broker ## Inject every fault of docs/faults.md, most of them many times; ends with a table
+	@$(CACHES); LMS_FAULTS=full exec $(PYTHON) -m pytest $(FAULTS) -n 0 -q --no-header --timeout 1800
 
 .PHONY: check
 check: setup ## Check formatting, lint rules, types and which package imports which

@@ -19,13 +19,16 @@ an account of its own from them. All servers listen on 127.0.0.1, on ports of th
 |                     |          | `.add_agent(group, node) -> Account(name, password)`.                              |
 |                     |          | Accounts there: cloud-ingest, cloud-web, feed, simulator, admin                    |
 | `start_postgres`    | function | `start_postgres() -> PostgresServer` of the test's own: `.kill()` (SIGKILL),       |
-|                     |          | `.start()` (same port, same data), `.stop()`, `.url(db)`, `.ensure_owner(...)`     |
+|                     |          | `.start()` (same port, same data), `.stop()`, `.url(db)`, `.ensure_owner(...)`;    |
+|                     |          | takes `folder` and server `settings`                                               |
+| `own_database`      | function | `own_database(**settings) -> (PostgresServer, Database)`: a migrated database on   |
+|                     |          | such a server, which the test may kill                                             |
 | `start_broker`      | function | `start_broker(*accounts) -> Broker` of the test's own: `.kill()`, `.start()`,      |
 |                     |          | `.stop()`, `.add(account)`, `.url(name)`; the accounts above are there already     |
 
 Accounts are made with `lms_firmware_sim.stand.broker_access.agent(group, node, password)` and its neighbours.
 Agents hear the STATE of any host; `cloud-ingest` may publish the STATE of any host id in these tests.
-Tests marked `browser` or `system` run on one worker, one after another (`--dist loadgroup`, as in `make test`).
+Tests marked `browser`, `system` or `fault` run on one worker, one after another (`--dist loadgroup`).
 `LMS_TEST_PG_BIN=/usr/lib/postgresql/18/bin` runs all on another PostgreSQL (with TimescaleDB where that has it).
 """
 
@@ -36,7 +39,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import psycopg
@@ -170,7 +173,7 @@ def standing_accounts() -> list[Account]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run what starts the whole system, or a browser, on one worker, one after another: two would starve each other."""
     for item in items:
-        if item.get_closest_marker("browser") or item.get_closest_marker("system"):
+        if any(item.get_closest_marker(name) for name in ("browser", "system", "fault")):
             item.add_marker(pytest.mark.xdist_group("whole-system"))
 
 
@@ -213,6 +216,11 @@ def database(postgres: PostgresForTests) -> Iterator[Database]:
 
 @pytest.fixture(scope="session")
 def migrated_template(postgres: PostgresForTests) -> Database:
+    return migrated(postgres)
+
+
+def migrated(postgres: PostgresForTests) -> Database:
+    """A new database of a server after `lms-cloud migrate`, with login users."""
     created = postgres.create()
     command = [*programs.program("lms-cloud"), "migrate"]
     environment = {**programs.plain_environment(), "LMS_DATABASE_URL": created.url}
@@ -246,17 +254,17 @@ def broker(
 
 
 @pytest.fixture
-def start_postgres(stand_folder: Path) -> Iterator[Callable[[], PostgresServer]]:
+def start_postgres(stand_folder: Path) -> Iterator[Callable[..., PostgresServer]]:
     started: list[PostgresServer] = []
 
-    def start() -> PostgresServer:
-        folder = stand_folder / f"postgres-{secrets.token_hex(4)}"
+    def start(folder: Path | None = None, settings: Mapping[str, str] = WITHOUT_DURABILITY) -> PostgresServer:
+        folder = folder or stand_folder / f"postgres-{secrets.token_hex(4)}"
         server = PostgresServer(
             folder,
             postgres_programs.for_tests(os.environ),
             password=secrets.token_urlsafe(12),
             log_path=folder.with_suffix(".log"),
-            settings=WITHOUT_DURABILITY,
+            settings=settings,
         )
         server.start()
         started.append(server)
@@ -265,6 +273,15 @@ def start_postgres(stand_folder: Path) -> Iterator[Callable[[], PostgresServer]]
     yield start
     for server in started:
         server.stop()
+
+
+@pytest.fixture
+def own_database(start_postgres: Callable[..., PostgresServer]) -> Callable[..., tuple[PostgresServer, Database]]:
+    def start(folder: Path | None = None, **settings: str) -> tuple[PostgresServer, Database]:
+        server = start_postgres(folder, {**WITHOUT_DURABILITY, **settings})
+        return server, migrated(PostgresForTests(server))
+
+    return start
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ test can set what the instrument says and knows when it said it.
 
 import asyncio
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -40,27 +41,40 @@ class Chain:
     registers: RegisterMap
     web_port: int
     password: str
+    log: Path
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    commands: dict[str, tuple[list[str | Path], dict[str, str]]] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
         """The dashboard's address."""
         return f"http://127.0.0.1:{self.web_port}"
 
-    @property
-    def log(self) -> Path:
-        """The agent's log."""
-        return self.folder / "log.sqlite3"
-
     def start(self, name: str, argv: list[str | Path], environment: Mapping[str, str]) -> None:
         """Start one of the programs; its words go to `{name}.log` in the folder."""
-        full = {**plain_environment(), **environment}
+        self.commands[name] = (argv, {**plain_environment(), **environment})
+        self.again(name)
+
+    def again(self, name: str, **environment: str) -> None:
+        """Start a program once more, as its keeper would, with what is new in its environment."""
+        argv, known = self.commands[name]
+        known.update(environment)
         log_path = self.folder / f"{name}.log"
-        self.processes[name] = spawn(argv, log_path=log_path, env=full, cwd=self.folder)
+        self.processes[name] = spawn(argv, log_path=log_path, env=known, cwd=self.folder)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL."""
+        self.processes[name].kill()
+        self.processes[name].wait()
+
+    def said(self, name: str) -> str:
+        """What a program has said so far."""
+        return (self.folder / f"{name}.log").read_text(errors="replace")
 
     def stop(self) -> None:
         """Stop all, the last started first."""
         for process in reversed(self.processes.values()):
+            process.send_signal(signal.SIGCONT)  # one that a test has stopped could not end
             stop(process, ((signal.SIGTERM, 10.0),))
 
 
@@ -73,8 +87,12 @@ async def chain(
     tags: int = 50,
     period_s: float = 1.0,
     web: bool = False,
+    agent_port: int | None = None,
+    ingest_port: int | None = None,
+    database_port: int | None = None,
+    log: Path | None = None,
 ) -> AsyncIterator[Chain]:
-    """Start it all; give it once the agent's births are out; stop it all.
+    """Start it all; give it once the first batch is committed; stop it all.
 
     Args:
         database: the fixture `migrated_database`.
@@ -82,6 +100,9 @@ async def chain(
         tags: how many 32-bit floats the unit has, named `T1/PV` and so on.
         period_s: between two scans.
         web: whether `lms-cloud serve` is started too.
+        agent_port, ingest_port: ports of proxies on the ways of the agent and of ingest to the broker.
+        database_port: port of a proxy on the way of ingest to the database.
+        log: where the agent's log lies; `log.sqlite3` in the folder by default.
     """
     made = Chain(
         folder=folder,
@@ -92,17 +113,21 @@ async def chain(
         registers=registers,
         web_port=ports.free_port(),
         password=secrets.token_urlsafe(24),
+        log=log or folder / "log.sqlite3",
     )
     for tag in range(tags):
         registers.put(2 * tag, 1.0 + tag, "float32")
     await _populate(made, database, web=web)
-    settings = _settings(made, broker, tags, period_s)
+    settings = _settings(made, broker, tags, period_s, agent_port or broker.port)
     try:
         async with made.wire:
             settings.write_text(settings.read_text().replace("@port@", str(made.wire.port)))
             host = {"LMS_HOST_ID": made.group}
-            mqtt = {"LMS_MQTT_URL": broker.url("cloud-ingest"), "LMS_DATABASE_URL": database.ingest_url}
-            made.start("ingest", [*program("lms-cloud"), "ingest"], {**mqtt, **host})
+            ingest = {
+                "LMS_MQTT_URL": _by_way_of(ingest_port, broker.url("cloud-ingest")),
+                "LMS_DATABASE_URL": _by_way_of(database_port, database.ingest_url),
+            }
+            made.start("ingest", [*program("lms-cloud"), "ingest"], {**ingest, **host})
             if web:
                 made.start(
                     "web", [*program("lms-cloud"), "serve"], {**_web_environment(made, database, broker), **host}
@@ -112,6 +137,10 @@ async def chain(
             yield made
     finally:
         made.stop()
+
+
+def _by_way_of(port: int | None, url: str) -> str:
+    return url if port is None else re.sub(r":\d+(?=/|$)", f":{port}", url)
 
 
 def _web_environment(made: Chain, database: Any, broker: Any) -> dict[str, str]:
@@ -135,7 +164,7 @@ async def _populate(made: Chain, database: Any, *, web: bool) -> None:
         )
 
 
-def _settings(made: Chain, broker: Any, tags: int, period_s: float) -> Path:
+def _settings(made: Chain, broker: Any, tags: int, period_s: float, broker_port: int) -> Path:
     account = broker.add_agent(made.group, made.node)
     secret = made.folder / "agent.password"
     secret.touch(mode=0o600)
@@ -144,9 +173,9 @@ def _settings(made: Chain, broker: Any, tags: int, period_s: float) -> Path:
         "[agent]",
         f'id = "{made.node}"',
         f'group = "{made.group}"',
-        'log = "log.sqlite3"',
+        f'log = "{made.log}"',
         "[broker]",
-        f'url = "mqtt://{broker.host}:{broker.port}"',
+        f'url = "mqtt://{broker.host}:{broker_port}"',
         f'account = "{account.name}"',
         'password_file = "agent.password"',
         f'primary_host = "{made.group}"',

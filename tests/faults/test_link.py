@@ -1,0 +1,121 @@
+"""Rows 38 to 46: what a network does to the agent's connection to the broker."""
+
+import asyncio
+import random
+import time
+from typing import Any
+
+import pytest
+from lms_protocol.host import HostSession
+from lms_protocol.messages import ACKED_NAME
+from lms_protocol.ranges import NumberRanges
+from support.broker_clients import someone
+from support.reconciling import acked, head
+
+KEEPALIVE_S = 15.0
+
+
+@pytest.mark.fault(row=38)
+@pytest.mark.quick
+async def test_connection_reset_in_mid_publish_loses_and_doubles_nothing(
+    prove: Any, proxy: Any, full: bool, chance: random.Random
+) -> None:
+    async with proxy(mqtt=False) as way, prove(agent_port=way.port) as proof:
+        for _ in range(40 if full else 2):
+            connections = way.connections
+            way.to_server.cut_after = chance.randrange(1, 6000 if full else 2000)
+            await proof.until(lambda: way.to_server.cut_after is None, "the connection is cut")
+            await proof.until(lambda known=connections: way.connections > known, "a new connection")
+            proof.row.injected += 1
+        await proof.recovers()
+        await proof.holds()
+
+
+@pytest.mark.fault(row=39)
+async def test_link_that_swallows_everything_is_noticed_and_given_up(prove: Any, proxy: Any) -> None:
+    async with proxy() as way, prove(agent_port=way.port) as proof:
+        before = head(proof.chain.log)
+        way.to_server.held = way.to_client.held = True
+        proof.row.injected += 1
+        await proof.until(lambda: way.connections > 1, "another connection is tried", 4 * KEEPALIVE_S)
+        await asyncio.sleep(10.0)
+        assert head(proof.chain.log) > before + 50, "the agent goes on reading"
+        way.reset()
+        way.to_server.release()
+        way.to_client.release()
+        await proof.recovers()
+        await proof.holds()
+
+
+@pytest.mark.fault(row=40)
+async def test_half_open_connection_is_noticed_by_keepalive(prove: Any, proxy: Any) -> None:
+    async with proxy() as way, prove(agent_port=way.port) as proof:
+        assert way.forget_server_ends() == 1
+        proof.row.injected += 1
+        await proof.recovers()  # in time, although nobody ends the fault
+        assert way.connections > 1
+        await proof.holds()
+
+
+@pytest.mark.fault(row=41)
+async def test_link_that_passes_single_bytes_loses_nothing(prove: Any, proxy: Any, full: bool) -> None:
+    async with proxy(mqtt=False) as way, prove(agent_port=way.port, period_s=0.2) as proof:
+        way.to_server.slice_bytes = way.to_client.slice_bytes = 1
+        way.reset()
+        begun = way.to_server.passed
+        await asyncio.sleep(20.0 if full else 5.0)
+        proof.row.injected = way.to_server.passed - begun
+        assert proof.row.injected > 1_000, "bytes passed one by one"
+        await proof.recovers()  # while it lasts
+        await proof.holds()
+
+
+@pytest.mark.fault(row=45)
+@pytest.mark.quick
+async def test_lost_acknowledgements_are_made_up_for(prove: Any, proxy: Any, full: bool, chance: random.Random) -> None:
+    async with proxy() as way, prove(agent_port=way.port) as proof:
+
+        def lose(packet: bytes) -> list[bytes]:
+            if ACKED_NAME.encode() in packet and chance.random() < 0.9:
+                proof.row.injected += 1
+                return []
+            return [packet]
+
+        way.to_client.packets = lose
+        await asyncio.sleep(30.0 if full else 3.0)
+        way.to_client.packets = None
+        assert proof.row.injected > 10
+        await proof.recovers()
+        await proof.holds()
+
+
+@pytest.mark.fault(row=46)
+@pytest.mark.quick
+async def test_acknowledgements_doubled_reordered_and_from_the_future_change_nothing(
+    prove: Any, proxy: Any, broker: Any, full: bool, chance: random.Random
+) -> None:
+    async with proxy() as way, prove(agent_port=way.port) as proof:
+        kept: list[bytes] = []
+
+        def shuffle(packet: bytes) -> list[bytes]:
+            if ACKED_NAME.encode() not in packet:
+                return [packet]
+            kept.append(packet)
+            del kept[:-20]
+            proof.row.injected += 1
+            return [chance.choice(kept) for _ in range(2)]
+
+        way.to_client.packets = shuffle
+        await asyncio.sleep(20.0 if full else 3.0)
+        way.to_client.packets = None
+        chain = proof.chain
+        beyond = head(chain.log) + 1_000_000
+        async with someone(broker, "cloud-ingest") as forger:
+            forged = HostSession(chain.group).acknowledgement(
+                chain.group, chain.node, beyond, NumberRanges(), time.time_ns() // 1_000_000
+            )
+            await forger.publish(*forged)
+        await proof.until(lambda: "is not believed" in chain.said("agent"), "the future is refused")
+        assert acked(chain.log) <= head(chain.log) < beyond
+        await proof.recovers()
+        await proof.holds()

@@ -1,0 +1,201 @@
+"""What every fault must leave behind, and the table of what was found.
+
+logged      →  in the database exactly once, bit-equal        (`support.reconciling`)
+stored      →  said by the instrument                         (`Truth`)
+not read    →  a gap record, in the log and in the database   (`uncovered`)
+afterwards  →  all of it without a hand, within 60 s, and in bounded memory
+"""
+
+import asyncio
+import random
+import struct
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from lms_agent.log.reader import LogReader
+from lms_firmware_sim.wires.registers import RegisterMap
+from lms_protocol.reading import Gap
+
+from support.chain import Chain, resident_mib
+from support.reconciling import acked, head, reconcile, stored
+
+RECOVERS_WITHIN_S = 60.0
+AGENT_MIB = 96.0
+INGEST_MIB = 400.0
+
+
+@dataclass
+class FaultRow:
+    """One row of the table: what was injected and what came of it.
+
+    Attributes:
+        row: number of the fault in docs/faults.md.
+        injected: how often it was.
+        compared: readings that were looked for in the database, or in the log where no cloud takes part.
+        lost, doubled, wrong: readings; wrong: stored or logged, but never said by the instrument, or altered.
+        recovered_s: seconds from the fault's end until all was well; the longest.
+        notes: what else is to be said.
+    """
+
+    row: int
+    injected: int = 0
+    compared: int = 0
+    lost: int = 0
+    doubled: int = 0
+    wrong: int = 0
+    recovered_s: float | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def recovered(self, seconds: float) -> None:
+        """The fault is over and all is well."""
+        self.recovered_s = max(seconds, self.recovered_s or 0.0)
+
+
+class Truth:
+    """Makes the registers of a unit live, and knows every value that they ever had."""
+
+    def __init__(self, registers: RegisterMap, tags: int, seed: int = 1) -> None:
+        self._registers = registers
+        self._chance = random.Random(seed)
+        self.said = {tag: {1.0 + tag} for tag in range(tags)}
+        self.changes = 0
+        registers.before_read = self.change
+
+    def change(self) -> None:
+        """Every register gets another value. Called before each read."""
+        self.changes += 1
+        for tag, said in self.said.items():
+            (value,) = struct.unpack("<f", struct.pack("<f", self._chance.gauss(100, 50)))
+            said.add(value)
+            self._registers.put(2 * tag, value, "float32")
+
+    def wrong(self, cells: Iterable[tuple[str, str, int, str, bytes, int]]) -> list[tuple[Any, ...]]:
+        """Those cells (see `support.reconciling`) that the instrument never said."""
+        names = {f"T{tag + 1}/PV": said for tag, said in self.said.items()}
+        return [
+            cell
+            for cell in cells
+            if cell[3] == "number" and cell[1] in names and struct.unpack(">d", cell[4])[0] not in names[cell[1]]
+        ]
+
+
+def uncovered(path: Path, period_s: float) -> list[tuple[int, int, int]]:
+    """The intervals of a log in which a tag was due and not read, and no gap record says so: (tag, from, to in ms)."""
+    times: dict[int, list[int]] = defaultdict(list)
+    gaps: dict[int, Gap] = {}
+    with LogReader.open(path) as reader:
+        names = {tag.number: tag.name for tag in reader.tags()}
+        for batch in reader.after(0):
+            for reading in batch.readings:
+                if reading.value is not None:
+                    times[reading.tag].append(reading.taken_at_ms)
+            gaps |= {gap.id: gap for gap in batch.gaps}
+    period_ms = 1000 * period_s
+    told: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for gap in gaps.values():
+        for tag in gap.tags:
+            told[tag].append((gap.began_at_ms, gap.ended_at_ms or 1 << 62))
+    found = []
+    for tag, taken in times.items():
+        taken.sort()
+        for before, after in pairwise(taken):
+            if after - before <= 2.5 * period_ms:
+                continue
+            silent = after - before - sum(max(0, min(after, ended) - max(before, began)) for began, ended in told[tag])
+            if silent > 2.5 * period_ms:
+                found.append((tag, before, after))
+    assert names
+    return found
+
+
+def untold(path: Path, database_url: str) -> list[int]:
+    """The ids of those gaps in acknowledged batches of a log that the database does not have, or not with their end."""
+    with LogReader.open(path) as reader:
+        upto, stream = reader.acked, reader.stream
+        gaps: dict[int, int | None] = {}
+        for batch in reader.after(0):
+            if batch.number <= upto:
+                for gap in batch.gaps:
+                    if gap.ended_at_ms is not None or gap.id not in gaps:
+                        gaps[gap.id] = gap.ended_at_ms
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute(
+            "select gap, (extract(epoch from ended_at) * 1000)::bigint from gaps where stream = %s", (stream,)
+        ).fetchall()
+    known = dict(rows)
+    return [id_ for id_, ended in gaps.items() if id_ not in known or (ended is not None and known[id_] != ended)]
+
+
+class Proof:
+    """Follows one chain through a fault, and fills its row.
+
+    Args:
+        chain: it runs.
+        database_url: a superuser's.
+        row: filled here.
+        period_s: of the scans.
+        tags: how many the unit has.
+    """
+
+    def __init__(self, chain: Chain, database_url: str, row: FaultRow, *, period_s: float, tags: int) -> None:
+        self.chain = chain
+        self.row = row
+        self.truth = Truth(chain.registers, tags)
+        self._database_url = database_url
+        self._period_s = period_s
+        self._before = head(chain.log)
+
+    async def some_time(self, seconds: float) -> None:
+        """Let the chain run."""
+        await asyncio.sleep(seconds)
+
+    async def until(self, condition: Callable[[], object], what: str, within_s: float = RECOVERS_WITHIN_S) -> None:
+        """Wait for a condition.
+
+        Raises:
+            AssertionError: it does not come true in time; says what the programs said last.
+        """
+        deadline_s = time.monotonic() + within_s
+        while not await asyncio.to_thread(condition):
+            assert time.monotonic() < deadline_s, f"not within {within_s:.0f} s: {what}\n{self.last_words()}"
+            await asyncio.sleep(0.1)
+
+    async def recovers(self, *, within_s: float = RECOVERS_WITHIN_S) -> float:
+        """Call it at the fault's end: waits until all that is logged by now, and something new, is acknowledged."""
+        began_s = time.monotonic()
+        log = self.chain.log
+        wanted = head(log) + 1
+        await self.until(lambda: acked(log) >= wanted, f"batch {wanted} acknowledged", within_s)
+        took_s = time.monotonic() - began_s
+        self.row.recovered(took_s)
+        return took_s
+
+    async def holds(self, *, least: int = 100) -> None:
+        """Compare everything; the row is filled first, so that the table shows what failed."""
+        row, log = self.row, self.chain.log
+        verdict = await asyncio.to_thread(reconcile, self._database_url, [log])
+        there = await asyncio.to_thread(stored, self._database_url)
+        wrong = self.truth.wrong(there)
+        row.compared += verdict.compared
+        row.lost += verdict.lost.total()
+        row.doubled += verdict.doubled.total()
+        row.wrong += verdict.foreign.total() + len(wrong)
+        assert (verdict.lost, verdict.doubled, verdict.foreign, wrong) == ({}, {}, {}, []), verdict
+        assert verdict.compared >= least, f"only {verdict.compared} readings to compare"
+        assert head(log) > self._before, "the agent went on reading"
+        assert await asyncio.to_thread(uncovered, log, self._period_s) == [], "intervals without a gap record"
+        assert await asyncio.to_thread(untold, log, self._database_url) == [], "gaps that the cloud does not know"
+        for name, most in (("agent", AGENT_MIB), ("ingest", INGEST_MIB)):
+            process = self.chain.processes[name]
+            assert process.poll() is None, f"{name} has ended:\n{self.last_words()}"
+            assert resident_mib(process.pid) < most, f"{name} holds {resident_mib(process.pid):.0f} MiB"
+
+    def last_words(self) -> str:
+        """What the programs said last."""
+        return "\n".join(f"--- {name}\n{self.chain.said(name)[-1500:]}" for name in self.chain.processes)
