@@ -46,7 +46,7 @@ async def run_agent(
         LogError: the log cannot be opened.
         ExceptionGroup: a part of the agent broke in a way that nobody foresaw.
     """
-    log = await asyncio.to_thread(SqliteLog.open, settings.agent.log)
+    log = await asyncio.to_thread(SqliteLog.open, settings.agent.log, limits=settings.agent.log_limits)
     try:
         await _run(settings, log, stop, clock or SystemClock(), notifier or Notifier())
     finally:

@@ -135,7 +135,13 @@ class Health:
             "pid": os.getpid(),
             "started_at_ms": self._started_at_ms,
             "written_at_ms": self._clock.wall_ms(),
-            "log": {"path": str(self._log.path), "head": self._log.head, **asdict(self._keeping)},
+            "log": {
+                "path": str(self._log.path),
+                "stream": str(self._log.stream),
+                "head": self._log.head,
+                **asdict(self._keeping),
+                **asdict(self._log.retention),
+            },
             "broker": asdict(self._sending),
             "instruments": {name: asdict(state) for name, state in self._instruments.states.items()},
         }
@@ -147,6 +153,8 @@ class Health:
         parts.append("sending" if self._sending.born else "not sending")
         if failing:
             parts.append(f"failing: {', '.join(failing)}")
+        if self._log.retention.dropped_readings:
+            parts.append(f"{self._log.retention.dropped_readings} READINGS DROPPED UNSENT")
         if self._keeping.error:
             parts.append("THE LOG CANNOT BE WRITTEN")
         return "; ".join(parts)

@@ -6,6 +6,7 @@
         ├── LogUnavailable        the file cannot be opened, or is no log of ours
         ├── LogWriteFailed        the disk refused; nothing of what was handed over is in the log
         ├── LogDamaged            a record's bytes are not those that were written
+        ├── LogMalformed          the file itself is damaged: more than one record cannot be reached
         └── LogClosed             the log was closed before
 
 Neighbours: raised in `lms_agent.log`, caught by `lms_agent.log.keeping` and the command line.
@@ -26,6 +27,11 @@ _REASONS = (
     ("SQLITE_PERM", "this user may not open it", "give this user the right to it"),
     ("SQLITE_BUSY", "another program holds it locked", "close the other program"),
 )
+
+
+def is_malformed(error: sqlite3.Error) -> bool:
+    """Whether SQLite says that the file is damaged. A failing device makes it say so, too: open again to believe it."""
+    return (getattr(error, "sqlite_errorname", None) or "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
 
 
 def explain(error: sqlite3.Error) -> tuple[str, str]:
@@ -100,6 +106,18 @@ class LogDamaged(LogError):
         self.number = number
         self.reason = reason
         super().__init__(path, f"Batch {number} of the log {path} is damaged: {reason}.")
+
+
+class LogMalformed(LogError):
+    """The file itself is damaged; the agent sets it aside and goes on with a new one.
+
+    Attributes:
+        reason: what does not fit.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.reason = reason
+        super().__init__(path, f"The log {path} is damaged: {reason}.")
 
 
 class LogClosed(LogError):

@@ -10,18 +10,23 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 from urllib.parse import quote
 from uuid import UUID
 
+from lms_protocol.errors import LmsError
 from lms_protocol.reading import Batch, Gap, TagDescription
 
 from lms_agent.log import schema
-from lms_agent.log.errors import LogDamaged, LogUnavailable, explain
+from lms_agent.log.checksums import meta_checksum
+from lms_agent.log.errors import LogDamaged, LogMalformed, LogUnavailable, explain, is_malformed
 from lms_agent.log.lock import is_written
-from lms_agent.log.records import LATEST_KEY, LatestReadings, batch_from_row, gap_from_row
+from lms_agent.log.records import LATEST_KEY, LatestReadings, batch_from_row, gap_from_row, times_of
+from lms_agent.log.retention import DROP_GAP_IDS, dropped, used_bytes
+from lms_agent.log.schema import BLOCK_BATCHES
 from lms_agent.log.tags import read_tags
 
 LOGGER = logging.getLogger(__name__)
@@ -33,10 +38,12 @@ class LogStatus(NamedTuple):
     Attributes:
         stream: its identity.
         first, last: lowest and highest batch number; 0 and 0 if it is empty.
-        readings: in all batches ever written.
+        readings: in the batches that are there.
         began_at_ms, ended_at_ms: when the earliest and the latest readings were taken, ms UTC.
         acked: highest number up to which everything is committed in the cloud.
         size_bytes: of the file and its WAL.
+        used_bytes: of the file, what holds something; the rest is room that it will use first.
+        dropped_batches, dropped_readings: given up for the limit of size before the cloud had them.
     """
 
     stream: UUID
@@ -47,11 +54,14 @@ class LogStatus(NamedTuple):
     ended_at_ms: int | None
     acked: int
     size_bytes: int
+    used_bytes: int
+    dropped_batches: int
+    dropped_readings: int
 
     @property
     def backlog(self) -> int:
-        """Batches that the cloud has not acknowledged."""
-        return self.last - self.acked
+        """Batches that are there and that the cloud has not acknowledged."""
+        return self.last - max(self.acked, self.first - 1) if self.last else 0
 
 
 class LogReader:
@@ -69,6 +79,7 @@ class LogReader:
 
         Raises:
             LogUnavailable: it is not there, is no log, or was written by a newer program.
+            LogMalformed: it is damaged.
         """
         if not path.exists():
             raise LogUnavailable(path, "there is no such file", "start the agent once, or check the path")
@@ -81,6 +92,8 @@ class LogReader:
         except sqlite3.Error as error:
             if connection is not None:
                 connection.close()
+            if is_malformed(error):
+                raise LogMalformed(path, explain(error)[0]) from error
             raise LogUnavailable(path, *explain(error)) from error
         except BaseException:
             if connection is not None:
@@ -100,13 +113,21 @@ class LogReader:
 
     @property
     def acked(self) -> int:
-        """The acknowledged number, as last written down."""
-        return int(self._meta("acked"))
+        """The acknowledged number, as last written down; 0 if that cannot be trusted: the cloud will say it again."""
+        try:
+            return int(self._meta("acked"))
+        except LogMalformed as error:
+            LOGGER.warning("%s It counts as 0.", error)
+            return 0
 
     @property
     def bd_seq(self) -> int | None:
         """The `bdSeq` of the last connection."""
-        text = self._meta("bd_seq")
+        try:
+            text = self._meta("bd_seq")
+        except LogMalformed as error:
+            LOGGER.warning("%s It counts as none.", error)
+            return None
         return None if text == "null" else int(text)
 
     def head(self) -> tuple[int, int]:
@@ -114,26 +135,46 @@ class LogReader:
         rows = self._rows("SELECT number, total FROM batches ORDER BY number DESC LIMIT 1")
         return (rows[0][0], rows[0][1]) if rows else (0, 0)
 
+    def first(self) -> int:
+        """Return the lowest batch number; 0 if the log is empty."""
+        return int(self._rows("SELECT coalesce(min(number), 0) FROM batches")[0][0])
+
     def status(self) -> LogStatus:
         """Return what the log holds; a few look-ups, however long it is."""
-        times = "SELECT first_taken_at_ms, last_taken_at_ms FROM batches WHERE first_taken_at_ms IS NOT NULL"
-        earliest = self._rows(f"{times} ORDER BY first_taken_at_ms LIMIT 1")
-        latest = self._rows(f"{times} ORDER BY first_taken_at_ms DESC LIMIT 1")
-        (first,) = self._rows("SELECT coalesce(min(number), 0) FROM batches")[0]
-        last, readings = self.head()
+        first = self.first()
+        last, total = self.head()
+        before = self._rows("SELECT total - readings FROM batches WHERE number = ?", first)
+        began_at_ms, ended_at_ms = self._span(first, last)
         size = sum(
             file.stat().st_size for file in (self.path, self.path.with_name(self.path.name + "-wal")) if file.exists()
         )
+        with self._lock:
+            used = used_bytes(self._connection)
+            batches, readings = dropped(self._connection)
         return LogStatus(
             self.stream,
             first,
             last,
-            readings,
-            earliest[0][0] if earliest else None,
-            latest[0][1] if latest else None,
+            total - before[0][0] if before else 0,
+            began_at_ms,
+            ended_at_ms,
             self.acked,
             size,
+            used,
+            batches,
+            readings,
         )
+
+    def _span(self, first: int, last: int) -> tuple[int | None, int | None]:
+        """From when to when readings were taken: of whole blocks by their rows, of what is beside them one by one."""
+        edges = "SELECT min(first_taken_at_ms), max(last_taken_at_ms) FROM"
+        first_block, last_block = (first - 1) // BLOCK_BATCHES + 1, last // BLOCK_BATCHES - 1
+        parts = self._rows(f"{edges} blocks WHERE block BETWEEN ? AND ?", first_block, last_block)
+        upto, beyond = BLOCK_BATCHES * first_block, BLOCK_BATCHES * (last_block + 1)
+        parts += self._rows(f"{edges} batches WHERE number <= ? OR number > ?", min(upto, last), max(upto, beyond))
+        began = [part[0] for part in parts if part[0] is not None]
+        ended = [part[1] for part in parts if part[1] is not None]
+        return min(began, default=None), max(ended, default=None)
 
     def get(self, number: int) -> Batch:
         """Return one batch.
@@ -168,35 +209,93 @@ class LogReader:
         device, first, last = rows[0]
         return str(device), int(first or 0), int(last or 0)
 
+    def between(self, from_ms: int, to_ms: int, device: str | None = None) -> Iterator[Batch]:
+        """Yield the batches that may hold readings taken at `from_ms` or later, but before `to_ms` (ms UTC).
+
+        In the order of their numbers, a block at a time, also while the log is written; damaged ones are passed over.
+        """
+        number = self.first()
+        while True:
+            last = self.head()[0]
+            if not number or number > last:
+                return
+            block = (number - 1) // BLOCK_BATCHES
+            if number == BLOCK_BATCHES * block + 1:
+                block = self._next_block(block, from_ms, to_ms)
+                number = BLOCK_BATCHES * block + 1
+            end = min(BLOCK_BATCHES * (block + 1), last)
+            rows = self._rows(
+                "SELECT number, device, checksum, record FROM batches WHERE number BETWEEN ? AND ?"
+                " AND last_taken_at_ms >= ? AND first_taken_at_ms < ? AND (? IS NULL OR device = ?) ORDER BY number",
+                *(number, end, from_ms, to_ms, device, device),
+            )
+            for row in rows:
+                try:
+                    yield batch_from_row(self.path, row)
+                except LogDamaged as error:
+                    LOGGER.warning("%s It is passed over.", error)
+            number = end + 1
+
+    def _next_block(self, block: int, from_ms: int, to_ms: int) -> int:
+        """The first block from `block` on that must be looked into: by its times, or as it has no row."""
+        rows = self._rows(
+            "SELECT block, last_taken_at_ms >= ? AND first_taken_at_ms < ? FROM blocks WHERE block >= ? ORDER BY block",
+            *(from_ms, to_ms, block),
+        )
+        for known, wanted in rows:
+            if known != block or wanted:
+                return block
+            block += 1
+        return block
+
     def last(self, count: int) -> list[Batch]:
         """Return the newest `count` batches, oldest first."""
         sql = "SELECT number, device, checksum, record FROM batches ORDER BY number DESC LIMIT ?"
         return [batch_from_row(self.path, row) for row in reversed(self._rows(sql, count))]
 
     def tags(self) -> list[TagDescription]:
-        """Return every tag that the log ever knew, by number."""
-        with self._lock:
-            return read_tags(self._connection)
+        """Return every tag that the log ever knew, by number.
+
+        Raises:
+            LogMalformed: the table of tags is damaged.
+        """
+        with self._lock, self._errors():
+            return read_tags(self.path, self._connection)
 
     def latest(self) -> LatestReadings:
         """Work out the newest reading of each tag."""
         latest = LatestReadings()
-        through = latest.load(self._meta(LATEST_KEY))
+        try:
+            through = latest.load(self._meta(LATEST_KEY))
+        except (LogMalformed, ValueError, LmsError) as error:
+            LOGGER.warning("%s: the newest readings are taken from the last batches only. %s", self.path, error)
+            through = max(0, self.head()[0] - BLOCK_BATCHES)
         for batch in self.after(through):
-            latest.take(batch)
-        latest.keep()
+            latest.take(batch, times_of(batch))
+            latest.keep()
         return latest
 
     def open_gaps(self) -> list[tuple[str, Gap]]:
-        """Return the gaps that have begun and not ended, each with its device."""
-        sql = (
-            "SELECT device, id, tags, began_at_ms, ended_at_ms, reason FROM gaps WHERE ended_at_ms IS NULL ORDER BY id"
-        )
-        return [(row[0], gap_from_row(row[1:])) for row in self._rows(sql)]
+        """Return the gaps that have begun and not ended, each with its device; damaged rows are passed over."""
+        return self._gaps("ended_at_ms IS NULL")
+
+    def gaps_told_by(self, number: int) -> list[tuple[str, Gap]]:
+        """Return the gaps that batch `number` was the last to tell of, each with its device."""
+        return self._gaps("batch = ?", number)
+
+    def _gaps(self, which: str, *values: Any) -> list[tuple[str, Gap]]:
+        gaps = []
+        for row in self._rows(f"SELECT * FROM gaps WHERE {which} ORDER BY id", *values):  # noqa: S608 - our own words
+            try:
+                gaps.append(gap_from_row(self.path, row))
+            except LogDamaged as error:
+                LOGGER.warning("%s It is passed over.", error)
+        return gaps
 
     def last_gap_id(self) -> int:
-        """Return the highest id that a gap has; 0 if there is none."""
-        return int(self._rows("SELECT coalesce(max(id), 0) FROM gaps")[0][0])
+        """Return the highest id that a gap of sampling has; 0 if there is none."""
+        found = self._rows("SELECT coalesce(max(id), 0) FROM gaps WHERE id < ?", DROP_GAP_IDS)[0][0]
+        return max(int(found), int(self._meta("gap_id", "0")))
 
     def after(self, number: int) -> Iterator[Batch]:
         """Yield all batches above `number`, without holding many of them; damaged ones are passed over."""
@@ -213,16 +312,32 @@ class LogReader:
             yield from batches
             number = batches[-1].number
 
-    def _meta(self, key: str) -> str:
-        rows = self._rows("SELECT value FROM meta WHERE key = ?", key)
+    def _meta(self, key: str, default: str | None = None) -> str:
+        """A value of `meta`.
+
+        Raises:
+            LogMalformed: it is not there, or not as it was written.
+        """
+        rows = self._rows("SELECT value, checksum FROM meta WHERE key = ?", key)
+        if not rows and default is not None:
+            return default
+        if not rows or meta_checksum(key, rows[0][0]) != rows[0][1]:
+            raise LogMalformed(self.path, f"its entry {key!r} is not as it was written")
         return str(rows[0][0])
 
     def _rows(self, sql: str, *values: Any) -> list[Any]:
-        with self._lock:
-            try:
-                return self._connection.execute(sql, values).fetchall()
-            except sqlite3.Error as error:
-                raise LogUnavailable(self.path, *explain(error)) from error
+        with self._lock, self._errors():
+            return self._connection.execute(sql, values).fetchall()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """SQLite's errors as ours."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            if is_malformed(error):
+                raise LogMalformed(self.path, explain(error)[0]) from error
+            raise LogUnavailable(self.path, *explain(error)) from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -6,49 +6,56 @@ the record's bytes are `lms_protocol.batches`' matter.
 
 import base64
 import json
-import zlib
+import threading
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from lms_protocol.batches import record_decode, record_encode
 from lms_protocol.errors import PayloadError
 from lms_protocol.reading import Batch, Gap, Reading
 
+from lms_agent.log.checksums import batch_checksum, gap_checksum
 from lms_agent.log.errors import LogDamaged
 
 BatchRow: TypeAlias = tuple[int, str, int | None, int | None, int, int, int, bytes]
-GapRow: TypeAlias = tuple[int, str, int, str, int, int | None, str]
+GapRow: TypeAlias = tuple[int, str, int, str, int, int | None, str, int]
 
 LATEST_KEY = "latest"
+FOLD_AFTER = 100
+"""Batches after which the newest readings are brought up to date: one by one that would cost more than the commits."""
 
 
-def checksum(number: int, device: str, record: bytes) -> int:
-    """CRC-32 over all that makes a batch: also a record under another number or device is noticed."""
-    return zlib.crc32(record, zlib.crc32(f"{number} {device} ".encode()))
+class Times(NamedTuple):
+    """Which tags a batch holds, and when its first and last reading were taken (ms UTC)."""
+
+    tags: tuple[int, ...]
+    first_ms: int
+    last_ms: int
 
 
-def batch_row(batch: Batch, total: int) -> BatchRow:
+def times_of(batch: Batch) -> Times | None:
+    """The tags and times of a batch; None if it has no readings."""
+    if not batch.readings:
+        return None
+    tags, taken_at_ms, *_ = zip(*batch.readings, strict=True)
+    return Times(tags, min(taken_at_ms), max(taken_at_ms))
+
+
+def batch_row(batch: Batch, times: Times | None, total: int) -> BatchRow:
     """Turn a batch into its row.
 
     Args:
         batch: numbered.
+        times: of the batch.
         total: readings in the log up to and with this batch.
 
     Raises:
         PayloadError: a value that no Sparkplug type carries.
     """
+    number, device, readings = batch.number, batch.device, batch.readings
     record = record_encode(batch)
-    times = [reading.taken_at_ms for reading in batch.readings]
-    return (
-        batch.number,
-        batch.device,
-        min(times) if times else None,
-        max(times) if times else None,
-        len(times),
-        total,
-        checksum(batch.number, batch.device, record),
-        record,
-    )
+    first_ms, last_ms = (None, None) if times is None else (times.first_ms, times.last_ms)
+    return (number, device, first_ms, last_ms, len(readings), total, batch_checksum(number, device, record), record)
 
 
 def batch_from_row(path: Path, row: tuple[int, str, int, bytes]) -> Batch:
@@ -58,67 +65,107 @@ def batch_from_row(path: Path, row: tuple[int, str, int, bytes]) -> Batch:
         LogDamaged: the bytes are not those that were written.
     """
     number, device, expected, record = row
-    if checksum(number, device, record) != expected:
-        raise LogDamaged(path, number, "its checksum does not fit its record")
     try:
+        if batch_checksum(number, device, record) != expected:
+            raise LogDamaged(path, number, "its checksum does not fit its record")
         return record_decode(number, device, record)
-    except PayloadError as error:
+    except (PayloadError, TypeError) as error:  # TypeError: a damaged header gave a cell another type
         raise LogDamaged(path, number, str(error)) from error
 
 
 def gap_row(batch: Batch, gap: Gap) -> GapRow:
     """Turn a gap that opened or closed with `batch` into its row."""
-    return (gap.id, batch.device, batch.number, json.dumps(gap.tags), gap.began_at_ms, gap.ended_at_ms, gap.reason)
+    row = (gap.id, batch.device, batch.number, json.dumps(gap.tags), gap.began_at_ms, gap.ended_at_ms, gap.reason)
+    return (*row, gap_checksum(row))
 
 
-def gap_from_row(row: tuple[int, str, int, int | None, str]) -> Gap:
-    """Turn (id, tags, began_at_ms, ended_at_ms, reason) back into a gap."""
-    id_, tags, began_at_ms, ended_at_ms, reason = row
-    return Gap(id_, tuple(json.loads(tags)), began_at_ms, ended_at_ms, reason)
+def gap_from_row(path: Path, row: GapRow) -> tuple[str, Gap]:
+    """Turn a whole row of `gaps` back into the device and the gap.
+
+    Raises:
+        LogDamaged: the cells are not those that were written.
+    """
+    id_, device, batch, tags, began_at_ms, ended_at_ms, reason, expected = row
+    if gap_checksum(row[:-1]) != expected:
+        raise LogDamaged(path, batch, f"the checksum of gap {id_} does not fit")
+    return device, Gap(id_, tuple(json.loads(tags)), began_at_ms, ended_at_ms, reason)
 
 
 class LatestReadings:
     """The newest reading of each tag, by the time it was taken.
 
     It is kept in memory, and written into the log now and then as one record, so that opening a log of a year reads
-    back a few hundred batches rather than all. What is taken counts only when kept: between lies the disk.
+    back a few hundred batches rather than all. What is taken counts only when kept: between lies the disk. Batches are
+    only gathered here and gone through now and then, the newest first: of one that holds nothing but older readings of
+    the same tags, nothing is looked at. Safe to use from several threads.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[int, Reading] = {}
-        self._taken: dict[int, Reading] = {}
+        self._folded: dict[int, Reading] = {}
+        self._kept: list[tuple[Batch, Times]] = []
+        self._taken: list[tuple[Batch, Times]] = []
+        self._lock = threading.Lock()
 
     @property
     def readings(self) -> dict[int, Reading]:
         """Newest reading by tag number; a copy."""
-        return dict(self._kept)
+        with self._lock:
+            self._fold()
+            return dict(self._folded)
 
-    def take(self, batch: Batch) -> None:
+    def take(self, batch: Batch, times: Times | None) -> None:
         """Look at a batch that is about to be written."""
-        for reading in batch.readings:
-            known = self._taken.get(reading.tag) or self._kept.get(reading.tag)
-            if known is None or reading.taken_at_ms >= known.taken_at_ms:
-                self._taken[reading.tag] = reading
+        if times is not None:
+            self._taken.append((batch, times))
 
     def keep(self) -> None:
         """What was taken is written."""
-        self._kept.update(self._taken)
-        self._taken.clear()
+        with self._lock:
+            self._kept += self._taken
+            self._taken.clear()
+            if len(self._kept) >= FOLD_AFTER:
+                self._fold()
 
     def forget(self) -> None:
         """What was taken could not be written."""
         self._taken.clear()
 
     def to_text(self, through: int) -> str:
-        """Everything, as the text kept in `meta`; `through` is the number of the newest batch in it."""
-        readings = tuple((self._kept | self._taken).values())
-        record = record_encode(Batch(through, "", readings))
+        """Everything taken, as the text kept in `meta`; `through` is the number of the newest batch in it."""
+        with self._lock:
+            self._fold()
+            newest = dict(self._folded)
+        _fold(newest, self._taken)
+        record = record_encode(Batch(through, "", tuple(newest.values())))
         return json.dumps({"through": through, "record": base64.b85encode(record).decode()})
 
     def load(self, text: str) -> int:
         """Begin from such a text; return the number of the newest batch in it."""
         data = json.loads(text)
         through = int(data["through"])
-        self.take(record_decode(through, "", base64.b85decode(data["record"])))
+        batch = record_decode(through, "", base64.b85decode(data["record"]))
+        self.take(batch, times_of(batch))
         self.keep()
         return through
+
+    def _fold(self) -> None:
+        _fold(self._folded, self._kept)
+        self._kept.clear()
+
+
+def _fold(newest: dict[int, Reading], batches: list[tuple[Batch, Times]]) -> None:
+    """Bring `newest` up to date by batches in the order of their numbers; of equal times the later batch counts."""
+    found: dict[int, Reading] = {}
+    oldest_ms: dict[tuple[int, ...], int] = {}
+    for batch, (tags, first_ms, last_ms) in reversed(batches):
+        if last_ms < oldest_ms.get(tags, last_ms):
+            continue
+        for reading in reversed(batch.readings):
+            known = found.get(reading.tag)
+            if known is None or reading.taken_at_ms > known.taken_at_ms:
+                found[reading.tag] = reading
+        oldest_ms[tags] = max(first_ms, oldest_ms.get(tags, first_ms))
+    for tag, reading in found.items():
+        known = newest.get(tag)
+        if known is None or reading.taken_at_ms >= known.taken_at_ms:
+            newest[tag] = reading

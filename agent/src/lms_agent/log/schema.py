@@ -1,11 +1,17 @@
 """The log file's tables, and the migrations that bring an older file up to date.
 
-    meta      stream, acked, bd_seq: one row each
-    tags      the number of each tag, given once and for ever; it is the Sparkplug alias
-    batches   one row a batch, numbered 1, 2, 3 …; `record` is lms_protocol.delivery's encoding, `checksum` its CRC-32
-    gaps      every interval without readings; `ended_at_ms` is null while it is open
+    meta          stream, acked, bd_seq: one row each
+    tags          the number of each tag, given once and for ever; it is the Sparkplug alias
+    batches       one row a batch, numbered 1, 2, 3 …; `record` is lms_protocol.batches' encoding, `checksum` its CRC-32
+    gaps          every interval without readings; `ended_at_ms` is null while it is open
+    blocks        when the readings of 500 batches in a row were taken; block n ends with number 500 n + 500
+    drops         what the size limit took away before the cloud had it
+    predecessors  logs that were set aside, each with the stream that it was, and how far it is sent
+    origins       which batches of predecessors were written again into this log, so that none is twice
 
-`total` is the number of readings in the log up to and with this batch, so that the count is one look-up.
+`total` is the number of readings in the log up to and with this batch, so that the count is one look-up. `blocks` is
+what an index on time would be, were that not a second page to write with every batch. A block without a row is one that
+must be looked into: of a file from before there were blocks, until the writer has gone through it.
 sqlite-utils is imported only when a file is made or brought up to date: it costs 8 MB that a running agent can save.
 """
 
@@ -14,12 +20,15 @@ import sqlite3
 from pathlib import Path
 from uuid import uuid4
 
+from lms_agent.log.checksums import gap_checksum, meta_checksum, tag_checksum
 from lms_agent.log.errors import LogUnavailable
 
 MIGRATION_SET = "lms-agent-log"
 APPLICATION_ID = 0x4C4D534C
 """`LMSL` in the file's header, so that `file` and we can tell it from other SQLite files."""
-LATEST_MIGRATION = "0001_batches"
+LATEST_MIGRATION = "0002_limits_and_predecessors"
+BLOCK_BATCHES = 500
+"""Batches in a block."""
 
 
 def is_current(connection: sqlite3.Connection) -> bool:
@@ -56,7 +65,9 @@ def check_known(path: Path, connection: sqlite3.Connection) -> None:
         LogUnavailable: it has not.
     """
     if not is_current(connection):
-        raise LogUnavailable(path, "it has no tables yet", "start the agent once")
+        has_some = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'batches'").fetchone()
+        reason = "it was written by an older version of the agent" if has_some else "it has no tables yet"
+        raise LogUnavailable(path, reason, "start the agent once")
     newer = [name for name in applied(connection) if name > LATEST_MIGRATION]
     if newer:
         reason = (
@@ -123,4 +134,55 @@ def migrate(connection: sqlite3.Connection) -> None:
         )
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
+    @migrations(name="0002_limits_and_predecessors")
+    def limits_and_predecessors(database: Database) -> None:
+        # Rows of `batches` stay as they are: a log of 30 million readings is brought up to date in a moment.
+        connection.execute("DROP INDEX idx_batches_first_taken_at_ms")
+        database.table("blocks").create(
+            {"block": int, "first_taken_at_ms": int, "last_taken_at_ms": int, "readings": int}, pk="block"
+        )
+        database.table("drops").create(
+            {
+                "first": int,
+                "last": int,
+                "readings": int,
+                "began_at_ms": int,
+                "ended_at_ms": int,
+                "dropped_at_ms": int,
+            },
+            pk="first",
+            not_null={"last", "readings", "dropped_at_ms"},
+        )
+        database.table("predecessors").create(
+            {
+                "path": str,
+                "stream": str,
+                "reason": str,
+                "state": str,
+                "first": int,
+                "head": int,
+                "acked": int,
+                "set_aside_at_ms": int,
+                "ended_at_ms": int,
+            },
+            pk="path",
+            not_null={"reason", "state", "set_aside_at_ms"},
+        )
+        database.table("origins").create(
+            {"stream": str, "number": int, "batch": int}, pk=("stream", "number"), not_null={"batch"}
+        )
+        database.table("gaps").create_index(["batch"])
+        for table in ("meta", "tags", "gaps"):
+            database.table(table).add_column("checksum", int)
+        _fill_checksums(connection)
+
     migrations.apply(Database(connection))
+
+
+def _fill_checksums(connection: sqlite3.Connection) -> None:
+    metas = [(meta_checksum(*row), row[0]) for row in connection.execute("SELECT key, value FROM meta").fetchall()]
+    connection.executemany("UPDATE meta SET checksum = ? WHERE key = ?", metas)
+    rows = connection.execute("SELECT number, device, name, description FROM tags").fetchall()
+    connection.executemany("UPDATE tags SET checksum = ? WHERE number = ?", [(tag_checksum(*r), r[0]) for r in rows])
+    rows = connection.execute("SELECT id, device, batch, tags, began_at_ms, ended_at_ms, reason FROM gaps").fetchall()
+    connection.executemany("UPDATE gaps SET checksum = ? WHERE id = ?", [(gap_checksum(r), r[0]) for r in rows])

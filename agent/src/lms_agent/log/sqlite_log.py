@@ -17,7 +17,7 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from uuid import UUID
 
 from lms_protocol.reading import Batch, Gap, Reading, TagDescription
@@ -26,13 +26,15 @@ from lms_agent.log import schema
 from lms_agent.log.errors import LogUnavailable, explain
 from lms_agent.log.lock import WriterLock
 from lms_agent.log.reader import LogReader
+from lms_agent.log.retention import Limits, RetentionState
 from lms_agent.log.tags import write_tags
-from lms_agent.log.writer import Entry, Job, Writer, Written, configure, connect
+from lms_agent.log.writer import Entry, Failed, Job, Writer, Written, configure, connect
 
 LOGGER = logging.getLogger(__name__)
 
 RECENT = 256
 """Batches kept in memory after they were written, so that sending what is live reads nothing from the disk."""
+UNLIMITED = Limits()
 FILE_MODE = 0o640
 """The agent's user writes; its group, the technicians at the bench, may look with `lms-agent log` and `watch`."""
 
@@ -40,7 +42,9 @@ FILE_MODE = 0o640
 class SqliteLog:
     """One log file, open for writing. Made by `open`; use it as a context manager or call `close`."""
 
-    def __init__(self, path: Path, lock: WriterLock, reader: LogReader, writer: type[Writer] = Writer) -> None:
+    def __init__(
+        self, path: Path, lock: WriterLock, reader: LogReader, writer: type[Writer] = Writer, limits: Limits = UNLIMITED
+    ) -> None:
         self.path = path
         self.stream: UUID = reader.stream
         self._lock = lock
@@ -53,14 +57,24 @@ class SqliteLog:
         self._listeners: list[Callable[[Batch], None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._latest = reader.latest()
-        self._writer = writer(path, head=self._head, total=total, latest=self._latest, on_written=self._on_written)
+        self._writer = writer(
+            path,
+            head=self._head,
+            total=total,
+            latest=self._latest,
+            on_written=self._on_written,
+            on_failed=self._on_failed,
+            limits=limits,
+        )
+        self._writer.acknowledged(self._acked)
 
     @classmethod
-    def open(cls, path: Path, writer: type[Writer] = Writer) -> Self:
+    def open(cls, path: Path, writer: type[Writer] = Writer, limits: Limits = UNLIMITED) -> Self:
         """Open a log for writing; a file that is not there is made, with a new stream.
 
         Args:
             writer: writes it; a subclass may serve the queue otherwise than by a thread.
+            limits: how large and how old it may become.
 
         Raises:
             LogInUse: another process writes it.
@@ -71,7 +85,7 @@ class SqliteLog:
             _prepare(path)
             reader = LogReader.open(path)
             try:
-                return cls(path, lock, reader, writer)
+                return cls(path, lock, reader, writer, limits)
             except BaseException:
                 reader.close()
                 raise
@@ -105,6 +119,16 @@ class SqliteLog:
     def bd_seq(self) -> int | None:
         """The `bdSeq` of the last connection; None before the first."""
         return self._bd_seq
+
+    @property
+    def retention(self) -> RetentionState:
+        """What was given up for the limits of size and age."""
+        return self._writer.retention
+
+    @property
+    def first(self) -> int:
+        """The lowest batch number that is there; 0 for an empty log. Reads the disk."""
+        return self._reader.first()
 
     def latest(self) -> dict[int, Reading]:
         """Return the newest reading of each tag that has one."""
@@ -142,11 +166,15 @@ class SqliteLog:
             LogWriteFailed: the disk refused; nothing is written, the same may be appended again.
             LogClosed: the log was closed.
         """
-        self._loop = asyncio.get_running_loop()
-        job = Job([Entry(device, tuple(readings), tuple(gaps))])
-        self._writer.submit(job)
-        (batch,) = await asyncio.wrap_future(job.done)
+        (batch,) = await self._submit((Entry(device, tuple(readings), tuple(gaps)),))
         return batch
+
+    async def _submit(self, entries: Iterable[Entry] = (), **more: Any) -> list[Batch]:
+        """Hand a job to the writer and wait until it is on the disk."""
+        self._loop = asyncio.get_running_loop()
+        done: asyncio.Future[list[Batch]] = self._loop.create_future()
+        self._writer.submit(Job(entries, done=done, **more))
+        return await done
 
     def append_all(self, entries: Iterable[Entry]) -> tuple[int, int] | None:
         """Write many batches in one transaction: all of them or, if `entries` raises, none. Blocks.
@@ -157,9 +185,9 @@ class SqliteLog:
         Raises:
             LogWriteFailed: the disk refused.
         """
-        job = Job(entries, alone=True)
-        self._writer.submit(job)
-        batches = job.done.result()
+        done: Future[list[Batch]] = Future()
+        self._writer.submit(Job(entries, alone=True, done=done))
+        batches = done.result()
         return (batches[0].number, batches[-1].number) if batches else None
 
     async def set_bd_seq(self, bd_seq: int) -> None:
@@ -169,18 +197,17 @@ class SqliteLog:
             LogWriteFailed: the disk refused.
         """
         self._bd_seq = bd_seq
-        job = Job(meta={"bd_seq": str(bd_seq)})
-        self._writer.submit(job)
-        await asyncio.wrap_future(job.done)
+        await self._submit(meta={"bd_seq": str(bd_seq)})
 
     def acknowledge(self, number: int) -> None:
         """Everything up to `number` is committed in the cloud. Lower than before is no news.
 
-        It is written with the next append: if the power takes it, the cloud says it again.
+        It is written a few seconds later: if the power takes it, the cloud says it again.
         """
         if number > self._acked:
             self._acked = min(number, self._head)
             self._writer.write_lazily("acked", str(self._acked))
+            self._writer.acknowledged(self._acked)
 
     def get(self, number: int) -> Batch:
         """Return one batch, from memory if it is recent. May read the disk.
@@ -216,6 +243,10 @@ class SqliteLog:
         """Return the gaps that have begun and not ended, each with its device."""
         return self._reader.open_gaps()
 
+    def gaps_told_by(self, number: int) -> list[tuple[str, Gap]]:
+        """Return the gaps that batch `number` was the last to tell of, each with its device. Reads the disk."""
+        return self._reader.gaps_told_by(number)
+
     def next_gap_id(self) -> int:
         """Return a gap id that no gap of this stream has."""
         self._gap_id += 1
@@ -223,14 +254,20 @@ class SqliteLog:
 
     def _on_written(self, written: Written) -> None:
         """In the writer's thread: let the event loop, where there is one, take notice before the callers do."""
+        self._in_loop(self._take_notice, written)
+
+    def _on_failed(self, failed: Failed) -> None:
+        self._in_loop(self._fail, failed)
+
+    def _in_loop(self, act: Callable[[Any], None], what: Any) -> None:
         if self._loop is not None:
             try:
-                self._loop.call_soon_threadsafe(self._take_notice, written)
+                self._loop.call_soon_threadsafe(act, what)
             except RuntimeError:  # the loop is closed: nobody waits there any more
                 self._loop = None
             else:
                 return
-        self._take_notice(written)
+        act(what)
 
     def _take_notice(self, written: Written) -> None:
         for job, batches in written.jobs:
@@ -238,7 +275,16 @@ class SqliteLog:
                 self._head = max(self._head, batch.number)
                 if not job.alone:
                     self._remember(batch)
-            _resolve(job.done, batches)
+            if not job.done.done():  # else whoever waited has been cancelled
+                with suppress(InvalidStateError, RuntimeError):
+                    job.done.set_result(batches)
+
+    @staticmethod
+    def _fail(failed: Failed) -> None:
+        for job in failed.jobs:
+            if not job.done.done():
+                with suppress(InvalidStateError, RuntimeError):
+                    job.done.set_exception(failed.error)
 
     def _remember(self, batch: Batch) -> None:
         self._recent[batch.number] = batch
@@ -249,11 +295,6 @@ class SqliteLog:
                 listener(batch)
             except Exception:  # a listener's fault must not keep those who appended waiting for ever
                 LOGGER.exception("A listener failed on batch %d", batch.number)
-
-
-def _resolve(done: "Future[list[Batch]]", batches: list[Batch]) -> None:
-    with suppress(InvalidStateError):  # whoever waited has been cancelled
-        done.set_result(batches)
 
 
 def _prepare(path: Path) -> None:
@@ -267,6 +308,8 @@ def _prepare(path: Path) -> None:
         connection = sqlite3.connect(path, isolation_level=None)
         try:
             schema.check_ours(path, connection)  # before anything is changed: `configure` would
+            if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that room can be given back bit by bit
             configure(connection)
             if not schema.is_current(connection):
                 schema.migrate(connection)

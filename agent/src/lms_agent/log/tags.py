@@ -7,8 +7,12 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from lms_protocol.reading import Datatype, TagDescription
+
+from lms_agent.log.checksums import tag_checksum
+from lms_agent.log.errors import LogMalformed
 
 
 def write_tags(connection: sqlite3.Connection, descriptions: Sequence[TagDescription]) -> list[TagDescription]:
@@ -21,16 +25,11 @@ def write_tags(connection: sqlite3.Connection, descriptions: Sequence[TagDescrip
     connection.execute("BEGIN IMMEDIATE")
     try:
         for wanted in descriptions:
-            text = _to_text(wanted)
-            connection.execute(
-                "INSERT INTO tags (device, name, description) VALUES (?, ?, ?)"
-                " ON CONFLICT (device, name) DO UPDATE SET description = excluded.description"
-                " WHERE description <> excluded.description",
-                (wanted.device, wanted.name, text),
-            )
-            key = (wanted.device, wanted.name)
-            row = connection.execute("SELECT number FROM tags WHERE device = ? AND name = ?", key).fetchone()
-            numbered.append(replace(wanted, number=row[0]))
+            number, known = _find(connection, wanted)
+            text = to_text(wanted)
+            if text != known:
+                connection.execute("INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?, ?)", tag_row(number, wanted))
+            numbered.append(replace(wanted, number=number))
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -39,13 +38,36 @@ def write_tags(connection: sqlite3.Connection, descriptions: Sequence[TagDescrip
     return numbered
 
 
-def read_tags(connection: sqlite3.Connection) -> list[TagDescription]:
-    """Return every tag that the log ever knew, by number."""
-    rows = connection.execute("SELECT number, device, name, description FROM tags ORDER BY number").fetchall()
-    return [_from_row(row) for row in rows]
+def read_tags(path: Path, connection: sqlite3.Connection) -> list[TagDescription]:
+    """Return every tag that the log ever knew, by number.
+
+    Raises:
+        LogMalformed: a row is not as it was written: nobody can say any more what its number stands for.
+    """
+    rows = connection.execute("SELECT number, device, name, description, checksum FROM tags ORDER BY number").fetchall()
+    for number, device, name, description, checksum in rows:
+        if tag_checksum(number, device, name, description) != checksum:
+            raise LogMalformed(path, f"the checksum of tag {number} does not fit")
+    return [from_row(row[:4]) for row in rows]
 
 
-def _to_text(tag: TagDescription) -> str:
+def tag_row(number: int, tag: TagDescription) -> tuple[int, str, str, str, int]:
+    """Turn a tag into its row."""
+    text = to_text(tag)
+    return number, tag.device, tag.name, text, tag_checksum(number, tag.device, tag.name, text)
+
+
+def _find(connection: sqlite3.Connection, wanted: TagDescription) -> tuple[int, str | None]:
+    """The number that a tag has or is to have, and how it is described so far."""
+    key = (wanted.device, wanted.name)
+    row = connection.execute("SELECT number, description FROM tags WHERE device = ? AND name = ?", key).fetchone()
+    if row is not None:
+        return int(row[0]), str(row[1])
+    return int(connection.execute("SELECT coalesce(max(number), 0) + 1 FROM tags").fetchone()[0]), None
+
+
+def to_text(tag: TagDescription) -> str:
+    """What `tags.description` holds."""
     return json.dumps(
         {
             "datatype": int(tag.datatype),
@@ -59,7 +81,8 @@ def _to_text(tag: TagDescription) -> str:
     )
 
 
-def _from_row(row: tuple[int, str, str, str]) -> TagDescription:
+def from_row(row: tuple[int, str, str, str]) -> TagDescription:
+    """Turn (number, device, name, description) back into the tag."""
     number, device, name, text = row
     data = json.loads(text)
     return TagDescription(number, device, name, **(data | {"datatype": Datatype(data["datatype"])}))

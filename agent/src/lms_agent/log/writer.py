@@ -2,12 +2,17 @@
 
     append ─┐
     append ─┼─► queue ─► BEGIN … COMMIT (one fsync for all) ─► numbers handed out, callers go on
-    append ─┘
+    append ─┘            when nothing waits: a bite of upkeep (limits of size and age, blocks)
 
 Only this thread's connection writes and only it checkpoints: SQLite up to 3.51.2 can damage a WAL when several
 connections do, and Debian 12 ships 3.40.1. WAL with synchronous=FULL lost no acknowledged row in 30 power cuts each.
 
-Neighbours: `lms_agent.log.sqlite_log` hands over jobs; `lms_agent.log.records` turns batches into rows.
+One batch alone is one INSERT, and nothing else is written with it: each further page of a commit costs time and wears
+the SD card. What may come later (the acknowledged number, the newest readings, the block that is complete) waits for
+a transaction every few seconds or every few hundred batches.
+
+Neighbours: `lms_agent.log.sqlite_log` hands over jobs; `lms_agent.log.records` turns batches into rows;
+`lms_agent.log.upkeep` says what a bite is.
 """
 
 import logging
@@ -15,27 +20,41 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future, InvalidStateError
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from lms_protocol.reading import Batch, Gap, Reading
 
-from lms_agent.log.errors import LogClosed, LogError, LogWriteFailed, explain
-from lms_agent.log.records import LATEST_KEY, LatestReadings, batch_row, gap_row
+from lms_agent.log.checksums import meta_checksum
+from lms_agent.log.errors import LogClosed, LogError, LogMalformed, LogWriteFailed, explain, is_malformed
+from lms_agent.log.records import LATEST_KEY, LatestReadings, batch_row, gap_row, times_of
+from lms_agent.log.retention import Limits, RetentionState
+from lms_agent.log.schema import BLOCK_BATCHES
+from lms_agent.log.upkeep import Bite, Upkeep
 
 LOGGER = logging.getLogger(__name__)
 
 MAX_GROUP = 256
 """Most appends in one transaction: bounds how long the first of them waits."""
 LAZY_AFTER_S = 2.0
-"""How long an acknowledgement may wait for the next append's transaction before it gets one of its own."""
-SNAPSHOT_EVERY = 500
+"""How long an acknowledgement may wait for a transaction."""
+SNAPSHOT_EVERY = BLOCK_BATCHES
 """Batches after which the newest reading of every tag is written down, so that opening reads at most as many back."""
+MAX_RESCUES = 3
+"""How often room is made for an append before it is refused."""
 JOURNAL_LIMIT_BYTES = 16 * 1024 * 1024
+
+_INSERT_BATCH = "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_GAP = "INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_BLOCK = """
+INSERT OR REPLACE INTO blocks
+SELECT (number - 1) / 500, min(first_taken_at_ms), max(last_taken_at_ms), sum(readings) FROM batches
+WHERE number > ? AND number <= ? GROUP BY 1
+"""
 
 
 class Entry(NamedTuple):
@@ -46,27 +65,52 @@ class Entry(NamedTuple):
     gaps: tuple[Gap, ...] = ()
 
 
-@dataclass
+class Done(Protocol):
+    """What those who wait for a job hold: a future of asyncio or of a thread."""
+
+    def done(self) -> bool:
+        """Whether it has come to an end, perhaps by being cancelled."""
+        ...
+
+    def set_result(self, result: list[Batch], /) -> None:
+        """The job is on the disk."""
+        ...
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        """The job failed."""
+        ...
+
+
+@dataclass(slots=True)
 class Job:
-    """One caller's wish: some entries and some meta values, in one transaction, or nothing of it.
+    """One caller's wish: some entries, statements and meta values, in one transaction, or nothing of it.
 
     Attributes:
         entries: read once, in the writer's thread; an error they raise undoes the job.
         meta: rows of `meta` to set.
+        statements: further SQL with its values; `{number}` in a value stands for the number of the first entry.
         alone: whether the job may not share its transaction, as it may fail half-way.
         done: resolved with the batches once they are on the disk.
     """
 
     entries: Iterable[Entry] = ()
     meta: dict[str, str] = field(default_factory=dict)
+    statements: Sequence[tuple[str, tuple[Any, ...]]] = ()
     alone: bool = False
-    done: "Future[list[Batch]]" = field(default_factory=Future)
+    done: Done = field(default_factory=Future[list[Batch]])
 
 
 class Written(NamedTuple):
     """What one transaction brought, in the order of the jobs."""
 
     jobs: list[tuple[Job, list[Batch]]]
+
+
+class Failed(NamedTuple):
+    """Jobs of which nothing is in the log, and why."""
+
+    jobs: list[Job]
+    error: Exception
 
 
 class Writer:
@@ -78,22 +122,43 @@ class Writer:
         total: readings in the file.
         latest: newest reading of each tag; kept up to date here.
         on_written: called in this thread after each commit, before the jobs are resolved by whoever it tells.
+        on_failed: called in this thread when jobs could not be written.
+        limits: how large and how old the log may become.
+
+    Attributes:
+        retention: what was given up for the limits.
     """
 
     def __init__(
-        self, path: Path, *, head: int, total: int, latest: LatestReadings, on_written: Callable[[Written], None]
+        self,
+        path: Path,
+        *,
+        head: int,
+        total: int,
+        latest: LatestReadings,
+        on_written: Callable[[Written], None],
+        on_failed: Callable[[Failed], None],
+        limits: Limits,
     ) -> None:
         self._path = path
         self._head = head
         self._total = total
         self._latest = latest
         self._on_written = on_written
+        self._on_failed = on_failed
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._lazy: dict[str, str] = {}
+        self._lazy_since_s: float | None = None
         self._connection: sqlite3.Connection | None = None
+        self._cursor: sqlite3.Cursor | None = None
         self._snapshot_at = head
+        self._doubtful = False  # the last thing SQLite said is that the file is damaged; open anew, then believe it
+        self._rescues = 0  # how often room was made for the jobs at hand
+        self._told = ""
         self._closing = threading.Lock()
         self._closed = False
+        self.retention = RetentionState()
+        self._upkeep = Upkeep(limits, self.retention)
         self._thread: threading.Thread | None = None
         self._start()
 
@@ -109,8 +174,12 @@ class Writer:
             self._queue.put(job)
 
     def write_lazily(self, key: str, value: str) -> None:
-        """Set a meta value with the next transaction; it may be lost with the power."""
+        """Set a meta value within a few seconds; it may be lost with the power."""
         self._lazy[key] = value
+
+    def acknowledged(self, number: int) -> None:
+        """Everything up to `number` is committed in the cloud: it may go when room or age ask for it."""
+        self._upkeep.acked = number
 
     def close(self) -> None:
         """Write what was handed over, fold the WAL into the file, end the thread."""
@@ -132,15 +201,18 @@ class Writer:
 
     def _run(self) -> None:
         going = True
+        busy = False
         while going:
             jobs: list[Job] = []
             try:
-                job = self._queue.get(timeout=LAZY_AFTER_S)
+                job = self._queue.get(timeout=0.0 if busy else LAZY_AFTER_S)
                 going = self._gather(job, jobs)
             except queue.Empty:
-                pass
+                busy = self._look_after()
+                continue
             if not self._write(jobs) and not jobs:
                 time.sleep(LAZY_AFTER_S)  # a disk that refuses is not asked without end
+            busy = busy or self._upkeep.is_due(self._head)
         self._finish()
 
     def _gather(self, job: Job | None, jobs: list[Job]) -> bool:
@@ -152,76 +224,162 @@ class Writer:
                 self._write([job])
             else:
                 jobs.append(job)
-            if len(jobs) >= MAX_GROUP:
+            if len(jobs) >= MAX_GROUP or self._queue.empty():
                 return True
-            try:
-                job = self._queue.get_nowait()
-            except queue.Empty:
-                return True
+            job = self._queue.get()
         return False
+
+    def _look_after(self) -> bool:
+        """Nothing waits: write what is lazy, and take one bite of upkeep; whether there is more of it."""
+        if self._lazy and not self._write([]):
+            time.sleep(LAZY_AFTER_S)
+            return False
+        return self._bite()
+
+    def _bite(self, *, at_once: bool = False) -> bool:
+        """One bite of upkeep; True if it brought something and there may be more."""
+        try:
+            bite = self._upkeep.next(self._open(), self._head, at_once=at_once)
+            if bite is None:
+                return False
+            began_s = time.monotonic()
+            written, head, total, snapshot_at = self._transaction([], {}, bite)
+        except sqlite3.Error as error:
+            self._note(error)
+            self._tell(LogWriteFailed(self._path, *explain(error)))
+            self._reopen_later()
+            return False
+        self._upkeep.took(bite, time.monotonic() - began_s)
+        self._committed(written, head, total, snapshot_at)
+        return True
 
     def _write(self, jobs: list[Job]) -> bool:
         """Write jobs and what is lazy; False if that failed, which those who wait are then told."""
-        lazy = dict(self._lazy)
+        lazy = self._due_lazy(everything=not jobs)
         if not jobs and not lazy:
             return True
         try:
             written, head, total, snapshot_at = self._transaction(jobs, lazy)
         except sqlite3.Error as error:
-            reason, remedy = explain(error)
-            if not jobs:
-                LOGGER.warning("%s", LogWriteFailed(self._path, reason, remedy))
-            self._reopen_later()
-            _fail(jobs, LogWriteFailed(self._path, reason, remedy))
-            return False
+            return self._refused(jobs, error)
         except Exception as error:
             self._undo()
             if len(jobs) > 1:  # find the one: the others must not suffer for it
                 for job in jobs:
                     self._write([job])
             else:
-                _fail(jobs, error)
+                self._on_failed(Failed(jobs, error))
             return False
-        self._head, self._total, self._snapshot_at = head, total, snapshot_at
+        self._doubtful = False
+        self._rescues = 0
         for key, value in lazy.items():
             if self._lazy.get(key) == value:
                 del self._lazy[key]
-        self._on_written(Written(written))
+        self._committed(written, head, total, snapshot_at)
         return True
 
+    def _committed(self, written: list[tuple[Job, list[Batch]]], head: int, total: int, snapshot_at: int) -> None:
+        self._head, self._total, self._snapshot_at = head, total, snapshot_at
+        self._told = ""
+        self._on_written(Written(written))
+
+    def _refused(self, jobs: list[Job], error: sqlite3.Error) -> bool:
+        """The disk took nothing. Room may be made by a bite of upkeep; what looks like damage is asked a second time."""
+        full = getattr(error, "sqlite_errorname", "") == "SQLITE_FULL"
+        again = is_malformed(error) and not self._doubtful
+        self._note(error)
+        self._reopen_later()
+        if jobs and not any(job.alone for job in jobs):
+            self._rescues += full
+            if again or (full and self._rescues <= MAX_RESCUES and self._bite(at_once=True)):
+                return self._write(jobs)
+        self._rescues = 0
+        if self._doubtful:
+            problem: LogError = LogMalformed(self._path, explain(error)[0])
+        elif full and self.retention.full:
+            problem = LogWriteFailed(self._path, *self._upkeep.complaint())
+        else:
+            problem = LogWriteFailed(self._path, *explain(error))
+        if not jobs:
+            self._tell(problem)
+        self._on_failed(Failed(list(jobs), problem))
+        return False
+
+    def _tell(self, problem: LogError) -> None:
+        """Say what nobody who waits is told, once."""
+        if str(problem) != self._told:
+            LOGGER.warning("%s", problem)
+        self._told = str(problem)
+
+    def _note(self, error: sqlite3.Error) -> None:
+        self._doubtful = is_malformed(error)
+
+    def _due_lazy(self, *, everything: bool) -> dict[str, str]:
+        """What was put off long enough; together, so that few transactions write more than their batch."""
+        if not self._lazy:
+            return {}
+        now_s = time.monotonic()
+        if self._lazy_since_s is None:
+            self._lazy_since_s = now_s
+        if not everything and now_s - self._lazy_since_s < LAZY_AFTER_S:
+            return {}
+        self._lazy_since_s = None
+        return dict(self._lazy)
+
     def _transaction(
-        self, jobs: list[Job], lazy: dict[str, str]
+        self, jobs: list[Job], lazy: dict[str, str], bite: Bite | None = None
     ) -> tuple[list[tuple[Job, list[Batch]]], int, int, int]:
         connection = self._open()
         head, total, snapshot_at = self._head, self._total, self._snapshot_at
         self._latest.forget()
-        written: list[tuple[Job, list[Batch]]] = []
+        if len(jobs) == 1 and not lazy and head + 1 - snapshot_at < SNAPSHOT_EVERY and (only := _only_entry(jobs[0])):
+            batch = Batch(head + 1, only.device, only.readings)
+            times = times_of(batch)
+            row = batch_row(batch, times, total + len(only.readings))
+            self._latest.take(batch, times)
+            self._cursor.execute(_INSERT_BATCH, row)  # type: ignore[union-attr]  # `_open` made it
+            self._latest.keep()
+            return [(jobs[0], [batch])], head + 1, row[5], snapshot_at
         connection.execute("BEGIN IMMEDIATE")
+        written: list[tuple[Job, list[Batch]]] = []
+        if bite is not None:
+            jobs = [*jobs, Job([Entry(device, (), (gap,)) for device, gap in bite.act(connection)])]
+            lazy = lazy | ({"acked": str(self._upkeep.acked)} if self._upkeep.acked else {})
         for job in jobs:
             batches: list[Batch] = []
             for entry in job.entries:
                 head += 1
                 total += len(entry.readings)
-                batch = Batch(head, entry.device, entry.readings, entry.gaps)
-                connection.execute("INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?)", batch_row(batch, total))
-                for gap in entry.gaps:
-                    connection.execute("INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?)", gap_row(batch, gap))
-                self._latest.take(batch)
+                batch = Batch(head, *entry)
+                self._insert(connection, batch, total)
                 if not job.alone:
                     batches.append(batch)
                 elif not batches:
                     batches = [batch, batch]
                 else:
                     batches[1] = batch  # an import holds millions: its first and last say enough
-            self._set_meta(connection, job.meta)
+            first = batches[0].number if batches else 0
+            for sql, values in job.statements:
+                connection.execute(sql, [first if value == "{number}" else value for value in values])
+            set_meta(connection, job.meta)
             written.append((job, batches))
         if head - snapshot_at >= SNAPSHOT_EVERY:
             lazy = lazy | {LATEST_KEY: self._latest.to_text(head)}
             snapshot_at = head
-        self._set_meta(connection, lazy)
+        if head // BLOCK_BATCHES > self._head // BLOCK_BATCHES:
+            whole = BLOCK_BATCHES * (head // BLOCK_BATCHES)
+            connection.execute(_INSERT_BLOCK, (BLOCK_BATCHES * (self._head // BLOCK_BATCHES), whole))
+        set_meta(connection, lazy)
         connection.execute("COMMIT")
         self._latest.keep()
         return written, head, total, snapshot_at
+
+    def _insert(self, connection: sqlite3.Connection, batch: Batch, total: int) -> None:
+        times = times_of(batch)
+        connection.execute(_INSERT_BATCH, batch_row(batch, times, total))
+        for gap in batch.gaps:
+            connection.execute(_INSERT_GAP, gap_row(batch, gap))
+        self._latest.take(batch, times)
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -233,10 +391,12 @@ class Writer:
                 connection.execute("DELETE FROM batches WHERE number > ?", (self._head,))
                 connection.execute("DELETE FROM gaps WHERE batch > ?", (self._head,))
                 connection.execute("COMMIT")
+                self._upkeep.opened(connection)
             except sqlite3.Error:
                 connection.close()
                 raise
             self._connection = connection
+            self._cursor = connection.cursor()
         return self._connection
 
     def _undo(self) -> None:
@@ -246,7 +406,7 @@ class Writer:
 
     def _reopen_later(self) -> None:
         """Close after an error: a failing device can leave SQLite's own picture of the file wrong."""
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._cursor = self._connection, None, None
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
@@ -262,10 +422,11 @@ class Writer:
             LOGGER.warning("%s", LogWriteFailed(self._path, *explain(error)))
         self._reopen_later()
 
-    @staticmethod
-    def _set_meta(connection: sqlite3.Connection, values: dict[str, str]) -> None:
-        for key, value in values.items():
-            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+def set_meta(connection: sqlite3.Connection, values: dict[str, str]) -> None:
+    """Write rows of `meta`."""
+    for key, value in values.items():
+        connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", (key, value, meta_checksum(key, value)))
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -287,7 +448,10 @@ def configure(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA cache_size = -1024")
 
 
-def _fail(jobs: list[Job], error: Exception | LogError) -> None:
-    for job in jobs:
-        with suppress(InvalidStateError):  # whoever waited has been cancelled; this thread must live on
-            job.done.set_exception(error)
+def _only_entry(job: Job) -> Entry | None:
+    """The one entry of a job that is one INSERT and nothing else."""
+    entries = job.entries
+    if job.alone or job.meta or job.statements or not isinstance(entries, tuple) or len(entries) != 1:
+        return None
+    entry: Entry = entries[0]
+    return None if entry.gaps else entry

@@ -22,8 +22,9 @@ from lms_protocol.reading import Batch
 from lms_agent.clock import Clock
 from lms_agent.ending import end
 from lms_agent.log.sqlite_log import SqliteLog
+from lms_agent.log.standing_in import stand_in
 from lms_agent.sending.state import SendingState
-from lms_agent.sending.supply import Supply, stand_in
+from lms_agent.sending.supply import Supply
 
 LOGGER = logging.getLogger(__name__)
 

@@ -6,10 +6,11 @@ Neighbours: `lms_agent.log` holds the batches; `lms_agent.sending.conversation` 
 import asyncio
 import logging
 
-from lms_protocol.reading import Batch, Gap
+from lms_protocol.reading import Batch
 
 from lms_agent.log.errors import LogDamaged
 from lms_agent.log.sqlite_log import SqliteLog
+from lms_agent.log.standing_in import stand_in
 
 LOGGER = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ class Supply:
         self._ahead: dict[int, Batch] = {}
 
     async def get(self, number: int) -> Batch:
-        """Return a batch. One that the disk has damaged is replaced by a batch that says so (see `stand_in`).
+        """Return a batch. One that the disk has damaged, or that was dropped, is replaced (see `stand_in`).
 
         Raises:
             LogError: the disk cannot be read.
@@ -32,14 +33,19 @@ class Supply:
         batch = self._log.recent(number) or self._ahead.pop(number, None)
         if batch is not None:
             return batch
-        try:
-            batches = await asyncio.to_thread(self._log.read, number, READ_AHEAD)
-        except LogDamaged:
-            return await asyncio.to_thread(self._one, number)
-        self._ahead = {batch.number: batch for batch in batches}
-        if number not in self._ahead:
-            raise LogDamaged(self._log.path, number, "it is not in the file any more")
+        self._ahead = await asyncio.to_thread(self._read, number)
         return self._ahead.pop(number)
+
+    def _read(self, number: int) -> dict[int, Batch]:
+        """A batch, and those behind it that are well."""
+        if number >= self._log.first:
+            try:
+                batches = {batch.number: batch for batch in self._log.read(number, READ_AHEAD)}
+            except LogDamaged:
+                batches = {}
+            if number in batches:
+                return batches
+        return {number: self._one(number)}
 
     def _one(self, number: int) -> Batch:
         try:
@@ -47,15 +53,6 @@ class Supply:
         except LogDamaged as error:
             LOGGER.error("%s A gap is sent in its place.", error)
             return stand_in(self._log, number, str(error))
-
-
-def stand_in(log: SqliteLog, number: int, reason: str) -> Batch:
-    """A batch that can take the place of one that cannot be sent, so that it neither blocks others nor goes unsaid.
-
-    It has no readings, and a gap over all tags of its device for the time of the lost readings. Reads the disk.
-    """
-    device, began_at_ms, ended_at_ms = log.extent(number)
-    tags = tuple(tag.number for tag in log.tags() if tag.device == device and not tag.name.startswith("Sync/"))
-    # Negative ids are not allowed, small ones are the log's own: the batch's number, moved up, is like no other.
-    gap = Gap((1 << 62) + number, tags, began_at_ms, ended_at_ms, reason)
-    return Batch(number, device, (), (gap,))
+        except KeyError:
+            LOGGER.debug("Batch %d was dropped; an empty one is sent in its place", number)
+            return stand_in(self._log, number, "")

@@ -13,6 +13,7 @@ from lms_protocol.reading import TagDescription
 from lms_protocol.topics import check_id
 from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, ValidationInfo
 
+from lms_agent.log.retention import DEFAULT_MAX_BYTES, MIN_BYTES, Limits
 from lms_agent.settings.points import STRICT, CommandPoint, RegisterPoint, quoted, wrong
 
 MIN_PERIOD_S = 0.05
@@ -41,13 +42,21 @@ PeriodS = Annotated[float, Field(ge=MIN_PERIOD_S, le=MAX_PERIOD_S)]
 
 
 class AgentSection(BaseModel):
-    """`[agent]`: who this agent is, and where its log lies."""
+    """`[agent]`: who this agent is, where its log lies, and how large and old that may become."""
 
     model_config = STRICT
 
     id: Id
     group: Id
     log: FilePath
+    log_max_bytes: int = Field(DEFAULT_MAX_BYTES, ge=MIN_BYTES)
+    log_keep_days: float | None = Field(None, gt=0, le=36_500)
+    log_when_full: Literal["keep", "drop_oldest"] = "keep"
+
+    @property
+    def log_limits(self) -> Limits:
+        """The limits of the log."""
+        return Limits(self.log_max_bytes, self.log_keep_days, self.log_when_full == "drop_oldest")
 
 
 def _check_url(url: str) -> str:

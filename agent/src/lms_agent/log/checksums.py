@@ -1,0 +1,31 @@
+"""Checksums of the log's rows: a byte that the disk has altered must be noticed, not believed.
+
+Neighbours: `lms_agent.log.records`, `lms_agent.log.tags` and `lms_agent.log.schema` write them; whoever reads a row
+checks it.
+"""
+
+import zlib
+
+
+def batch_checksum(number: int, device: str, record: bytes) -> int:
+    """CRC-32 over all that makes a batch: also a record under another number or device is noticed."""
+    return zlib.crc32(record, zlib.crc32(f"{number} {device} ".encode()))
+
+
+def meta_checksum(key: str, value: str) -> int:
+    """Of a row of `meta`: a stream or an acknowledged number with a wrong digit would lose or double batches."""
+    return _of(key, value)
+
+
+def tag_checksum(number: int, device: str, name: str, description: str) -> int:
+    """Of a row of `tags`."""
+    return _of(number, device, name, description)
+
+
+def gap_checksum(cells: tuple[object, ...]) -> int:
+    """Of a row of `gaps`: id, device, batch, tags, began_at_ms, ended_at_ms, reason."""
+    return _of(*cells)
+
+
+def _of(*cells: object) -> int:
+    return zlib.crc32("\0".join(map(str, cells)).encode(errors="surrogatepass"))

@@ -1,0 +1,174 @@
+"""What the writer does for the log when nothing waits to be written: one small bite after the other.
+
+    too large, too old   batches go, by `lms_agent.log.retention`
+    an older file        its blocks are worked out
+
+A bite is one transaction and takes some 20 ms on a slow SD card, so that an append that comes meanwhile hardly waits.
+
+Neighbours: called by `lms_agent.log.writer`, in its thread.
+"""
+
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+
+from lms_agent.log.retention import (
+    ROOM_BYTES,
+    Dropped,
+    Limits,
+    RetentionState,
+    drop_through,
+    dropped,
+    lowest,
+    remove_through,
+    too_old,
+    used_bytes,
+)
+from lms_agent.log.schema import BLOCK_BATCHES
+
+LOGGER = logging.getLogger(__name__)
+
+LOOK_EVERY = 100
+"""Batches after which it is looked whether a limit is reached."""
+FIRST_BITE, LARGEST_BITE = 32, 2_000
+BITE_S = 0.02
+"""How long a bite should take; the next one is larger or smaller for it."""
+WARN_EVERY_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bite:
+    """One transaction's worth of upkeep.
+
+    Attributes:
+        act: does it, inside a transaction; gives what is to be told by batches in the same one.
+        batches: how many it is about; 0 where that says nothing about its time.
+    """
+
+    act: Callable[[sqlite3.Connection], Iterable[Dropped]]
+    batches: int
+
+
+class Upkeep:
+    """Decides what the next bite is.
+
+    Args:
+        limits: how large and how old the log may become.
+        state: kept up to date here.
+
+    Attributes:
+        acked: number up to which everything is committed in the cloud.
+    """
+
+    def __init__(self, limits: Limits, state: RetentionState) -> None:
+        self.acked = 0
+        self._limits = limits
+        self._state = state
+        self._bite = FIRST_BITE
+        self._looked_at = 0
+        self._block: int | None = None  # the block to be worked out next; None before the first look
+        self._warned_s: float | None = None
+
+    def opened(self, connection: sqlite3.Connection) -> None:
+        """A connection was opened: the limit of size is its own, and must hold whatever else fails."""
+        self._state.dropped_batches, self._state.dropped_readings = dropped(connection)
+        if self._limits.max_bytes is not None:
+            page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
+            # Never below what is there: SQLite would take that as the limit.
+            connection.execute(f"PRAGMA max_page_count = {self._limits.max_bytes // page_bytes}").fetchall()
+
+    def is_due(self, head: int) -> bool:
+        """Whether it is time to look again."""
+        return head - self._looked_at >= LOOK_EVERY
+
+    def next(self, connection: sqlite3.Connection, head: int, *, at_once: bool = False) -> Bite | None:
+        """The next bite; None if all is as it should be.
+
+        Args:
+            at_once: an append found no room: make some, also below the limits.
+        """
+        self._looked_at = head
+        return self._make_room(connection, head, at_once=at_once) or self._next_block(connection, head)
+
+    def took(self, bite: Bite, seconds: float) -> None:
+        """A bite is committed, and took so long."""
+        if bite.batches >= self._bite and seconds < BITE_S / 2:
+            self._bite = min(LARGEST_BITE, 2 * self._bite)
+        elif bite.batches and seconds > BITE_S:
+            self._bite = max(FIRST_BITE, self._bite // 2)
+
+    def complaint(self) -> tuple[str, str]:
+        """Why an append found no room, and what to do about it."""
+        size = (self._limits.max_bytes or 0) / 1e6
+        return (
+            f"it has reached its limit of {size:g} MB, and nothing in it may go before the cloud has it",
+            "bring the connection back, raise log_max_bytes, or allow log_when_full to drop the oldest readings",
+        )
+
+    def _make_room(self, connection: sqlite3.Connection, head: int, *, at_once: bool) -> Bite | None:
+        first = lowest(connection)
+        limit = self._limits.max_bytes
+        full = limit is not None and used_bytes(connection) > limit - min(ROOM_BYTES, limit // 10)
+        over = at_once or full
+        self._state.full = False
+        free_through = min(self.acked, head - 1)
+        if first <= free_through:
+            last = min(first + self._bite - 1, free_through)
+            keep_days = self._limits.keep_days
+            if over or (keep_days is not None and too_old(connection, last, keep_days)):
+                return self._removal(first, last)
+        elif over and self._limits.drop_oldest and first < head:
+            return self._dropping(first, min(first + self._bite - 1, head - 1))
+        else:
+            self._state.full = full
+        return None
+
+    def _removal(self, first: int, last: int) -> Bite:
+        def act(connection: sqlite3.Connection) -> Iterable[Dropped]:
+            self._state.removed_batches += remove_through(connection, last)
+            return ()
+
+        return Bite(act, last - first + 1)
+
+    def _dropping(self, first: int, last: int) -> Bite:
+        def act(connection: sqlite3.Connection) -> Iterable[Dropped]:
+            told = drop_through(connection, last, time.time_ns() // 1_000_000)
+            self._state.dropped_batches, self._state.dropped_readings = dropped(connection)
+            self._warn()
+            return told
+
+        return Bite(act, last - first + 1)
+
+    def _warn(self) -> None:
+        now_s = time.monotonic()
+        if self._warned_s is None or now_s - self._warned_s >= WARN_EVERY_S:
+            self._warned_s = now_s
+            LOGGER.error(
+                "The log is full: its oldest readings are DROPPED before the cloud has them, %d so far. Bring the "
+                "connection back, or raise log_max_bytes.",
+                self._state.dropped_readings,
+            )
+
+    def _next_block(self, connection: sqlite3.Connection, head: int) -> Bite | None:
+        """The first block of an older file that has no row yet."""
+        if self._block is None:
+            self._block = (lowest(connection) - 1) // BLOCK_BATCHES
+        last = head // BLOCK_BATCHES - 1
+        while self._block <= last:
+            block = self._block
+            self._block += 1
+            if connection.execute("SELECT 1 FROM blocks WHERE block = ?", (block,)).fetchone() is None:
+                return Bite(partial(_fill_block, block=block), 0)
+        return None
+
+
+def _fill_block(connection: sqlite3.Connection, block: int) -> Iterable[Dropped]:
+    connection.execute(
+        "INSERT OR REPLACE INTO blocks SELECT ?, min(first_taken_at_ms), max(last_taken_at_ms),"
+        " coalesce(sum(readings), 0) FROM batches WHERE number > ? AND number <= ?",
+        (block, BLOCK_BATCHES * block, BLOCK_BATCHES * (block + 1)),
+    )
+    return ()
