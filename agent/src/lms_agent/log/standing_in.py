@@ -31,7 +31,7 @@ class Extents(Protocol):
 
 
 def stand_in(log: Extents, number: int, reason: str) -> Batch:
-    """A batch that takes the place of number `number`, so that it neither blocks others nor goes unsaid. Reads the disk.
+    """A batch that stands in for number `number`, so that it neither blocks others nor goes unsaid. Reads the disk.
 
     If the batch's row is there, a gap over all tags of its device tells of the time of the lost readings. If it is not,
     it was dropped, and a batch of its own has told of that; then the gaps that it had told of itself are told again.

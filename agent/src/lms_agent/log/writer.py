@@ -284,7 +284,7 @@ class Writer:
         self._on_written(Written(written))
 
     def _refused(self, jobs: list[Job], error: sqlite3.Error) -> bool:
-        """The disk took nothing. Room may be made by a bite of upkeep; what looks like damage is asked a second time."""
+        """The disk took nothing. A bite of upkeep may make room; what looks like damage is asked a second time."""
         full = getattr(error, "sqlite_errorname", "") == "SQLITE_FULL"
         again = is_malformed(error) and not self._doubtful
         self._note(error)

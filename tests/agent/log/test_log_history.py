@@ -1,0 +1,150 @@
+"""Local history: found by time while it is written, in files of every age."""
+
+import asyncio
+import json
+import sqlite3
+from pathlib import Path
+from random import Random
+from uuid import UUID, uuid4
+
+import pytest
+from lms_agent.log import schema
+from lms_agent.log.checksums import batch_checksum
+from lms_agent.log.errors import LogUnavailable
+from lms_agent.log.reader import LogReader
+from lms_agent.log.schema import BLOCK_BATCHES
+from lms_agent.log.sqlite_log import SqliteLog
+from lms_agent.log.writer import Entry
+from lms_protocol.batches import record_encode
+from lms_protocol.reading import Batch, Reading
+
+FIRST_VERSION = """
+CREATE TABLE _sqlite_migrations (id INTEGER PRIMARY KEY, migration_set TEXT, name TEXT, applied_at TEXT);
+CREATE UNIQUE INDEX idx__sqlite_migrations_migration_set_name ON _sqlite_migrations (migration_set, name);
+INSERT INTO _sqlite_migrations VALUES (1, 'lms-agent-log', '0001_batches', '2026-11-01 00:00:00+00:00');
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE tags (number INTEGER PRIMARY KEY, device TEXT NOT NULL, name TEXT NOT NULL, description TEXT NOT NULL);
+CREATE UNIQUE INDEX idx_tags_device_name ON tags (device, name);
+CREATE TABLE batches (number INTEGER PRIMARY KEY, device TEXT NOT NULL, first_taken_at_ms INTEGER,
+    last_taken_at_ms INTEGER, readings INTEGER NOT NULL, total INTEGER NOT NULL, checksum INTEGER NOT NULL,
+    record BLOB NOT NULL);
+CREATE INDEX idx_batches_first_taken_at_ms ON batches (first_taken_at_ms);
+CREATE TABLE gaps (id INTEGER PRIMARY KEY, device TEXT NOT NULL, batch INTEGER NOT NULL, tags TEXT NOT NULL,
+    began_at_ms INTEGER NOT NULL, ended_at_ms INTEGER, reason TEXT NOT NULL);
+CREATE INDEX open_gaps ON gaps (id) WHERE ended_at_ms IS NULL;
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "log.sqlite3"
+
+
+def first_version(path: Path, batches: list[Batch]) -> UUID:
+    """A log as the first version of the agent left it."""
+    stream = uuid4()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode = WAL").fetchall()
+    connection.executescript(FIRST_VERSION)
+    connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+    metas = {"stream": str(stream), "acked": "7", "bd_seq": "4", "latest": json.dumps({"through": 0, "record": ""})}
+    connection.executemany("INSERT INTO meta VALUES (?, ?)", metas.items())
+    connection.execute("INSERT INTO tags VALUES (1, 'R1', 'pH/PV', '{\"datatype\": 10, \"unit\": \"\", \"low\": null,"
+                       " \"high\": null, \"decimals\": null, \"access\": \"read\"}')")  # fmt: skip
+    connection.execute("INSERT INTO gaps VALUES (3, 'R1', 5, '[1]', 5000, NULL, 'no reply')")
+    total = 0
+    for batch in batches:
+        total += len(batch.readings)
+        record = record_encode(batch)
+        times = [reading.taken_at_ms for reading in batch.readings]
+        checksum = batch_checksum(batch.number, batch.device, record)
+        values = (batch.number, batch.device, min(times), max(times), len(times), total, checksum, record)
+        connection.execute("INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+    connection.commit()
+    connection.close()
+    return stream
+
+
+async def test_older_file_keeps_stream_numbers_and_readings(path: Path) -> None:
+    batches = [Batch(n, "R1", (Reading(1, n * 1_000, n / 7),)) for n in range(1, 2 * BLOCK_BATCHES + 50)]
+    stream = first_version(path, batches)
+    with pytest.raises(LogUnavailable, match="older version"):
+        LogReader.open(path)
+    with SqliteLog.open(path) as log:
+        assert (log.stream, log.acked, log.bd_seq, log.head) == (stream, 7, 4, len(batches))
+        assert log.read(1, 10_000) == batches
+        assert [gap.id for _, gap in log.open_gaps()] == [3]
+        assert log.next_gap_id() == 4
+        assert log.latest()[1].value == batches[-1].readings[0].value
+        assert (await log.append("R1", [Reading(1, 1, 1.0)])).number == len(batches) + 1
+        assert log.tags()[0].name == "pH/PV"
+
+
+async def test_older_file_is_searched_by_time_before_and_after_its_blocks_are_there(path: Path) -> None:
+    batches = [Batch(n, "R1", (Reading(1, n * 1_000, n / 7),)) for n in range(1, 3 * BLOCK_BATCHES)]
+    first_version(path, batches)
+    connection = sqlite3.connect(path, isolation_level=None)
+    schema.migrate(connection)
+    connection.close()
+    wanted = batches[700:720]
+    with LogReader.open(path) as reader:
+        assert list(reader.between(wanted[0].readings[0].taken_at_ms, wanted[-1].readings[0].taken_at_ms + 1)) == wanted
+    with SqliteLog.open(path):
+        connection = sqlite3.connect(path)
+        async with asyncio.timeout(60):
+            while connection.execute("SELECT count(*) FROM blocks").fetchone()[0] < 2:
+                await asyncio.sleep(0.05)
+        assert connection.execute("SELECT * FROM blocks ORDER BY block").fetchall() == [
+            (0, 1_000, BLOCK_BATCHES * 1_000, BLOCK_BATCHES),
+            (1, (BLOCK_BATCHES + 1) * 1_000, 2 * BLOCK_BATCHES * 1_000, BLOCK_BATCHES),
+        ]
+        connection.close()
+        with LogReader.open(path) as reader:
+            assert list(reader.between(701_000, 721_000)) == wanted
+            assert (reader.status().began_at_ms, reader.status().ended_at_ms) == (1_000, len(batches) * 1_000)
+
+
+async def test_every_window_is_found_whatever_the_order_of_the_readings(path: Path) -> None:
+    chance = Random(4711)
+    with SqliteLog.open(path) as log, LogReader.open(path) as reader:
+        held: list[Batch] = []
+        for _ in range(4):
+            entries = [
+                Entry(chance.choice(["R1", "R2"]), tuple(Reading(1, chance.randrange(100_000), 1.0) for _ in range(2)))
+                for _ in range(chance.randrange(200, 700))
+            ]
+            numbers = await asyncio.to_thread(log.append_all, entries)
+            assert numbers is not None
+            held += [
+                Batch(number, *entry) for number, entry in zip(range(numbers[0], numbers[1] + 1), entries, strict=True)
+            ]
+            for _ in range(5):
+                start, end = sorted(chance.sample(range(100_000), 2))
+                for device in (None, "R1"):
+                    found = [batch.number for batch in reader.between(start, end, device)]
+                    wanted = [
+                        batch.number
+                        for batch in held
+                        if any(start <= reading.taken_at_ms < end for reading in batch.readings)
+                        and device in (None, batch.device)
+                    ]
+                    assert set(wanted) <= set(found)
+                    assert found == sorted(set(found))
+        times = [reading.taken_at_ms for batch in held for reading in batch.readings]
+        assert (reader.status().began_at_ms, reader.status().ended_at_ms) == (min(times), max(times))
+
+
+async def test_narrow_window_of_a_long_log_looks_at_few_batches(path: Path) -> None:
+    with SqliteLog.open(path) as log, LogReader.open(path) as reader:
+        await asyncio.to_thread(log.append_all, [Entry("R1", (Reading(1, n * 1_000, 1.0),)) for n in range(20_000)])
+        steps = 0
+
+        def count() -> None:
+            nonlocal steps
+            steps += 1
+
+        reader._connection.set_progress_handler(count, 100)
+        assert [batch.number for batch in reader.between(9_000_000, 9_010_000)] == list(range(9_001, 9_011))
+        narrow, steps = steps, 0
+        assert sum(1 for _ in reader.between(0, 20_000_000)) == 20_000
+        assert narrow * 10 < steps
