@@ -21,6 +21,7 @@ own number, so their order on the wire means nothing.
 Source: Sparkplug 3.0.0, chapters 4 to 6.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
@@ -30,12 +31,15 @@ from lms_protocol.batches import (
     CLOCK_NAME,
     GAP_NAME,
     clock_from_text,
-    digest,
+    fingerprint,
     gap_from_text,
     read_quality,
+    remarks,
 )
 from lms_protocol.births import BirthMetric, read_birth
+from lms_protocol.columns import Columns
 from lms_protocol.errors import LmsError, PayloadError, TopicError
+from lms_protocol.layouts import Body, Layouts
 from lms_protocol.messages import (
     ACKED_NAME,
     ACKED_RANGES_NAME,
@@ -110,7 +114,7 @@ class DataReceived(NamedTuple):
     stream: UUID | None
     number: int | None
     digest: bytes | None
-    readings: tuple[Reading, ...]
+    readings: Columns
     gaps: tuple[Gap, ...]
     historical: bool
     clock: ClockRecord | None = None
@@ -163,6 +167,21 @@ HostEvent: TypeAlias = (
 )
 
 
+class _Birth:
+    """What a birth told of its metrics, and the shapes of the data that came since."""
+
+    def __init__(self, metrics: Iterable[BirthMetric]) -> None:
+        metrics = list(metrics)
+        self.by_alias = {metric.tag.number: metric for metric in metrics if metric.has_alias}
+        self.by_name = {metric.tag.name: metric for metric in metrics}
+        self.layouts = Layouts()
+        self.learnable = {
+            alias: metric.tag.name == BATCH_NAME
+            for alias, metric in self.by_alias.items()
+            if metric.tag.name == BATCH_NAME or not metric.is_control
+        }
+
+
 @dataclass(slots=True)
 class _Node:
     """What is known of one edge node in its present session."""
@@ -174,18 +193,8 @@ class _Node:
     early: set[int] = field(default_factory=set)
     gap_since_s: float | None = None
     rebirth_asked_s: float | None = None
-    by_alias: dict[str | None, dict[int, BirthMetric]] = field(default_factory=dict)
-    by_name: dict[str | None, dict[str, BirthMetric]] = field(default_factory=dict)
-
-    def learn(self, device: str | None, metrics: list[BirthMetric]) -> None:
-        """A birth replaces all that was known of the device (None: of the node itself)."""
-        self.by_alias[device] = {metric.tag.number: metric for metric in metrics if metric.has_alias}
-        self.by_name[device] = {metric.tag.name: metric for metric in metrics}
-
-    def forget(self, device: str | None) -> None:
-        """The device died: data needs a new birth first."""
-        self.by_alias.pop(device, None)
-        self.by_name.pop(device, None)
+    births: dict[str | None, _Birth] = field(default_factory=dict)
+    """Of each device, and under None of the node itself."""
 
 
 class HostSession:
@@ -215,7 +224,8 @@ class HostSession:
         try:
             if isinstance(parsed, StateTopic):
                 return [state_from_bytes(parsed.host, payload)]
-            return self._receive(parsed, parse(payload), payload, now_s)
+            quick = self._by_layout(parsed, payload, now_s)
+            return self._receive(parsed, parse(payload), payload, now_s) if quick is None else quick
         except LmsError as error:
             where = parsed if isinstance(parsed, NodeTopic) else None
             return [
@@ -281,11 +291,12 @@ class HostSession:
             return self._node_died(topic, node, message, at_ms)
         if not node.born:
             return self._want_rebirth(key, node, f"{topic.type} came before any NBIRTH", now_s)
-        self._follow_seq(key, node, message, now_s)
+        if message.HasField("seq"):
+            self._follow_seq(key, node, message.seq, now_s)
         if topic.type is MessageType.DBIRTH:
             return [self._device_born(topic, node, message, at_ms)]
         if topic.type is MessageType.DDEATH:
-            node.forget(topic.device)
+            node.births.pop(topic.device, None)
             return [DeviceDied(topic.group, topic.node, topic.device or "", at_ms)]
         return self._data(topic, node, message, payload, now_s)
 
@@ -303,7 +314,7 @@ class HostSession:
             rebirth_asked_s=rebirth_asked_s,
         )
         self._nodes[topic.group, topic.node] = node
-        node.learn(None, metrics)
+        node.births[None] = _Birth(metrics)
         self._with_gap.discard((topic.group, topic.node))
         return NodeBorn(
             topic.group,
@@ -327,7 +338,7 @@ class HostSession:
 
     def _device_born(self, topic: NodeTopic, node: _Node, message: Any, at_ms: int | None) -> DeviceBorn:
         metrics, readings = read_birth(message, device=topic.device)
-        node.learn(topic.device, metrics)
+        node.births[topic.device] = _Birth(metrics)
         return DeviceBorn(
             topic.group,
             topic.node,
@@ -340,8 +351,8 @@ class HostSession:
 
     def _data(self, topic: NodeTopic, node: _Node, message: Any, payload: bytes, now_s: float) -> list[HostEvent]:
         key = (topic.group, topic.node)
-        aliases, names = node.by_alias.get(topic.device), node.by_name.get(topic.device)
-        if aliases is None or names is None:
+        birth = node.births.get(topic.device)
+        if birth is None:
             return self._want_rebirth(key, node, f"data of device {topic.device!r} came before its DBIRTH", now_s)
         number: int | None = None
         historical = False
@@ -351,7 +362,8 @@ class HostSession:
         try:
             for metric in message.metrics:
                 alias = metric.alias
-                known = aliases.get(alias) if alias or metric.HasField("alias") else names.get(metric.name)
+                by_alias = alias or metric.HasField("alias")
+                known = birth.by_alias.get(alias) if by_alias else birth.by_name.get(metric.name)
                 if known is None:
                     what = f"metric {metric.name!r}" if metric.name else f"alias {alias}"
                     return self._want_rebirth(key, node, f"{what} is in no birth of {topic.device!r}", now_s)
@@ -366,32 +378,32 @@ class HostSession:
                     gaps.append(gap_from_text(metric.string_value))
                 elif known.tag.name == CLOCK_NAME:
                     clock = clock_from_text(metric.string_value)
+            columns = Columns.of(readings)
         except PayloadError as error:
             where = (topic.group, topic.node, topic.device)
             return [Malformed(str(topic), payload, str(error), *where, node.stream, number)]
         if node.stream is None or number is None:
-            number = fingerprint = None
-        else:
-            fingerprint = digest(topic.device or "", number, readings, gaps, clock)
-        return [
-            DataReceived(
-                topic.group,
-                topic.node,
-                topic.device,
-                None if number is None else node.stream,
-                number,
-                fingerprint,
-                tuple(readings),
-                tuple(gaps),
-                historical,
-                clock,
-            )
-        ]
+            return [DataReceived(*key, topic.device, None, None, None, columns, tuple(gaps), historical, clock)]
+        if not gaps and clock is None:
+            birth.layouts.learn(payload, birth.learnable, Body(number, columns, historical))
+        mark = fingerprint(topic.device or "", number, columns, remarks(gaps, clock))
+        return [DataReceived(*key, topic.device, node.stream, number, mark, columns, tuple(gaps), historical, clock)]
 
-    def _follow_seq(self, key: tuple[str, str], node: _Node, message: Any, now_s: float) -> None:
-        if not message.HasField("seq"):
-            return
-        seq = message.seq
+    def _by_layout(self, topic: NodeTopic, payload: bytes, now_s: float) -> list[HostEvent] | None:
+        """Data whose shape is known; None for all else."""
+        if topic.type is not MessageType.DDATA:
+            return None
+        key = (topic.group, topic.node)
+        node = self._nodes.get(key)
+        birth = None if node is None or not node.born else node.births.get(topic.device)
+        if node is None or birth is None or (found := birth.layouts.read(payload)) is None:
+            return None
+        seq, (number, columns, historical) = found
+        self._follow_seq(key, node, seq, now_s)
+        mark = fingerprint(topic.device or "", number, columns, b"")
+        return [DataReceived(*key, topic.device, node.stream, number, mark, columns, (), historical)]
+
+    def _follow_seq(self, key: tuple[str, str], node: _Node, seq: int, now_s: float) -> None:
         if seq != node.expected_seq:
             node.early.add(seq)
             if node.gap_since_s is None:

@@ -11,6 +11,7 @@ Source: Sparkplug 3.0.0, chapter 4.
 """
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from lms_protocol.errors import TopicError
@@ -105,6 +106,7 @@ def node_topic(group: str, type_: MessageType, node: str, device: str | None = N
     return str(NodeTopic(group, type_, node, device))
 
 
+@lru_cache(maxsize=16_384)  # a fleet's topics are few, and each is heard every second
 def parse(topic: str) -> NodeTopic | StateTopic | LiveTopic:
     """Parse any topic of the feed.
 
