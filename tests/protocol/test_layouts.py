@@ -52,7 +52,7 @@ def alike(reading: Reading) -> st.SearchStrategy[Reading]:
     elif isinstance(value, float):
         values = st.floats()
     elif isinstance(value, int):
-        values = st.integers(max(0, value - 1_000), min((1 << 63) - 1, max(0, value) + 1_000))
+        values = st.integers(value - 1_000, value + 1_000).filter(lambda number: -(1 << 63) <= number < 1 << 64)
     return st.builds(Reading, st.just(reading.tag), RECENT, values, st.just(reading.quality))
 
 
