@@ -59,8 +59,8 @@ class Plant:
     node: str
 
 
-@pytest.fixture
-async def plant(migrated_database) -> Plant:
+async def make_plant(migrated_database) -> Plant:
+    """One more organization in a database."""
     node = f"agent-{uuid4().hex[:12]}"
     fleet = await make_fleet(migrated_database.url, agents=[node], bioreactors=["R1", "R2"])
     r1, r2 = (
@@ -77,6 +77,11 @@ async def plant(migrated_database) -> Plant:
         fleet.group,
         node,
     )
+
+
+@pytest.fixture
+async def plant(migrated_database) -> Plant:
+    return await make_plant(migrated_database)
 
 
 @pytest.fixture

@@ -253,6 +253,12 @@ class HostSession:
         state = self._nodes.get((group, node))
         return state is not None and state.born
 
+    def forget(self, group: str) -> None:
+        """Know nothing of a group's nodes any more: they are another worker's to follow."""
+        for key in [key for key in self._nodes if key[0] == group]:
+            del self._nodes[key]
+            self._with_gap.discard(key)
+
     def rebirth_command(self, group: str, node: str, now_ms: int) -> Publish:
         """NCMD: publish all births again."""
         return self._node_command(group, node, now_ms, [Metric(REBIRTH_NAME, datatype=Datatype.BOOLEAN, value=True)])

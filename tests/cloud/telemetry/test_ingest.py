@@ -85,7 +85,7 @@ async def test_database_connection_killed_again_and_again_loses_and_doubles_noth
             while not done.is_set():
                 await connection.execute(
                     "select pg_terminate_backend(pid) from pg_stat_activity"
-                    " where application_name = 'lms-cloud ingest' and datname = current_database()"
+                    " where application_name like 'lms-cloud ingest%' and datname = current_database()"
                 )
                 await asyncio.sleep(rng.uniform(0.01, 0.15))
 

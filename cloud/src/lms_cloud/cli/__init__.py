@@ -24,7 +24,7 @@ class _Entry(NamedTuple):
 COMMANDS = {
     "migrate": _Entry("lms_cloud.cli.migrate", "migrate", "Bring the database to the newest migration."),
     "serve": _Entry("lms_cloud.cli.serve", "serve", "Serve pages, REST and WebSockets, until stopped."),
-    "ingest": _Entry("lms_cloud.cli.ingest", "ingest", "Take batches from the broker into the database."),
+    "ingest": _Entry("lms_cloud.cli.ingest", "app", "Take batches from the broker into the database."),
     "database-user": _Entry(
         "lms_cloud.cli.database_user", "database_user", "Make a database login for the web or the ingest workers."
     ),

@@ -1,18 +1,31 @@
-"""`lms-cloud ingest`: take batches from the broker into the database, until SIGTERM or SIGINT."""
+"""`lms-cloud ingest`: take batches from the broker into the database, until SIGTERM or SIGINT; and who holds what."""
 
 import asyncio
 import signal
+from typing import Any
 
+import typer
+
+from lms_cloud.cli.operating import operate
+from lms_cloud.cli.output import AsJson, show_rows
 from lms_cloud.kernel.database import Database
 from lms_cloud.kernel.logging import configure_logging
 from lms_cloud.kernel.settings import load_settings
 from lms_cloud.telemetry.ingest import Ingest, postgres_backing
+from lms_cloud.telemetry.lease_list import list_leases
 
 POOL_SIZE = 4
+app = typer.Typer(help="Take batches from the broker into the database.")
 
 
-def ingest() -> None:
-    """Take batches from the broker into the database; a Sparkplug host application."""
+@app.callback(invoke_without_command=True)
+def ingest(context: typer.Context) -> None:
+    """Take batches from the broker into the database; a Sparkplug host application.
+
+    Start it as often as there is work for: the workers share the organizations.
+    """
+    if context.invoked_subcommand is not None:
+        return
     settings = load_settings()
     configure_logging(settings.log_level)
 
@@ -26,3 +39,25 @@ def ingest() -> None:
             await worker.run()
 
     asyncio.run(work())
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """List the workers that are alive, who leads, and which organizations each has."""
+    host_id = load_settings().host_id
+
+    async def work(database: Database) -> list[dict[str, Any]]:
+        found = await list_leases(database, host_id)
+        return [
+            {
+                "worker": each.worker,
+                "since": each.since and each.since.isoformat(timespec="seconds"),
+                "leads": each.leads,
+                "organizations": each.groups if as_json else " ".join(each.groups) or "none",
+            }
+            for each in found
+        ]
+
+    show_rows(
+        operate(work), empty=f"No ingest worker of {host_id!r} is alive. Start one: lms-cloud ingest", as_json=as_json
+    )

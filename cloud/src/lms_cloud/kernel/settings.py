@@ -61,6 +61,12 @@ class CloudSettings(BaseModel):
         "", description="Addresses whose X-Forwarded-For is believed, by commas; none if empty."
     )
     host_id: WireId = Field("lms-cloud", description="This Sparkplug host's id, on spBv1.0/STATE/{host_id}.")
+    ingest_lease_s: float = Field(
+        15,
+        ge=3,
+        le=300,
+        description="Seconds without a sign of life after which an ingest worker's groups are taken over.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severity that is logged."
     )

@@ -7,7 +7,7 @@ does not fit the queue meanwhile is dropped; nobody has acknowledged it, so the 
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from random import Random
@@ -23,15 +23,16 @@ from lms_protocol.messages import Publish
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from lms_cloud.kernel.ending import end
 from lms_cloud.telemetry.announcing import live_messages
 from lms_cloud.telemetry.incoming import DeadLetter, Incoming, Outcome, StreamBatch, Work
+from lms_cloud.telemetry.leasing import Leases
 from lms_cloud.telemetry.resolving import Heard, Node, Resolved, Resolver
 
 GATHER_S: Final = 0.02
 FIRST_PAUSE_S: Final = 0.1
 MAX_PAUSE_S: Final = 5.0
 JITTER_S: Final = 0.2
-REBIRTH_INTERVAL_MS: Final = 10_000
 MAX_READINGS_PER_COMMIT: Final = 50_000
 MAX_EVENTS_PER_COMMIT: Final = 5_000
 MAX_READINGS_QUEUED: Final = 400_000
@@ -70,6 +71,8 @@ class Committer:
         session: words the acknowledgements.
         publish: hands a message to the broker, or drops it if there is none.
         now_ms: tells the time, ms UTC.
+        leases: says whose batches may be committed.
+        want_births: has an agent asked for its births, given its group, its id and why.
         rng: spreads the pauses between attempts.
 
     Attributes:
@@ -86,8 +89,16 @@ class Committer:
         publish: Callable[[Publish], None],
         now_ms: Callable[[], int],
         *,
+        leases: Leases,
+        want_births: Callable[[str, str, str], None],
         rng: Random | None = None,
     ) -> None:
+        self._leases = leases
+        self._want_births = want_births
+        self._epoch = leases.epoch
+        self._to_forget: set[str] = set()
+        self._offered = self._finished = 0
+        self._progress = asyncio.Event()
         self._storage = storage
         self._resolver = resolver
         self._session = session
@@ -99,7 +110,6 @@ class Committer:
         self._queued_bytes = 0
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
-        self._asked_for_births_ms: dict[Node, int] = {}
         self.dropped = 0
         self.unknown: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
@@ -113,10 +123,22 @@ class Committer:
             self.dropped += 1
             return False
         self._queue.append(heard)
+        self._offered += 1
         self._queued_readings += heard.readings
         self._queued_bytes += len(heard.payload)
         self._wake.set()
         return True
+
+    def forget(self, groups: Iterable[str]) -> None:
+        """These groups are another worker's now: drop what is queued of them and what is remembered of their agents."""
+        self._to_forget.update(groups)
+
+    async def drained(self) -> None:
+        """Wait until all that is queued now is committed and told, or dropped for good reason."""
+        upto = self._offered
+        while self._finished < upto:
+            self._progress.clear()
+            await self._progress.wait()
 
     def stop(self) -> None:
         """Commit what is queued, then leave `run`; while the database is away, leave at once."""
@@ -133,7 +155,10 @@ class Committer:
                     continue
                 if not self._stop.is_set() and self._queued_readings < MAX_READINGS_PER_COMMIT:
                     await asyncio.sleep(GATHER_S)
-                await self._settle(self._take())
+                taken = self._take()
+                await self._settle(taken)
+                self._finished += len(taken)
+                self._progress.set()
         finally:
             await self._storage.close()
 
@@ -194,6 +219,15 @@ class Committer:
         )
 
     async def _attempt(self, heard: Sequence[Heard]) -> None:
+        if not self._leases.sure:
+            await self._until_sure()
+        if self._epoch != self._leases.epoch:
+            self._epoch = self._leases.epoch
+            self._resolver.forget_streams()
+        while self._to_forget:
+            self._resolver.forget(self._to_forget.pop())
+        # What is no longer ours would be stored only once, too, but could undo what its new worker knows better.
+        heard = [each for each in heard if each.group is None or self._leases.holds(each.group)]
         resolved = await self._resolver.resolve(heard)
         done: list[tuple[Work, Outcome]] = []
         work = resolved.work()
@@ -207,17 +241,20 @@ class Committer:
             # Of work split in two, the first half may be committed although the second failed.
             self._tell_agents_and_browsers(done, resolved)
         self.unknown.update(resolved.unknown)
-        self._ask_for_births(resolved)
+        for node in resolved.birthless:
+            self._want_births(node.group, node.node, "its births found no room, or were set aside")
         for node, number in resolved.strange:
             self._publish(self._session.refusal(node.group, node.node, number, self._now_ms()))
 
-    def _ask_for_births(self, resolved: Resolved) -> None:
-        """Ask agents whose births found no room in the queue, or were set aside; each at most every few seconds."""
-        now_ms = self._now_ms()
-        for node in resolved.birthless:
-            if abs(now_ms - self._asked_for_births_ms.get(node, 0)) >= REBIRTH_INTERVAL_MS:
-                self._asked_for_births_ms[node] = now_ms
-                self._publish(self._session.rebirth_command(node.group, node.node, now_ms))
+    async def _until_sure(self) -> None:
+        """Wait until it is known what this worker may commit; gives up when it is to stop."""
+        waiting = [asyncio.create_task(work) for work in (self._leases.settled(), self._stop.wait())]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await end(waiting)
+        if not self._leases.sure:
+            raise psycopg.OperationalError("it is not known which groups are this worker's")
 
     async def _write(self, work: Work, done: list[tuple[Work, Outcome]]) -> None:
         """Commit work; what the database refuses to keep is halved until the culprit stands alone, and set aside."""
@@ -248,6 +285,8 @@ class Committer:
             self.counts.update(commits=1, batches=len(outcome.stored))
             self.counts.update(readings=sum(len(batch.readings) for batch in outcome.stored))
         for (node, stream), numbers in owed.items():
+            if not self._leases.holds(node.group):
+                continue  # lost while it was committed: whoever has the group now acknowledges
             # Several messages where one cannot name all: what is never named would be sent again for ever.
             for at in range(0, max(1, len(numbers)), MAX_RANGES_ON_WIRE):
                 settled = numbers[at : at + MAX_RANGES_ON_WIRE]

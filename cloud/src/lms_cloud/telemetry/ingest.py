@@ -4,14 +4,17 @@ Before it: the agents, through the broker. After it: `lms_cloud.telemetry.commit
 publishes: acknowledgements to the agents, live messages to the web workers. The worker can be killed at any moment:
 what it has not acknowledged, the agents send again, and the ledger tells what was committed.
 
-A connection to the broker is one `_Connection`; when it ends, the next one begins after a moment, with a will and a
-birth (STATE) that carry the same time, later than any STATE of this host before it, whatever the clock says.
+Any number of workers share the work of one host: `lms_cloud.telemetry.leasing` says which Sparkplug groups this one
+subscribes to, and whether it speaks for the host (`presence`). One alone has all of them, and speaks.
 """
 
 import asyncio
+import os
+import secrets
+import socket
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from random import Random
@@ -30,15 +33,25 @@ from lms_cloud.telemetry.births import TagRegister
 from lms_cloud.telemetry.broker import broker_address, open_client
 from lms_cloud.telemetry.committing import DATABASE_ERRORS, Committer, Storage
 from lms_cloud.telemetry.directory import Directory
+from lms_cloud.telemetry.leasing import AgentName, Leases
+from lms_cloud.telemetry.postgres_leases import COMMITS_NAME, PostgresLeases
 from lms_cloud.telemetry.postgres_storage import PostgresStorage
+from lms_cloud.telemetry.presence import HostPresence
+from lms_cloud.telemetry.rebirths import Rebirths
 from lms_cloud.telemetry.resolving import FleetLookup, Heard, Resolver, SeriesRegister
 from lms_cloud.telemetry.rollups.refreshing import Refresher
 
 FEED = "spBv1.0/#"
+ALL_GROUPS = ""
+STATE = "STATE"
+MAX_TOPICS_A_PACKET = 200
+RESIGN_S = 10.0
+"""A worker that does not hear the broker for so long leaves the host's STATE to another one."""
 POLL_S = 1.0
 REPORT_S = 60.0
 ASK_SILENT_S = 3.0
-GIVE_UP_SILENT_S = 15.0
+GIVE_UP_SILENT_S = 20.0
+"""Later than the next request for births may go out, if another worker has asked just before this one."""
 DRAIN_S = 20.0
 MAX_OUTGOING = 10_000
 FIRST_PAUSE_S = 0.1
@@ -52,7 +65,7 @@ def _system_ms() -> int:
 
 
 class Backing(NamedTuple):
-    """What an ingest worker stands on: where it commits, and where it looks up what it hears of.
+    """What an ingest worker stands on: where it commits, where it looks up what it hears of, what is its to take in.
 
     Attributes:
         upkeep: what the storage needs done beside the commits, such as refreshing rollups; runs until cancelled.
@@ -61,6 +74,7 @@ class Backing(NamedTuple):
     storage: Storage
     directory: FleetLookup
     register: SeriesRegister
+    leases: Leases
     upkeep: Callable[[], Coroutine[Any, Any, None]] | None = None
 
 
@@ -72,10 +86,13 @@ def postgres_backing(settings: CloudSettings, database: Database) -> Backing:
         database: as `lms_ingest`, for everything but the commits, which have a connection of their own.
     """
     fleet = FleetDirectory(database)
+    url = settings.database_url.get_secret_value()
+    worker = f"{socket.gethostname()[:20]}-{os.getpid()}-{secrets.token_hex(2)}"
     return Backing(
-        PostgresStorage(settings.database_url.get_secret_value(), _system_ms),
+        PostgresStorage(url, _system_ms, name=COMMITS_NAME + worker),
         Directory(database, fleet, time.monotonic),
         TagRegister(database, fleet),
+        PostgresLeases(url, database, host_id=settings.host_id, worker=worker, lease_s=settings.ingest_lease_s),
         Refresher(database).run,
     )
 
@@ -100,7 +117,7 @@ class Ingest:
 
     Args:
         settings: where the broker is, and this host's id.
-        backing: where readings go, and where agents, streams and series are looked up.
+        backing: where readings go, where agents, streams and series are looked up, and which groups are this worker's.
         open_client: makes the connection to the broker.
         now_ms: tells the time, ms UTC.
         monotonic_s: tells durations.
@@ -128,91 +145,176 @@ class Ingest:
         self._session = HostSession(settings.host_id)
         self._directory = backing.directory
         self._upkeep = backing.upkeep
-        resolver = Resolver(backing.directory, backing.register)
-        self.committer = Committer(backing.storage, resolver, self._session, self._send, now_ms, rng=rng)
+        self._leases = backing.leases
+        self._rebirths = Rebirths(backing.leases, self._ask_for_births)
+        self.committer = Committer(
+            backing.storage,
+            Resolver(backing.directory, backing.register),
+            self._session,
+            self._send,
+            now_ms,
+            leases=backing.leases,
+            want_births=self._rebirths.want,
+            rng=rng,
+        )
+        self._presence = HostPresence(
+            HostSession(settings.host_id), backing.leases, self._open_presence, lambda: self._connected, now_ms
+        )
         self._outgoing: deque[Publish] = deque(maxlen=MAX_OUTGOING)
         self._to_send = asyncio.Event()
+        self._flushed = asyncio.Event()
+        self._flushed.set()
         self._stop = asyncio.Event()
-        self._outdone = asyncio.Event()
-        self._state_ms = 0
+        self._client: aiomqtt.Client | None = None
         self._connected = False
+        self._disconnected_s = monotonic_s()
+        self._subscribed: set[str] = set()
+        self._followed: frozenset[str] = frozenset()
+        self._watched: dict[str, float] = {}  # group to since when its silent agents are looked for
+        self._draining: dict[str, asyncio.Task[None]] = {}
+        self._sharing = asyncio.Lock()
 
     def stop(self) -> None:
-        """Finish: commit what is queued, acknowledge it, say offline, leave `run`."""
+        """Finish: commit what is queued, acknowledge it, hand over or say offline, leave `run`."""
         self._stop.set()
 
     async def run(self) -> None:
         """Work until stopped."""
         async with asyncio.TaskGroup() as group:
             committing = group.create_task(self.committer.run())
-            beside = [group.create_task(self._report())]
-            if self._upkeep is not None:
-                beside.append(group.create_task(self._upkeep()))
-            await self._stay_connected(committing)
+            presence = group.create_task(self._presence.run())
+            others = [
+                group.create_task(work)
+                for work in (
+                    *(() if self._upkeep is None else (self._upkeep(),)),
+                    self._leases.run(),
+                    self._follow_leases(),
+                    self._follow_time(),
+                    self._rebirths.run(),
+                    self._report(),
+                )
+            ]
+            await self._stay_connected(committing, presence)
             self.committer.stop()
             await committing
-            for task in beside:
-                task.cancel()
+            self._presence.leave()
+            await presence
+            await end((*others, *self._draining.values()))
 
-    async def _stay_connected(self, committing: asyncio.Task[None]) -> None:
+    async def _stay_connected(self, committing: asyncio.Task[None], presence: asyncio.Task[None]) -> None:
         failures = 0
         while not self._stop.is_set():
             try:
-                await self._be_host(committing)
+                await self._listen(committing, presence)
                 failures = 0
             except aiomqtt.MqttError as error:
                 failures = 1 if self._connected else failures + 1
                 where = f"{self._address.host}:{self._address.port}"
                 account = self._address.account
                 _log.warning("no connection to the broker", broker=where, account=account, why=str(error))
+            self._disconnected_s = self._monotonic_s()
             self._connected = False
+            self._client = None
             if failures:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(min(MAX_PAUSE_S, FIRST_PAUSE_S * 2**failures)):
                         await self._stop.wait()
 
-    async def _be_host(self, committing: asyncio.Task[None]) -> None:
-        """One connection, from its will to its end, or to that of this worker."""
-        self._state_ms = max(self._now_ms(), self._state_ms + 1)
-        self._outdone.clear()
+    async def _listen(self, committing: asyncio.Task[None], presence: asyncio.Task[None]) -> None:
+        """One connection, to its end or to that of this worker."""
         self._session = HostSession(self._settings.host_id)
-        will = aiomqtt.Will(*self._session.state(online=False, timestamp_ms=self._state_ms))
         name = f"{self._settings.host_id}-ingest"
-        async with self._open_client(self._settings, name=name, receive=self._receive, will=will) as client:
-            await client.subscribe(FEED, qos=1)
-            await _publish(client, self._session.state(online=True, timestamp_ms=self._state_ms))
+        async with self._open_client(self._settings, name=name, receive=self._receive) as client:
+            self._subscribed = set()
+            self._watched = {}
+            self._client = client
+            await self._subscribe()
             self._connected = True
-            _log.info("hears the broker", host=self._settings.host_id, since_ms=self._state_ms)
-            tasks = [
-                asyncio.create_task(work)
-                for work in (_wait_for_end(client), self._send_outgoing(client), self._follow_time())
-            ]
-            events = [asyncio.create_task(event.wait()) for event in (self._stop, self._outdone)]
+            self._leases.may_lead(not self._stop.is_set())
+            self._presence.look()
+            _log.info("hears the broker", host=self._settings.host_id)
+            tasks = [asyncio.create_task(work) for work in (_wait_for_end(client), self._send_outgoing(client))]
+            stop = asyncio.create_task(self._stop.wait())
             try:
-                done, _ = await asyncio.wait({*tasks, *events}, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait({*tasks, stop}, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
-                if self._stop.is_set():
-                    await self._leave(client, committing)
+                await self._leave(client, committing, presence)
             finally:
-                await end((*tasks, *events))
+                await end((*tasks, stop))
 
-    async def _leave(self, client: aiomqtt.Client, committing: asyncio.Task[None]) -> None:
-        """Commit what is queued and acknowledge it; then say offline, as the broker drops the will at a clean end."""
+    async def _leave(
+        self, client: aiomqtt.Client, committing: asyncio.Task[None], presence: asyncio.Task[None]
+    ) -> None:
+        """Commit what is queued and acknowledge it; then leave the host to another worker, or say offline."""
         self.committer.stop()
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
                 await asyncio.shield(committing)
         while self._outgoing:
             await _publish(client, self._outgoing.popleft())
-        self._state_ms = max(self._now_ms(), self._state_ms)
-        await _publish(client, self._session.state(online=False, timestamp_ms=self._state_ms))
+        self._presence.leave()
+        await presence
+
+    def _open_presence(self, will: aiomqtt.Will) -> aiomqtt.Client:
+        name = f"{self._settings.host_id}-state"
+        return self._open_client(self._settings, name=name, receive=lambda message: None, will=will)
+
+    async def _follow_leases(self) -> None:
+        """Subscribe to what comes to this worker; finish and forget what goes."""
+        while True:
+            await self._leases.changed.wait()
+            self._leases.changed.clear()
+            with suppress(aiomqtt.MqttError):  # whoever keeps the connection notices, and subscribes anew
+                await self._subscribe()
+            self._presence.look()
+
+    async def _subscribe(self) -> None:
+        """Bring the broker's view of what this worker wants to what its leases say."""
+        async with self._sharing:
+            groups, leaving = self._leases.groups, self._leases.leaving
+            topics = {FEED: ALL_GROUPS}
+            if groups is not None:
+                self._forget(self._followed - groups)
+                self._followed = groups
+                topics = {f"spBv1.0/{group}/#": group for group in groups - leaving}
+                topics[f"spBv1.0/STATE/{self._settings.host_id}"] = STATE
+            for group in leaving - self._draining.keys():
+                self._draining[group] = asyncio.create_task(self._let_go(group))
+            client = self._client
+            if client is None:
+                return
+            for some in batched(sorted(self._subscribed - topics.keys())):
+                await client.unsubscribe(some)
+                self._subscribed.difference_update(some)
+            for some in batched(sorted(topics.keys() - self._subscribed)):
+                await client.subscribe([(topic, 1) for topic in some])
+                self._subscribed.update(some)
+                self._watched.update((topics[topic], self._monotonic_s()) for topic in some)
+
+    def _forget(self, groups: frozenset[str]) -> None:
+        self.committer.forget(groups)
+        for group in groups:
+            self._session.forget(group)
+            self._watched.pop(group, None)
+
+    async def _let_go(self, group: str) -> None:
+        """Commit and acknowledge what was heard of a group; then another worker may have it."""
+        await asyncio.sleep(0)
+        async with self._sharing:
+            pass  # by now it is unsubscribed
+        await self.committer.drained()
+        await self._flushed.wait()
+        self._leases.let_go([group])
+        del self._draining[group]
 
     def _receive(self, message: aiomqtt.Message) -> None:
         """Follow the sessions, and queue what has to be written. Must not raise: it runs inside the MQTT client."""
-        if self._stop.is_set() or not isinstance(message.payload, bytes):
-            return
         topic = message.topic.value
+        group = topic.split("/", 2)[1] if topic.count("/") > 1 else ""
+        expected = group == STATE or (self._leases.hears(group) and not self._stop.is_set())
+        if not (expected and isinstance(message.payload, bytes)):
+            return
         try:
             events = self._session.receive(topic, message.payload, self._monotonic_s())
         except Exception as error:
@@ -220,70 +322,67 @@ class Ingest:
             events = [Malformed(topic, message.payload, f"it could not be read: {error!r}")]
         for event in events:
             if isinstance(event, HostState):
-                self._hear_state(event, retained=message.retain)
+                self._presence.hear(event, retained=message.retain)
             else:
                 self._take(event, topic, message.payload)
 
     def _take(self, event: HostEvent, topic: str = "", payload: bytes = b"") -> None:
         if isinstance(event, RebirthWanted):
-            _log.info("asks for births", group=event.group, agent=event.node, why=event.reason)
-            self._send(self._session.rebirth_command(event.group, event.node, self._now_ms()))
+            self._rebirths.want(*event)
         else:
             self.committer.offer(Heard(event, topic, payload, datetime.fromtimestamp(self._now_ms() / 1000, UTC)))
 
-    def _hear_state(self, state: HostState, *, retained: bool) -> None:
-        """Set our own STATE right if it says something else than that we are online since this connection."""
-        if state.host != self._settings.host_id:
-            return
-        if state.timestamp_ms > self._state_ms and (retained or not state.online):
-            # Our clock went back, or another worker of this host just died. Only a later birth outdoes it, and as
-            # the will has to carry the same time, that takes a new connection.
-            _log.warning("STATE of this host is later than this connection's", found_ms=state.timestamp_ms)
-            self._state_ms = state.timestamp_ms
-            self._outdone.set()
-        elif not state.online:
-            _log.info("publishes online again over a stale offline", found_ms=state.timestamp_ms)
-            self._send(self._session.state(online=True, timestamp_ms=self._state_ms))
+    def _ask_for_births(self, agent: AgentName) -> None:
+        self._send(self._session.rebirth_command(*agent, self._now_ms()))
 
     def _send(self, message: Publish) -> None:
         """Queue a message for the broker. Without connection it is dropped: a repetition brings it again."""
         if self._connected:
             self._outgoing.append(message)
+            self._flushed.clear()
             self._to_send.set()
 
     async def _send_outgoing(self, client: aiomqtt.Client) -> None:
         while True:
             while self._outgoing:
                 await _publish(client, self._outgoing.popleft())
+            self._flushed.set()
             self._to_send.clear()
             await self._to_send.wait()
 
     async def _follow_time(self) -> None:
         """Let the session notice what never came; find agents that died while nobody listened."""
-        began_s = self._monotonic_s()
-        asked = given_up = False
         while True:
             await asyncio.sleep(POLL_S)
+            if not self._connected:
+                if self._monotonic_s() - self._disconnected_s > RESIGN_S:
+                    self._leases.may_lead(False)
+                continue
             for event in self._session.poll(self._monotonic_s()):
                 self._take(event)
-            elapsed_s = self._monotonic_s() - began_s
-            if not asked and elapsed_s >= ASK_SILENT_S:
-                asked = await self._each_silent(
-                    lambda group, node: self._take(RebirthWanted(group, node, "it counts as online but is not heard"))
-                )
-            elif not given_up and elapsed_s >= GIVE_UP_SILENT_S:
-                given_up = await self._each_silent(lambda group, node: self._take(NodeDied(group, node, None)))
+            await self._look_for_the_silent()
 
-    async def _each_silent(self, act: Callable[[str, str], None]) -> bool:
-        """Act for each agent that counts as online but has not been heard; False if the database did not answer."""
+    async def _look_for_the_silent(self) -> None:
+        """Ask agents that count as online but have not been heard; hold them for dead if they stay silent."""
+        now_s = self._monotonic_s()
+        due = {group: now_s - since_s for group, since_s in self._watched.items() if now_s - since_s >= ASK_SILENT_S}
+        if not due:
+            return
         try:
             online = await self._directory.online_agents()
         except DATABASE_ERRORS:
-            return False
+            return
         for group, node in online:
-            if not self._session.knows(group, node):
-                act(group, node)
-        return True
+            silent_s = due.get(group, due.get(ALL_GROUPS))
+            if silent_s is None or self._session.knows(group, node):
+                continue
+            if silent_s >= GIVE_UP_SILENT_S:
+                self._take(NodeDied(group, node, None))
+            else:
+                self._take(RebirthWanted(group, node, "it counts as online but is not heard"))
+        for group, silent_s in due.items():
+            if silent_s >= GIVE_UP_SILENT_S:
+                self._watched.pop(group, None)
 
     async def _report(self) -> None:
         """Once a minute, say what was not taken in."""
@@ -296,6 +395,12 @@ class Ingest:
             if self.committer.dropped:
                 _log.warning("messages that found no room; not acknowledged", messages=self.committer.dropped)
                 self.committer.dropped = 0
+
+
+def batched(topics: list[str]) -> Iterator[list[str]]:
+    """Topics in portions that fit one packet of any broker."""
+    for at in range(0, len(topics), MAX_TOPICS_A_PACKET):
+        yield topics[at : at + MAX_TOPICS_A_PACKET]
 
 
 async def _publish(client: aiomqtt.Client, message: Publish) -> None:

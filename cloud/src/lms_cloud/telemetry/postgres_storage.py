@@ -28,9 +28,11 @@ class PostgresStorage:
     Args:
         url: the database, as `lms_ingest`.
         now_ms: tells the time, ms UTC.
+        name: of the connection in the list of database sessions.
     """
 
-    def __init__(self, url: str, now_ms: Callable[[], int]) -> None:
+    def __init__(self, url: str, now_ms: Callable[[], int], *, name: str = "lms-cloud ingest") -> None:
+        self._name = name
         self._url = database_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
         self._partitions = Partitions(now_ms)
         self._connection: Connection | None = None
@@ -61,7 +63,7 @@ class PostgresStorage:
         connection = await psycopg.AsyncConnection.connect(
             self._url,
             autocommit=True,
-            application_name="lms-cloud ingest",
+            application_name=self._name,
             connect_timeout=5,
             keepalives_idle=10,
             keepalives_interval=5,

@@ -16,6 +16,7 @@ import structlog
 from lms_protocol.delivery import StreamLedger
 from lms_protocol.errors import LmsError
 from lms_protocol.host import DataReceived, DeviceBorn, DeviceDied, HostEvent, Malformed, NodeBorn, NodeDied
+from lms_protocol.messages import HostState
 from lms_protocol.reading import TagDescription
 
 from lms_cloud.fleet.directory import AgentEntry, BioreactorEntry
@@ -77,6 +78,11 @@ class Heard(NamedTuple):
     at: datetime
 
     @property
+    def group(self) -> str | None:
+        """Wire id of the organization that it comes from; None where the topic names none."""
+        return None if isinstance(self.event, HostState) else self.event.group
+
+    @property
     def readings(self) -> int:
         """How many readings it brings."""
         return len(self.event.readings) if isinstance(self.event, DataReceived) else 0
@@ -136,6 +142,20 @@ class Resolver:
         self._sessions: dict[Node, _Session] = {}
         self.ledgers: dict[UUID, StreamLedger] = {}
         self._owners: dict[UUID, UUID] = {}
+        self._groups: dict[UUID, str] = {}
+
+    def forget_streams(self) -> None:
+        """Load every stream's ledger anew when it is next needed: another worker may have committed meanwhile."""
+        self.ledgers.clear()
+        self._owners.clear()
+        self._groups.clear()
+
+    def forget(self, group: str) -> None:
+        """Forget all of a group: another worker follows its agents now."""
+        for node in [node for node in self._sessions if node.group == group]:
+            del self._sessions[node]
+        for stream in [stream for stream, home in self._groups.items() if home == group]:
+            del self.ledgers[stream], self._owners[stream], self._groups[stream]
 
     async def resolve(self, heard: Sequence[Heard]) -> Resolved:
         """Look up and register all that a chunk of events needs.
@@ -293,6 +313,7 @@ class Resolver:
         if owner is None:
             owner, ledger = await self._directory.stream(agent, stream)
             self._owners[stream] = owner
+            self._groups[stream] = agent.group
             self.ledgers[stream] = ledger
             if owner != agent.agent_id:
                 _log.error("stream is another agent's: was a log copied?", stream=str(stream), agent=agent.node)
