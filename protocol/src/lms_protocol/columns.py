@@ -46,13 +46,14 @@ class Columns(Sequence[Reading]):
         size: how many readings.
     """
 
-    __slots__ = ("_readings", "data", "size")
+    __slots__ = ("_extent", "_readings", "data", "size")
 
     def __init__(self, data: bytes, size: int) -> None:
         """Take bytes that are known to be in the form: see `of` and `parse`."""
         self.data = data
         self.size = size
         self._readings: tuple[Reading, ...] | None = None
+        self._extent: tuple[int, int] | None = None
 
     @classmethod
     def of(cls, readings: Sequence[Reading]) -> "Columns":
@@ -103,6 +104,19 @@ class Columns(Sequence[Reading]):
     def words(self) -> memoryview:
         """(size,) words of 8 bytes."""
         return memoryview(self.data)[4 + 19 * self.size : 4 + 27 * self.size]
+
+    @property
+    def extent(self) -> tuple[int, int] | None:
+        """The earliest and the latest time, ms UTC; None if there are no readings."""
+        if self._extent is None and self.size:
+            times = _times(self.size).unpack(self.times)
+            self._extent = min(times), max(times)
+        return self._extent
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether any reading is of kind TEXT."""
+        return len(self.data) > COUNT.size + BYTES_A_READING * self.size
 
     def texts(self) -> list[str]:
         """The texts of the readings of kind TEXT, in order."""
@@ -178,6 +192,11 @@ def _encode_mixed(count: int, columns: tuple[int, ...], values: Sequence[Value])
 @lru_cache(maxsize=64)
 def _form(count: int) -> Struct:
     return Struct(f"<I{count}Q{count}q{count}H{count}s{count}d")
+
+
+@lru_cache(maxsize=64)
+def _times(count: int) -> Struct:
+    return Struct(f"<{count}q")
 
 
 @lru_cache(maxsize=64)

@@ -2,6 +2,7 @@
 
 import math
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from lms_cloud.telemetry.columns import (
     COPY_HEADER,
     COPY_TRAILER,
     LAST_TIME_MS,
+    POSTGRES_EPOCH_MS,
     NotStorableError,
     ReadingColumns,
     check_storable,
@@ -19,7 +21,9 @@ from lms_cloud.telemetry.columns import (
     latest_rows,
     to_columns,
 )
-from lms_protocol.reading import Quality, Reading
+from lms_cloud.telemetry.incoming import MAX_COLUMNS, DeviceTags
+from lms_protocol.columns import Columns
+from lms_protocol.reading import Gap, Quality, Reading
 
 TIMES = st.integers(0, LAST_TIME_MS)
 VALUES = st.one_of(
@@ -32,8 +36,11 @@ VALUES = st.one_of(
 READINGS = st.lists(st.builds(Reading, st.integers(1, 9), TIMES, VALUES, st.sampled_from(Quality)), max_size=40)
 
 
-def columns_of(readings: list[Reading]) -> ReadingColumns:
-    return to_columns([(readings, {number: 100 + number for number in range(1, 10)}.__getitem__)])
+TAGS = DeviceTags({number: 100 + number for number in range(1, 10)}, {}, frozenset())
+
+
+def columns_of(*batches: list[Reading]) -> ReadingColumns:
+    return to_columns([(Columns.of(readings), TAGS.series_of) for readings in batches])
 
 
 def parse_copy(data: bytes) -> list[list[bytes | None]]:
@@ -55,13 +62,33 @@ def parse_copy(data: bytes) -> list[list[bytes | None]]:
         rows.append(row)
 
 
-@given(READINGS)
-def test_every_reading_is_in_exactly_one_stream(readings):
-    columns = columns_of(readings)
+def is_text(reading: Reading) -> bool:
+    """Whether the reading is stored as text: a text is, and an integer that a double would alter."""
+    return isinstance(reading.value, str) or (type(reading.value) is int and abs(reading.value) > 2**53)
+
+
+@given(READINGS, st.integers(0, 40))
+def test_every_reading_is_in_exactly_one_stream(readings, cut):
+    columns = columns_of(readings[:cut], readings[cut:])
     numbers, texts = parse_copy(copy_numbers(columns)), parse_copy(copy_texts(columns))
     assert len(numbers) + len(texts) == len(readings) == len(columns)
-    in_text = [r for r in readings if isinstance(r.value, str) or (type(r.value) is int and abs(r.value) > 2**53)]
+    in_text = [r for r in readings if is_text(r)]
     assert [row[3] for row in texts] == [str(r.value).encode() for r in in_text]
+    others = [r for r in readings if not is_text(r)]
+    expected = [
+        (100 + r.tag, r.taken_at_ms, int(r.quality), None if r.value is None else struct.pack(">d", r.value))
+        for r in (*(r for r in others if r.value is not None), *(r for r in others if r.value is None))
+    ]
+    stored = [
+        (
+            int.from_bytes(series),
+            (int.from_bytes(at, signed=True) + POSTGRES_EPOCH_MS * 1000) // 1000,
+            int.from_bytes(quality),
+            value,
+        )
+        for series, at, quality, value in numbers
+    ]
+    assert [repr(cell) for cell in stored] == [repr(cell) for cell in expected]
 
 
 @given(st.lists(st.binary(min_size=8, max_size=8), min_size=1, max_size=50))
@@ -99,15 +126,45 @@ def test_no_value_is_null_and_of_a_text_tag_stands_beside_its_texts():
     assert [row[3] for row in parse_copy(copy_texts(sorted_out))] == [None, b"on"]
 
 
+@given(READINGS)
+def test_latest_row_is_the_same_however_far_apart_the_series_are(readings):
+    near = columns_of(readings)
+    far = replace(near, series=near.series * 1_000_000)
+    numbers = np.arange(len(readings)) // 3
+    assert latest_rows(far, numbers).tolist() == latest_rows(near, numbers).tolist()
+
+
+def with_time(readings: Columns, taken_at_ms: int) -> Columns:
+    """The same with another time of the last reading, also one that no agent can log."""
+    data = bytearray(readings.data)
+    data[4 + 16 * readings.size - 8 : 4 + 16 * readings.size] = struct.pack("<q", taken_at_ms)
+    return Columns.parse(bytes(data))[0]
+
+
 @pytest.mark.parametrize(
-    "reading",
-    [
-        Reading(1, -1, 1.0),
-        Reading(1, LAST_TIME_MS + 1, 1.0),
-        Reading(1, 5, "a\0b"),
-        Reading(1, 5, "\ud800"),
-    ],
+    ("value", "taken_at_ms"),
+    [(1.0, -1), (1.0, LAST_TIME_MS + 1), ("a\0b", 5), (None, (1 << 63) - 1), (None, -(1 << 63))],
 )
-def test_what_the_database_could_not_give_back_is_refused(reading):
+def test_what_the_database_could_not_give_back_is_refused(value, taken_at_ms):
+    readings = with_time(Columns.of([Reading(1, 5, math.nan), Reading(1, 5, value)]), taken_at_ms)
     with pytest.raises(NotStorableError):
-        check_storable([Reading(1, 5, math.nan), reading])
+        check_storable(readings)
+
+
+def test_gap_that_the_database_could_not_give_back_is_refused():
+    for gap in (Gap(1, (1,), 5, LAST_TIME_MS + 1, "late"), Gap(1, (1,), 5, None, "a\0b"), Gap(1, (), 5, 6, "\ud800")):
+        with pytest.raises(NotStorableError):
+            check_storable(Columns.of([]), [gap])
+
+
+def test_tag_without_series_is_named():
+    with pytest.raises(KeyError, match="11"):
+        columns_of([Reading(1, 5, 1.0), Reading(11, 5, 1.0)])
+
+
+def test_columns_of_tags_are_remembered_within_bounds():
+    tags = DeviceTags(TAGS.series, {}, frozenset())
+    for first in range(1, 10):
+        for second in range(1, 10):
+            assert tags.series_of(struct.pack("<QQ", first, second)) == struct.pack("=ii", 100 + first, 100 + second)
+    assert len(tags._columns) <= MAX_COLUMNS

@@ -66,7 +66,7 @@ def _message(home: Bioreactor, cursor: int, batches: list[Incoming], status: Sta
             for names in (batch.tags.names,)
             for tag, at_ms, value, quality in batch.readings
         ]
-    times = [reading.taken_at_ms for batch in late for reading in batch.readings]
+    times = [ms for batch in late for ms in batch.columns.extent or ()]
     if times:
         content["late"] = [min(times), max(times)]
     if status is not None:

@@ -1,22 +1,23 @@
 """Readings as columns, and columns as the bytes of PostgreSQL's binary COPY.
 
-Between the decoded batch (`lms_protocol.host`) and the database (`lms_cloud.telemetry.storage`) no step handles one
-reading at a time in Python: a commit's readings become five numpy arrays, and those become the COPY stream as packed
-records. A double travels as its eight bytes, so its bits, NaN payloads included, are those that the agent logged.
+Between the message (`lms_protocol.host`) and the database (`lms_cloud.telemetry.storage`) no step handles one reading
+at a time in Python: batches come as columns of bytes, a commit's columns become five numpy arrays, and those become the
+COPY stream as packed records. A double travels as its eight bytes, so its bits, NaN payloads included, are those that
+the agent logged.
 
 Source: PostgreSQL manual, "COPY", section "Binary Format"; timestamps are microseconds since 2000-01-01 UTC.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from operator import itemgetter
 from struct import pack
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
+from lms_protocol.columns import BOOLEAN, DOUBLE, INTEGER, NULL, TEXT, UNSIGNED, Columns
 from lms_protocol.errors import LmsError
-from lms_protocol.reading import Gap, Reading, Value
+from lms_protocol.reading import Gap
 from numpy.typing import NDArray
 
 POSTGRES_EPOCH_MS: Final = 946_684_800_000
@@ -43,8 +44,8 @@ _NUMBER_ROW: Final = np.dtype(
     ]
 )
 _NULL_ROW: Final = np.dtype(_NUMBER_ROW.descr[:-1])
-_DIRECT: Final = frozenset({float, bool})
-_TAG, _TAKEN_AT, _VALUE, _QUALITY = (itemgetter(index) for index in range(4))
+SPARSE: Final = 64
+"""Series numbers that spread wider than this many for each reading are sorted instead of counted off."""
 
 
 class NotStorableError(LmsError):
@@ -94,17 +95,15 @@ class ReadingColumns:
         return replace(self, kind=kind, text={**self.text, **dict.fromkeys(np.flatnonzero(empty).tolist())})
 
 
-def check_storable(readings: Sequence[Reading], gaps: Iterable[Gap] = ()) -> None:
+def check_storable(readings: Columns, gaps: Iterable[Gap] = ()) -> None:
     """Refuse what the database would refuse, or could not give back.
 
     Raises:
         NotStorableError: a time outside 1970 to 9999, or a text with the character U+0000 or a lone surrogate.
     """
-    times = list(map(_TAKEN_AT, readings))
-    if str in set(map(type, map(_VALUE, readings))):
-        for reading in readings:
-            if isinstance(reading.value, str):
-                _check_text(reading.value)
+    times = list(readings.extent or ())
+    for text in readings.texts() if readings.has_texts else ():
+        _check_text(text)
     for gap in gaps:
         times += (gap.began_at_ms, gap.began_at_ms if gap.ended_at_ms is None else gap.ended_at_ms)
         _check_text(gap.reason)
@@ -121,63 +120,67 @@ def _check_text(text: str) -> None:
         raise NotStorableError(f"a text is not valid Unicode: {error.reason}") from error
 
 
-def to_columns(
-    groups: Sequence[tuple[Sequence[Reading], Callable[[int], int]]],
-) -> ReadingColumns:
+def to_columns(groups: Sequence[tuple[Columns, Callable[[bytes], bytes]]]) -> ReadingColumns:
     """Turn batches' readings into columns, in the order given.
 
     Args:
-        groups: each batch's readings with what gives the series number of a tag number.
+        groups: each batch's readings with what gives the series (n,) int32 of a column of tag numbers (n,) u64.
     """
-    count = sum(len(readings) for readings, _ in groups)
-
-    def every(get: Callable[[Reading], Any]) -> Iterator[Any]:
-        return map(get, chain.from_iterable(readings for readings, _ in groups))
-
-    numbers = chain.from_iterable(map(series_of, map(_TAG, readings)) for readings, series_of in groups)
-    series = np.fromiter(numbers, dtype=np.int32, count=count)
-    taken_at_ms = np.fromiter(every(_TAKEN_AT), dtype=np.int64, count=count)
-    quality = np.fromiter(every(_QUALITY), dtype=np.int16, count=count)
-    kind = np.zeros(count, dtype=np.int8)
+    series = np.frombuffer(b"".join(series_of(bytes(each.tags)) for each, series_of in groups), dtype=np.int32)
+    taken_at_ms = _joined("<i8", (each.times for each, _ in groups))
+    quality = _joined("<u2", (each.qualities for each, _ in groups)).astype(np.int16)
+    kinds = _joined("u1", (each.kinds for each, _ in groups))
+    words = b"".join(each.words for each, _ in groups)
+    value = np.frombuffer(words, dtype="<f8").astype(np.float64, copy=False)
+    if bool((kinds == DOUBLE).all()):  # nearly always
+        return ReadingColumns(series, taken_at_ms, quality, value, np.zeros(len(series), dtype=np.int8), {})
+    value = np.where(kinds == DOUBLE, value, np.nan)
+    kind = np.where(kinds == NULL, ReadingColumns.NULL, ReadingColumns.NUMBER).astype(np.int8)
+    whole = np.frombuffer(words, dtype="<i8")
+    exact = (kinds == INTEGER) & (whole >= -EXACT_INTEGER) & (whole <= EXACT_INTEGER)
+    exact |= kinds == BOOLEAN
+    value[exact] = whole[exact]
     text: dict[int, str | None] = {}
-    if set(map(type, every(_VALUE))) <= _DIRECT:
-        value = np.fromiter(every(_VALUE), dtype=np.float64, count=count)
-    else:
-        value = np.full(count, np.nan)
-        for row, entry in enumerate(every(_VALUE)):
-            kind[row] = _place(entry, row, value, text)
+    texts = chain.from_iterable(each.texts() for each, _ in groups if each.has_texts)
+    for row in np.flatnonzero((kinds != DOUBLE) & (kinds != NULL) & ~exact).tolist():
+        kind[row] = ReadingColumns.TEXT
+        if kinds[row] == TEXT:
+            text[row] = next(texts)
+        else:
+            text[row] = str(int(whole[row]) + (1 << 64) * int(kinds[row] == UNSIGNED))
     return ReadingColumns(series, taken_at_ms, quality, value, kind, text)
 
 
-def _place(entry: Value, row: int, value: NDArray[np.float64], text: dict[int, str | None]) -> int:
-    """Put one value of a mixed column where it belongs, and return its kind."""
-    if entry is None:
-        return ReadingColumns.NULL
-    if isinstance(entry, str):
-        text[row] = entry
-        return ReadingColumns.TEXT
-    if isinstance(entry, int) and not -EXACT_INTEGER <= entry <= EXACT_INTEGER:
-        text[row] = str(entry)
-        return ReadingColumns.TEXT
-    value[row] = entry
-    return ReadingColumns.NUMBER
+def _joined(dtype: str, columns: Iterable[memoryview]) -> NDArray[Any]:
+    return np.frombuffer(b"".join(columns), dtype=dtype)
 
 
 def copy_numbers(columns: ReadingColumns) -> bytes:
     """The COPY stream for `readings (series_id, taken_at, quality, value)`: all rows but those of kind TEXT."""
-    filled = _pack(columns, columns.kind == ReadingColumns.NUMBER, _NUMBER_ROW)
+    numbers: _Rows = columns.kind == ReadingColumns.NUMBER
+    empty: _Rows | None = columns.kind == ReadingColumns.NULL
+    if not columns.kind.any():  # nearly always: nothing needs to be chosen
+        numbers, empty = slice(None), None
+    filled = _pack(columns, numbers, _NUMBER_ROW)
     filled["value_size"] = 8
-    filled["value"] = columns.value[columns.kind == ReadingColumns.NUMBER]
-    empty = _pack(columns, columns.kind == ReadingColumns.NULL, _NULL_ROW)
-    empty["value_size"] = -1
-    return b"".join((COPY_HEADER, filled.tobytes(), empty.tobytes(), COPY_TRAILER))
+    filled["value"] = columns.value[numbers]
+    parts = [COPY_HEADER, filled.tobytes()]
+    if empty is not None:
+        void = _pack(columns, empty, _NULL_ROW)
+        void["value_size"] = -1
+        parts.append(void.tobytes())
+    return b"".join((*parts, COPY_TRAILER))
 
 
-def _pack(columns: ReadingColumns, chosen: NDArray[np.bool_], row: np.dtype[Any]) -> NDArray[Any]:
-    packed = np.empty(int(np.count_nonzero(chosen)), dtype=row)
+_Rows: TypeAlias = NDArray[np.bool_] | slice
+
+
+def _pack(columns: ReadingColumns, chosen: _Rows, row: np.dtype[Any]) -> NDArray[Any]:
+    series = columns.series[chosen]
+    packed = np.empty(len(series), dtype=row)
     packed["fields"] = 4
     packed["series_size"] = 4
-    packed["series"] = columns.series[chosen]
+    packed["series"] = series
     packed["taken_at_size"] = 8
     packed["taken_at"] = (columns.taken_at_ms[chosen] - POSTGRES_EPOCH_MS) * 1000
     packed["quality_size"] = 2
@@ -206,7 +209,17 @@ def latest_rows(columns: ReadingColumns, numbers: NDArray[np.int64]) -> NDArray[
         numbers: (n,) batch number of each reading. Of several readings at the same time the one with the highest
             batch number is taken, and of those in one batch the last.
     """
-    order = np.lexsort((numbers, columns.taken_at_ms, columns.series))
+    rows: NDArray[np.intp] = np.arange(len(columns), dtype=np.intp)
+    if len(columns):
+        # Sorting all costs ten times as much as looking for the newest time of each series, after which few are left.
+        first = int(columns.series.min())
+        width = int(columns.series.max()) - first + 1
+        if width <= SPARSE * len(columns):
+            newest = np.full(width, np.iinfo(np.int64).min)
+            at = columns.series - first
+            np.maximum.at(newest, at, columns.taken_at_ms)
+            rows = np.flatnonzero(columns.taken_at_ms == newest[at])
+    order = rows[np.lexsort((numbers[rows], columns.taken_at_ms[rows], columns.series[rows]))]
     series = columns.series[order]
     last = np.ones(len(order), dtype=np.bool_)
     np.not_equal(series[1:], series[:-1], out=last[:-1])

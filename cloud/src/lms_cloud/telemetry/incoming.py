@@ -1,13 +1,18 @@
 """What waits to be committed, and what a commit came to: the words between ingest, committer and storage."""
 
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from struct import iter_unpack
 from typing import Literal, NamedTuple
 from uuid import UUID
 
+from lms_protocol.columns import Columns
 from lms_protocol.reading import Gap, Reading
 
+MAX_COLUMNS = 64
+"""Columns of tag numbers remembered of one birth: a bioreactor has one for each group of instruments read together."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -50,6 +55,21 @@ class DeviceTags:
     series: Mapping[int, int]
     names: Mapping[int, str]
     texts: frozenset[int]
+    _columns: dict[bytes, bytes] = field(default_factory=dict, compare=False, repr=False)
+
+    def series_of(self, tags: bytes) -> bytes:
+        """The series numbers (n,) int32 of a column of tag numbers (n,) u64, which is the same scan after scan.
+
+        Raises:
+            KeyError: a tag has no series.
+        """
+        known = self._columns.get(tags)
+        if known is None:
+            if len(self._columns) >= MAX_COLUMNS:
+                self._columns.clear()
+            known = array("i", [self.series[tag] for (tag,) in iter_unpack("<Q", tags)]).tobytes()
+            self._columns[tags] = known
+        return known
 
 
 class StatusChange(NamedTuple):
@@ -94,6 +114,11 @@ class Incoming:
     node: str
     topic: str
     payload: bytes
+
+    @property
+    def columns(self) -> Columns:
+        """The readings as columns, as which they come."""
+        return Columns.of(self.readings)
 
 
 @dataclass(frozen=True, slots=True)

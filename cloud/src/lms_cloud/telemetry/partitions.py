@@ -41,7 +41,7 @@ class Partitions:
         first, last = week_of(now_ms - PAST_MS), week_of(now_ms + AHEAD_MS)
         wanted = {week_of(now_ms), last}
         for batch in batches:
-            wanted.update(week_of(reading.taken_at_ms) for reading in (*batch.readings[:1], *batch.readings[-1:]))
+            wanted.update(week_of(ms) for ms in batch.columns.extent or ())
         missing = sorted(week for week in wanted - self._made if first <= week <= last)
         for week in missing:
             start = to_instant(FIRST_MONDAY_MS + week * WEEK_MS)

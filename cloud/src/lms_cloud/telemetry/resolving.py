@@ -8,13 +8,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from operator import itemgetter
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
 import structlog
 from lms_protocol.delivery import StreamLedger
-from lms_protocol.errors import LmsError
+from lms_protocol.errors import LmsError, PayloadError
 from lms_protocol.host import DataReceived, DeviceBorn, DeviceDied, HostEvent, Malformed, NodeBorn, NodeDied
 from lms_protocol.messages import HostState
 from lms_protocol.reading import TagDescription
@@ -33,7 +32,6 @@ from lms_cloud.telemetry.incoming import (
 )
 
 MAX_NUMBER = (1 << 63) - 1
-_TAG = itemgetter(0)
 _log = structlog.get_logger(__name__)
 
 
@@ -249,7 +247,7 @@ class Resolver:
         """Take a batch in, or set it aside if the database could not keep it."""
         try:
             _check(batch)
-        except NotStorableError as error:
+        except (NotStorableError, PayloadError) as error:
             key = batch.key if batch.key and 1 <= batch.key.number <= MAX_NUMBER else None
             home = batch.bioreactor
             resolved.letters.append(
@@ -324,10 +322,12 @@ def _check(batch: Incoming) -> None:
     """Raises NotStorableError for a batch that the database could not keep."""
     if batch.key is not None and not 1 <= batch.key.number <= MAX_NUMBER:
         raise NotStorableError(f"{batch.key.number} is no batch number")
-    check_storable(batch.readings, batch.gaps)
-    nameless = set(map(_TAG, batch.readings)) - batch.tags.series.keys()
-    if nameless:
-        raise NotStorableError(f"tag {min(nameless)} has in its birth a name that no tag can have")
+    columns = batch.columns
+    check_storable(columns, batch.gaps)
+    try:
+        batch.tags.series_of(bytes(columns.tags))
+    except KeyError as error:
+        raise NotStorableError(f"tag {error.args[0]} has in its birth a name that no tag can have") from error
 
 
 def _bioreactor(entry: BioreactorEntry) -> Bioreactor:

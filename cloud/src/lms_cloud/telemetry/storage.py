@@ -143,8 +143,8 @@ async def _insert_ledger(
 
 
 def _bounds(batch: Incoming) -> tuple[Any, Any]:
-    times = [reading.taken_at_ms for reading in batch.readings]
-    return (to_instant(min(times)), to_instant(max(times))) if times else (None, None)
+    extent = batch.columns.extent
+    return (to_instant(extent[0]), to_instant(extent[1])) if extent else (None, None)
 
 
 async def _compare(
@@ -183,7 +183,7 @@ async def _write_readings(cursor: Cursor, batches: Sequence[Incoming]) -> None:
     """Write the readings of `batches` by COPY, and the newest of each series into `latest`."""
     if not any(batch.readings for batch in batches):
         return
-    columns = to_columns([(batch.readings, batch.tags.series.__getitem__) for batch in batches])
+    columns = to_columns([(batch.columns, batch.tags.series_of) for batch in batches])
     texts = frozenset().union(*(batch.tags.texts for batch in batches))
     if texts:
         columns = columns.with_empty_texts(sorted(texts))

@@ -4,11 +4,12 @@ Before it: `lms_cloud.telemetry.storage`; after it: `refreshing`, which deletes 
 its minutes anew.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import numpy as np
+from lms_protocol.columns import Columns
 from psycopg import AsyncCursor
 
 from lms_cloud.telemetry.incoming import Incoming, to_instant
@@ -45,16 +46,15 @@ def marks_of(batches: Iterable[Incoming]) -> list[Mark]:
     spans: dict[UUID, list[tuple[int, int]]] = {}
     for batch in batches:
         if batch.readings:
-            times_ms = [reading.taken_at_ms for reading in batch.readings]
-            spans.setdefault(batch.bioreactor.id, []).extend(_minutes(times_ms))
+            spans.setdefault(batch.bioreactor.id, []).extend(_minutes(batch.columns))
     return [Mark(id_, first, last) for id_, found in spans.items() for first, last in joined(found)]
 
 
-def _minutes(times_ms: Sequence[int]) -> list[tuple[int, int]]:
-    first, last = min(times_ms) // MINUTE_MS, max(times_ms) // MINUTE_MS
+def _minutes(readings: Columns) -> list[tuple[int, int]]:
+    first, last = (ms // MINUTE_MS for ms in readings.extent or (0, 0))
     if last - first <= DENSE_MINUTES:
         return [(first, last)]
-    return [(minute, minute) for minute in np.unique(np.array(times_ms, dtype=np.int64) // MINUTE_MS).tolist()]
+    return [(minute, minute) for minute in np.unique(np.frombuffer(readings.times, dtype="<i8") // MINUTE_MS).tolist()]
 
 
 def joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
