@@ -15,7 +15,6 @@ from lms_protocol.reading import Gap, Quality, Reading, TagDescription
 from lms_agent.health import STALE_AFTER_MS, read_status
 from lms_agent.log.lock import is_written
 from lms_agent.log.reader import LogReader, LogStatus
-from lms_agent.log.records import times_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +125,7 @@ class Watcher:
     def look(self) -> View:
         """What there is now."""
         for batch in self._reader.after(self._seen):
-            self._latest.take(batch, times_of(batch))
+            self._latest.take(batch)
             self._seen = batch.number
         self._latest.keep()
         latest = self._latest.readings

@@ -24,7 +24,7 @@ from lms_agent.log import schema
 from lms_agent.log.checksums import meta_checksum
 from lms_agent.log.errors import LogDamaged, LogMalformed, LogUnavailable, explain, is_malformed
 from lms_agent.log.lock import is_written
-from lms_agent.log.records import LATEST_KEY, LatestReadings, batch_from_row, gap_from_row, times_of
+from lms_agent.log.records import LATEST_KEY, LatestReadings, batch_from_row, gap_from_row
 from lms_agent.log.retention import DROP_GAP_IDS, dropped, used_bytes
 from lms_agent.log.schema import BLOCK_BATCHES
 from lms_agent.log.tags import read_tags
@@ -271,7 +271,7 @@ class LogReader:
             LOGGER.warning("%s: the newest readings are taken from the last batches only. %s", self.path, error)
             through = max(0, self.head()[0] - BLOCK_BATCHES)
         for batch in self.after(through):
-            latest.take(batch, times_of(batch))
+            latest.take(batch)
             latest.keep()
         return latest
 

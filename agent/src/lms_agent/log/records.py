@@ -8,7 +8,8 @@ import base64
 import json
 import threading
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from struct import unpack_from
+from typing import TypeAlias
 
 from lms_protocol.batches import record_decode, record_encode
 from lms_protocol.errors import PayloadError
@@ -21,32 +22,17 @@ BatchRow: TypeAlias = tuple[int, str, int | None, int | None, int, int, int, byt
 GapRow: TypeAlias = tuple[int, str, int, str, int, int | None, str, int]
 
 LATEST_KEY = "latest"
+COLUMNS_AT = 5
+"""Where a record's columns begin: behind its version and the count of readings."""
 FOLD_AFTER = 100
 """Batches after which the newest readings are brought up to date: one by one that would cost more than the commits."""
 
 
-class Times(NamedTuple):
-    """Which tags a batch holds, and when its first and last reading were taken (ms UTC)."""
-
-    tags: tuple[int, ...]
-    first_ms: int
-    last_ms: int
-
-
-def times_of(batch: Batch) -> Times | None:
-    """The tags and times of a batch; None if it has no readings."""
-    if not batch.readings:
-        return None
-    tags, taken_at_ms, *_ = zip(*batch.readings, strict=True)
-    return Times(tags, min(taken_at_ms), max(taken_at_ms))
-
-
-def batch_row(batch: Batch, times: Times | None, total: int) -> BatchRow:
+def batch_row(batch: Batch, total: int) -> BatchRow:
     """Turn a batch into its row.
 
     Args:
         batch: numbered.
-        times: of the batch.
         total: readings in the log up to and with this batch.
 
     Raises:
@@ -54,8 +40,12 @@ def batch_row(batch: Batch, times: Times | None, total: int) -> BatchRow:
     """
     number, device, readings = batch.number, batch.device, batch.readings
     record = record_encode(batch)
-    first_ms, last_ms = (None, None) if times is None else (times.first_ms, times.last_ms)
-    return (number, device, first_ms, last_ms, len(readings), total, batch_checksum(number, device, record), record)
+    count = len(readings)
+    first_ms = last_ms = None
+    if count:
+        times = unpack_from(f"<{count}q", record, COLUMNS_AT + 8 * count)  # cheaper than asking each reading again
+        first_ms, last_ms = min(times), max(times)
+    return (number, device, first_ms, last_ms, count, total, batch_checksum(number, device, record), record)
 
 
 def batch_from_row(path: Path, row: tuple[int, str, int, bytes]) -> Batch:
@@ -102,8 +92,8 @@ class LatestReadings:
 
     def __init__(self) -> None:
         self._folded: dict[int, Reading] = {}
-        self._kept: list[tuple[Batch, Times]] = []
-        self._taken: list[tuple[Batch, Times]] = []
+        self._kept: list[tuple[Batch, BatchRow | None]] = []
+        self._taken: list[tuple[Batch, BatchRow | None]] = []
         self._lock = threading.Lock()
 
     @property
@@ -113,10 +103,10 @@ class LatestReadings:
             self._fold()
             return dict(self._folded)
 
-    def take(self, batch: Batch, times: Times | None) -> None:
-        """Look at a batch that is about to be written."""
-        if times is not None:
-            self._taken.append((batch, times))
+    def take(self, batch: Batch, row: BatchRow | None = None) -> None:
+        """Look at a batch that is about to be written as `row`, or is there."""
+        if batch.readings:
+            self._taken.append((batch, row))
 
     def keep(self) -> None:
         """What was taken is written."""
@@ -144,7 +134,7 @@ class LatestReadings:
         data = json.loads(text)
         through = int(data["through"])
         batch = record_decode(through, "", base64.b85decode(data["record"]))
-        self.take(batch, times_of(batch))
+        self.take(batch)
         self.keep()
         return through
 
@@ -153,18 +143,21 @@ class LatestReadings:
         self._kept.clear()
 
 
-def _fold(newest: dict[int, Reading], batches: list[tuple[Batch, Times]]) -> None:
+def _fold(newest: dict[int, Reading], batches: list[tuple[Batch, BatchRow | None]]) -> None:
     """Bring `newest` up to date by batches in the order of their numbers; of equal times the later batch counts."""
     found: dict[int, Reading] = {}
-    oldest_ms: dict[tuple[int, ...], int] = {}
-    for batch, (tags, first_ms, last_ms) in reversed(batches):
-        if last_ms < oldest_ms.get(tags, last_ms):
-            continue
+    oldest_ms: dict[bytes, int] = {}
+    for batch, row in reversed(batches):
+        if row is not None:
+            _, _, first_ms, last_ms, count, _, _, record = row
+            tags = record[COLUMNS_AT : COLUMNS_AT + 8 * count]
+            if first_ms is None or last_ms is None or last_ms < oldest_ms.get(tags, last_ms):
+                continue
+            oldest_ms[tags] = max(first_ms, oldest_ms.get(tags, first_ms))
         for reading in reversed(batch.readings):
             known = found.get(reading.tag)
             if known is None or reading.taken_at_ms > known.taken_at_ms:
                 found[reading.tag] = reading
-        oldest_ms[tags] = max(first_ms, oldest_ms.get(tags, first_ms))
     for tag, reading in found.items():
         known = newest.get(tag)
         if known is None or reading.taken_at_ms >= known.taken_at_ms:

@@ -31,7 +31,7 @@ from lms_protocol.reading import Batch, Gap, Reading
 
 from lms_agent.log.checksums import meta_checksum
 from lms_agent.log.errors import LogClosed, LogError, LogMalformed, LogWriteFailed, explain, is_malformed
-from lms_agent.log.records import LATEST_KEY, LatestReadings, batch_row, gap_row, times_of
+from lms_agent.log.records import LATEST_KEY, LatestReadings, batch_row, gap_row
 from lms_agent.log.retention import Limits, RetentionState
 from lms_agent.log.schema import BLOCK_BATCHES
 from lms_agent.log.upkeep import Bite, Upkeep
@@ -334,9 +334,8 @@ class Writer:
         self._latest.forget()
         if len(jobs) == 1 and not lazy and head + 1 - snapshot_at < SNAPSHOT_EVERY and (only := _only_entry(jobs[0])):
             batch = Batch(head + 1, only.device, only.readings)
-            times = times_of(batch)
-            row = batch_row(batch, times, total + len(only.readings))
-            self._latest.take(batch, times)
+            row = batch_row(batch, total + len(only.readings))
+            self._latest.take(batch, row)
             self._cursor.execute(_INSERT_BATCH, row)  # type: ignore[union-attr]  # `_open` made it
             self._latest.keep()
             return [(jobs[0], [batch])], head + 1, row[5], snapshot_at
@@ -375,11 +374,11 @@ class Writer:
         return written, head, total, snapshot_at
 
     def _insert(self, connection: sqlite3.Connection, batch: Batch, total: int) -> None:
-        times = times_of(batch)
-        connection.execute(_INSERT_BATCH, batch_row(batch, times, total))
+        row = batch_row(batch, total)
+        connection.execute(_INSERT_BATCH, row)
         for gap in batch.gaps:
             connection.execute(_INSERT_GAP, gap_row(batch, gap))
-        self._latest.take(batch, times)
+        self._latest.take(batch, row)
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
