@@ -137,6 +137,26 @@ TestLossyLink = LossyLink.TestCase
 TestLossyLink.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
 
 
+def test_only_what_was_sent_since_the_start_counts_as_acknowledged() -> None:
+    w = window()
+    w.connected(acked=2, head=6)
+    assert w.acknowledged(5) == 2
+    sent = [number for number, _ in drain(w, 0.0)]
+    assert sent == [3, 4, 5, 6]
+    assert w.acknowledged(4, NumberRanges([(6, 6)])) == 4
+    assert w.acknowledged(5) == 6
+    assert w.unacknowledged == 0
+
+
+def test_what_was_sent_on_an_earlier_connection_counts_on_the_next() -> None:
+    w = window()
+    w.connected(acked=0, head=3)
+    drain(w, 0.0)
+    w.disconnected()
+    w.connected(acked=0, head=3)
+    assert w.acknowledged(3) == 3
+
+
 def test_live_goes_before_backlog_and_is_not_marked_historical() -> None:
     w = window()
     w.connected(acked=0, head=3)

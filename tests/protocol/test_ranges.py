@@ -44,6 +44,12 @@ class RangesAgainstSet(RuleBasedStateMachine):
             with pytest.raises(KeyError):
                 self.ranges.pop_first()
 
+    @rule(first=st.integers(1, 60), length=st.integers(0, 30))
+    def within(self, first: int, length: int) -> None:
+        found = self.ranges.within(first, first + length)
+        numbers = [number for low, high in found for number in range(low, high + 1)]
+        assert numbers == sorted(self.model & set(range(first, first + length + 1)))
+
     @rule(number=st.integers(0, 80))
     def pop_above(self, number: int) -> None:
         if self.model:

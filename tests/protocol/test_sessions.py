@@ -1,6 +1,7 @@
 """Edge node and host understand each other, in order, out of order, and when something is missing."""
 
 import random
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -314,6 +315,17 @@ def test_commands_reach_the_edge_as_events() -> None:
     ]:
         assert edge.receive(message.topic, message.payload) == [event]
     assert edge.receive("spBv1.0/g/NCMD/other", b"") == []
+
+
+def test_word_about_another_stream_is_not_taken_for_this_one() -> None:
+    edge, host = born_pair()
+    other = UUID(int=edge.stream.int ^ 1)
+    for stream, events in ((edge.stream, [Acknowledged(12, NumberRanges())]), (other, [])):
+        message = host.acknowledgement("g", "n", 12, NumberRanges(), 5, stream=stream)
+        assert edge.receive(message.topic, message.payload) == events
+    for stream, events in ((edge.stream, [Refused(7)]), (other, [])):
+        message = host.refusal("g", "n", 7, 5, stream=stream)
+        assert edge.receive(message.topic, message.payload) == events
 
 
 def test_tag_command_is_read_by_alias_and_by_name() -> None:

@@ -16,6 +16,10 @@ How a batch moves through `SendingWindow`:
     any but none   acknowledged     an acknowledgement covers it
     any            (none)           the connection ends
 
+An acknowledgement counts only for what this window has sent. What was in flight when the agent ended is sent again and
+found to be a duplicate. But were an older copy of the log brought back, new batches would stand under numbers that the
+cloud has long had, and its word about those numbers must not be taken for theirs.
+
 Round and round: numbers that nobody acknowledges (of a bioreactor that the cloud does not know yet) come up again only
 after all others had their turn, so that they never keep the others' backlog from being sent.
 
@@ -62,6 +66,7 @@ class SendingWindow:
         # number -> time at which it counts as lost; in order of sending, and so of expiry
         self._live_flight: OrderedDict[int, float] = OrderedDict()
         self._old_flight: OrderedDict[int, float] = OrderedDict()
+        self._sent = NumberRanges()  # since the start, above what is acknowledged
         self._connected = False
 
     @property
@@ -126,6 +131,7 @@ class SendingWindow:
             number = self._next_live
             self._next_live += 1
             self._live_flight[number] = now_s + self._resend_after_s
+            self._sent.add(number)
             if len(self._live_flight) > self._live_limit:
                 oldest, _ = self._live_flight.popitem(last=False)
                 self._backlog.add(oldest)
@@ -133,11 +139,12 @@ class SendingWindow:
         if self._backlog and len(self._old_flight) < self._backlog_limit:
             number = self._last_old = self._backlog.pop_above(self._last_old)
             self._old_flight[number] = now_s + self._resend_after_s
+            self._sent.add(number)
             return Sending(number, historical=True)
         return None
 
     def acknowledged(self, number: int, ranges: NumberRanges | None = None) -> int:
-        """The cloud says what it has committed.
+        """The cloud says what it has committed. Of numbers that were not sent since the start it means nothing.
 
         Args:
             number: all batches up to this one are committed.
@@ -152,11 +159,13 @@ class SendingWindow:
         highest = max(number, (ranges.last or 0) if ranges is not None else 0)
         if highest > self._head:
             raise DeliveryError(f"was acknowledged, but the log ends at {self._head}", number=highest)
-        for first, last in ranges or ():
-            self._above.add_range(first, last)
-            self._backlog.remove_range(first, last)  # what was above before left the backlog then
-        self._acked = self._above.first_gap_after(max(self._acked, number)) - 1
+        for first, last in ((1, number), *(ranges or ())):
+            for sent_first, sent_last in self._sent.within(first, last):
+                self._above.add_range(sent_first, sent_last)
+                self._backlog.remove_range(sent_first, sent_last)  # what was above before left the backlog then
+        self._acked = self._above.first_gap_after(self._acked) - 1
         self._above.remove_range(1, self._acked)
+        self._sent.remove_range(1, self._acked)
         self._backlog.remove_range(1, self._acked)
         for flight in (self._live_flight, self._old_flight):
             for done in [n for n in flight if n <= self._acked or n in self._above]:

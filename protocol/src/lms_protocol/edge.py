@@ -264,6 +264,8 @@ class EdgeSession:
         events: list[EdgeEvent] = []
         if values.get(REBIRTH_NAME) is True:
             events.append(RebirthRequested())
+        if values.get(STREAM_NAME, str(self.stream)) != str(self.stream):
+            return events  # about a log that this node sent from before
         if ACKED_NAME in values:
             ranges = values.get(ACKED_RANGES_NAME) or ""
             if not isinstance(ranges, str):

@@ -263,16 +263,19 @@ class HostSession:
         """NCMD: publish all births again."""
         return self._node_command(group, node, now_ms, [Metric(REBIRTH_NAME, datatype=Datatype.BOOLEAN, value=True)])
 
-    def acknowledgement(self, group: str, node: str, acked: int, ranges: NumberRanges, now_ms: int) -> Publish:
-        """NCMD: all batches up to `acked` are committed, and those in `ranges` above it."""
-        metrics = [Metric(ACKED_NAME, datatype=Datatype.UINT64, value=acked)]
+    def acknowledgement(
+        self, group: str, node: str, acked: int, ranges: NumberRanges, now_ms: int, *, stream: UUID | None = None
+    ) -> Publish:
+        """NCMD: all batches of `stream` up to `acked` are committed, and those in `ranges` above it."""
+        metrics = [*_about(stream), Metric(ACKED_NAME, datatype=Datatype.UINT64, value=acked)]
         if ranges:
             metrics.append(Metric(ACKED_RANGES_NAME, datatype=Datatype.STRING, value=str(ranges)))
         return self._node_command(group, node, now_ms, metrics)
 
-    def refusal(self, group: str, node: str, number: int, now_ms: int) -> Publish:
-        """NCMD: another batch is committed under this number."""
-        return self._node_command(group, node, now_ms, [Metric(REFUSED_NAME, datatype=Datatype.UINT64, value=number)])
+    def refusal(self, group: str, node: str, number: int, now_ms: int, *, stream: UUID | None = None) -> Publish:
+        """NCMD: another batch of `stream` is committed under this number."""
+        metrics = [*_about(stream), Metric(REFUSED_NAME, datatype=Datatype.UINT64, value=number)]
+        return self._node_command(group, node, now_ms, metrics)
 
     def state(self, *, online: bool, timestamp_ms: int) -> Publish:
         """This host's STATE message."""
@@ -432,6 +435,11 @@ class HostSession:
 
 
 _COMMANDS: Final = frozenset({MessageType.NCMD, MessageType.DCMD})
+
+
+def _about(stream: UUID | None) -> list[Metric]:
+    """Which stream a command is about: an agent that has just begun another must not take it for that one's."""
+    return [] if stream is None else [Metric(STREAM_NAME, datatype=Datatype.STRING, value=str(stream))]
 
 
 def _stream(value: object) -> UUID:

@@ -111,6 +111,13 @@ class NumberRanges:
             return self._firsts[index], self._lasts[index]
         return None
 
+    def within(self, first: int, last: int) -> list[tuple[int, int]]:
+        """What the set holds of the numbers from `first` to `last`, as ranges."""
+        low = bisect_left(self._lasts, first)
+        high = bisect_right(self._firsts, last)
+        ranges = zip(self._firsts[low:high], self._lasts[low:high], strict=True)
+        return [(max(first, first_), min(last, last_)) for first_, last_ in ranges]
+
     def first_gap_after(self, number: int) -> int:
         """The lowest number above `number` that is not in the set."""
         index = bisect_left(self._lasts, number + 1)

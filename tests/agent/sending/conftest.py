@@ -85,7 +85,9 @@ class Host:
             ledger = self.ledgers.setdefault(event.stream, StreamLedger())
             ledger.commit(event.number)
             await self.publish(
-                self.session.acknowledgement(event.group, event.node, *ledger.acknowledgement(), now_ms=1)
+                self.session.acknowledgement(
+                    event.group, event.node, *ledger.acknowledgement(), now_ms=1, stream=event.stream
+                )
             )
 
 

@@ -243,8 +243,8 @@ class Committer:
         self.unknown.update(resolved.unknown)
         for node in resolved.birthless:
             self._want_births(node.group, node.node, "its births found no room, or were set aside")
-        for node, number in resolved.strange:
-            self._publish(self._session.refusal(node.group, node.node, number, self._now_ms()))
+        for node, key in resolved.strange:
+            self._publish(self._session.refusal(node.group, node.node, key.number, self._now_ms(), stream=key.stream))
 
     async def _until_sure(self) -> None:
         """Wait until it is known what this worker may commit; gives up when it is to stop."""
@@ -292,7 +292,9 @@ class Committer:
                 settled = numbers[at : at + MAX_RANGES_ON_WIRE]
                 acked, above = self._resolver.ledgers[stream].acknowledgement(settled)
                 if acked or above:
-                    self._publish(self._session.acknowledgement(node.group, node.node, acked, above, now_ms))
+                    self._publish(
+                        self._session.acknowledgement(node.group, node.node, acked, above, now_ms, stream=stream)
+                    )
                     _log.debug("acknowledged", stream=str(stream), agent=node.node, acked=acked, above=str(above))
                 if above.count() == 0:
                     break  # without holes, one number says it all
@@ -308,7 +310,7 @@ class Committer:
                 number=key.number,
                 agent=node.node,
             )
-            self._publish(self._session.refusal(node.group, node.node, key.number, now_ms))
+            self._publish(self._session.refusal(node.group, node.node, key.number, now_ms, stream=key.stream))
 
     async def _set_aside(self, heard: Heard, error: Exception) -> None:
         """Keep what made the program itself fail, so that nothing behind it waits."""

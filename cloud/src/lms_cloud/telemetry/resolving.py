@@ -109,7 +109,7 @@ class Resolved:
     Attributes:
         born: streams whose agents are to be told what is committed.
         birthless: agents whose data cannot be read, as their births were heard but not kept: to be asked again.
-        strange: numbers of batches whose stream belongs to another agent: to be refused.
+        strange: batches whose stream belongs to another agent: to be refused.
         unknown: how many messages came from senders that the fleet does not know, by topic.
     """
 
@@ -119,7 +119,7 @@ class Resolved:
     agents: list[AgentStatusChange] = field(default_factory=list)
     born: list[tuple[Node, UUID]] = field(default_factory=list)
     birthless: set[Node] = field(default_factory=set)
-    strange: list[tuple[Node, int]] = field(default_factory=list)
+    strange: list[tuple[Node, StreamBatch]] = field(default_factory=list)
     unknown: Counter[str] = field(default_factory=Counter)
 
     def work(self) -> Work:
@@ -234,7 +234,7 @@ class Resolver:
         key = None
         if event.stream is not None and event.number is not None:
             if not await self._own_stream(entry, event.stream):
-                resolved.strange.append((Node(event.group, event.node), event.number))
+                resolved.strange.append((Node(event.group, event.node), StreamBatch(event.stream, event.number)))
                 return
             key = StreamBatch(event.stream, event.number)
         batch = Incoming(
