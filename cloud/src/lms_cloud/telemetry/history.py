@@ -1,23 +1,26 @@
 """History: the readings of any tags of a bioreactor in any window, in at most as many points as asked for.
 
-Few enough readings come out as they are; more as an envelope: one point a bucket, with mean, minimum and maximum, so
-that a spike of one second is to be seen in a chart of a month. Reached from REST (`api.py`), pages and WebSocket.
+Few enough readings come out as they are; more are thinned, or come as an envelope: one point a bucket, with mean,
+minimum and maximum. Either way a spike of one second is to be seen in a chart of a month. Reached from REST (`api.py`),
+pages and WebSocket; what is read how is chosen by `history_series`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Final
 from uuid import UUID
-
-from lms_protocol.reading import Datatype
+from zoneinfo import ZoneInfo
 
 from lms_cloud.fleet.service import FleetService
 from lms_cloud.kernel.database import UnitOfWork
 from lms_cloud.kernel.errors import Invalid
 from lms_cloud.telemetry import history_rows as rows
-from lms_cloud.telemetry.shaping import GapRecord, SeriesHistory
-from lms_cloud.telemetry.values import INTEGERS, TagInfo, read_value
+from lms_cloud.telemetry.drawing import of_rows
+from lms_cloud.telemetry.history_series import SeriesReader, Wanted, Window
+from lms_cloud.telemetry.incoming import EPOCH
+from lms_cloud.telemetry.shaping import GapRecord, Resolution, SeriesHistory
+from lms_cloud.telemetry.values import TagInfo
 
 MIN_POINTS: Final = 10
 MAX_POINTS: Final = 5000
@@ -26,7 +29,9 @@ EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 LONGEST: Final = timedelta(days=100 * 366)
 MAX_TAGS: Final = 200
 LONGEST_FILL: Final = timedelta(days=400)
-_STALE_AS: Final = 63
+MOST_GAPS: Final = 5000
+"""So many of the longest gaps make breaks."""
+_COARSEST: Final[tuple[Resolution, ...]] = ("envelope", "downsampled", "raw")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +51,15 @@ class History:
     gaps: list[GapRecord]
 
     @property
-    def resolution(self) -> Literal["raw", "envelope"]:
-        """ "envelope" if any series is one."""
-        return "envelope" if any(each.is_envelope for each in self.series) else "raw"
+    def resolution(self) -> Resolution:
+        """The coarsest of any series."""
+        found = {each.resolution for each in self.series}
+        return next((each for each in _COARSEST if each in found), "raw")
+
+    @property
+    def bucket_s(self) -> int | None:
+        """Length of the buckets of those series that are envelopes, seconds; None if none is."""
+        return next((each.bucket_s for each in self.series if each.bucket_s is not None), None)
 
 
 class HistoryService:
@@ -65,35 +76,35 @@ class HistoryService:
         end: datetime,
         tags: Sequence[str] | None = None,
         max_points: int = DEFAULT_POINTS,
+        resolution: Wanted = "auto",
+        zone: ZoneInfo | None = None,
     ) -> History:
         """Readings of some tags in a window.
 
         Args:
             bioreactor_id: whose.
-            start, end: the window, aware; `start` is included, `end` is not.
+            start, end: the window, aware, in any zone; `start` is included, `end` is not.
             tags: their names; all if None.
-            max_points: most points per tag, 10 to 5000.
+            max_points: most points per tag, 10 to 5000, breaks included.
+            resolution: "auto" chooses for each tag; "raw", "1m", "1h" and "1d" insist.
+            zone: whose days the buckets of days are; UTC if None.
 
         Raises:
             NotFound: there is no such bioreactor in this organization.
-            Invalid: a tag is unknown, the window is absurd, or `max_points` is out of range.
+            Invalid: a tag is unknown, the window is absurd, `max_points` is out of range, or the resolution asked for
+                has more points.
         """
         check_window(start, end, max_points)
         known = await self.tags(bioreactor_id)
         chosen = _choose(known, tags)
-        series = [tag.series for tag in chosen if tag.series is not None]
+        by_series = {tag.series: tag for tag in chosen if tag.series is not None}
         cursor = await self.cursor(bioreactor_id)
-        gaps = await self._gaps(bioreactor_id, start, end, series, most=max(1, max_points // 4))
-        found = {tag.series: SeriesHistory(tag) for tag in chosen if tag.series is not None}
-        few, many = await self._sort(start, end, series, max_points, gaps)
-        width = (end - start) / max(1, max_points - len(gaps))
-        await self._read_raw(few, found, start, end)
-        await self._read_envelopes(many, found, start, end, width)
-        for number, each in found.items():
-            shortest_ms = int(width / timedelta(milliseconds=1)) if number in many else 1
-            each.break_at((gap for gap in gaps if number in gap.series), shortest_ms=shortest_ms)
+        gaps = await self._gaps(bioreactor_id, start, end, list(by_series), MOST_GAPS)
+        window = Window(_first_ms(start), _first_ms(end), max_points, resolution, zone)
+        found = await SeriesReader(self._uow, window, by_series, gaps).read()
         everything = [found[tag.series] if tag.series is not None else SeriesHistory(tag) for tag in chosen]
-        return History(start, end, cursor, everything, sorted(gaps, key=lambda gap: gap.began_at))
+        told = sorted(gaps[: max(1, max_points // 4)], key=lambda gap: gap.began_at)
+        return History(start, end, cursor, everything, told)
 
     async def tags(self, bioreactor_id: UUID) -> dict[str, TagInfo]:
         """All tags of a bioreactor, by name.
@@ -149,12 +160,15 @@ class HistoryService:
         if last - start > LONGEST_FILL:
             return None
         end = last + timedelta(milliseconds=1)
-        _, many = await self._sort(start, end, list(found), max_points, ())
-        if many:
+        limits = {"series": list(found), "start": start, "end": end, "most": max_points + 1}
+        read: dict[int, list[object]] = {number: [] for number in found}
+        for row in await self._uow.session.execute(rows.RAW, limits):
+            read[row.series_id].append(row)
+        if any(len(each) > max_points for each in read.values()):
             return None
-        await self._read_raw(list(found), found, start, end)
-        for each in found.values():
-            each.keep_within(spans)
+        for number, each in read.items():
+            found[number] = of_rows(found[number].tag, each).whole()
+            found[number].keep_within(spans)
         return History(start, end, now, list(found.values()), [])
 
     async def _gaps(
@@ -163,42 +177,6 @@ class HistoryService:
         values = {"bioreactor_id": bioreactor_id, "start": start, "end": end, "series": list(series), "most": most}
         found = await self._uow.session.execute(rows.GAPS, values)
         return [GapRecord(frozenset(row.series), row.began_at, row.ended_at, row.reason) for row in found]
-
-    async def _sort(
-        self, start: datetime, end: datetime, series: Sequence[int], max_points: int, gaps: Sequence[GapRecord]
-    ) -> tuple[list[int], set[int]]:
-        """Series that fit in `max_points`, their breaks included, and those that do not."""
-        values = {"series": list(series), "start": start, "end": end, "most": max_points + 1}
-        counts = {row[0]: row[1] for row in await self._uow.session.execute(rows.COUNTS, values)}
-        many = {number for number, count in counts.items() if count + len(gaps) > max_points}
-        return [number for number in series if number not in many], many
-
-    async def _read_raw(
-        self, series: Sequence[int], found: Mapping[int, SeriesHistory], start: datetime, end: datetime
-    ) -> None:
-        if series:
-            values = {"series": list(series), "start": start, "end": end}
-            _fill(await self._uow.session.execute(rows.RAW, values), found)
-
-    async def _read_envelopes(
-        self, series: set[int], found: Mapping[int, SeriesHistory], start: datetime, end: datetime, width: timedelta
-    ) -> None:
-        texts = [number for number in series if found[number].tag.datatype is Datatype.STRING]
-        numbers = sorted(series - set(texts))
-        values: dict[str, Any] = {"start": start, "end": end, "width": width}
-        if texts:
-            _fill(await self._uow.session.execute(rows.FIRST_TEXTS, {**values, "series": texts}), found)
-        for number in numbers:
-            found[number].minimum, found[number].maximum = [], []
-        if numbers:
-            for row in await self._uow.session.execute(rows.ENVELOPE, {**values, "series": numbers}):
-                each = found[row.series_id]
-                quality = row.worst if row.worst != _STALE_AS else 500
-                each.add(row.ms, row.mean if row.mean is not None else row.minimum, quality)
-                for extremes, entry in ((each.minimum, row.minimum), (each.maximum, row.maximum)):
-                    if extremes is not None:
-                        whole = each.tag.datatype in INTEGERS and entry is not None
-                        extremes.append(int(entry) if whole else entry)
 
 
 def check_window(start: datetime, end: datetime, max_points: int = DEFAULT_POINTS) -> None:
@@ -233,7 +211,6 @@ def _choose(known: Mapping[str, TagInfo], names: Sequence[str] | None) -> list[T
     return [known[name] for name in dict.fromkeys(names)]
 
 
-def _fill(result: Any, found: Mapping[int, SeriesHistory]) -> None:
-    for series, ms, quality, number, string in result:
-        each = found[series]
-        each.add(ms, read_value(each.tag.datatype, number, string), quality)
+def _first_ms(instant: datetime) -> int:
+    """The first whole millisecond not before an instant: readings are taken at whole ones."""
+    return -((EPOCH - instant) // timedelta(milliseconds=1))

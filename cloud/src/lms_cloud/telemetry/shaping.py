@@ -1,18 +1,26 @@
 """History as lists that can be drawn: breaks where nothing was read, and never more points than asked for. Pure.
 
-Before it: `lms_cloud.telemetry.history`, which reads rows; after it: REST (`api.py`) and the WebSocket (`live`).
+Before it: `lms_cloud.telemetry.history_series`, which reads, `drawing`, which thins, and `envelopes`. After it: REST
+(`api.py`) and the WebSocket (`live`).
 """
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 from lms_protocol.reading import Quality, Value
+from numpy.typing import NDArray
 
 from lms_cloud.telemetry.announcing import shown
-from lms_cloud.telemetry.values import TagInfo
+from lms_cloud.telemetry.breaks import Gap, find_breaks, longest
+from lms_cloud.telemetry.envelopes import Envelope, holes_between
+from lms_cloud.telemetry.values import INTEGERS, TagInfo
+
+Resolution = Literal["raw", "downsampled", "envelope"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,34 +47,41 @@ class GapRecord:
         """End, ms UTC."""
         return None if self.ended_at is None else _ms(self.ended_at)
 
+    @property
+    def times(self) -> Gap:
+        """Beginning and end, ms UTC."""
+        return Gap(self.began_at_ms, self.ended_at_ms)
+
 
 @dataclass(slots=True)
 class SeriesHistory:
-    """One tag's readings in a window; all lists have one length, in order of time.
+    """One tag's readings in a window; all lists have one length, in order of time, no time twice.
 
     Attributes:
         value: as read, or the mean of a bucket; None is a break.
-        minimum, maximum: of each bucket; None as a whole where every reading is there.
         quality: of the reading, or the worst in the bucket.
+        worst: of a downsampled series: the worst quality from each point to before the next.
+        minimum, maximum, first, last: of each bucket; None as a whole where the points are readings.
+        bucket_s: length of a bucket, seconds; None where the points are readings.
     """
 
     tag: TagInfo
     taken_at_ms: list[int] = field(default_factory=list)
     value: list[Value] = field(default_factory=list)
     quality: list[int] = field(default_factory=list)
+    worst: list[int] | None = None
     minimum: list[Value] | None = None
     maximum: list[Value] | None = None
+    first: list[Value] | None = None
+    last: list[Value] | None = None
+    bucket_s: int | None = None
 
     @property
-    def is_envelope(self) -> bool:
-        """Whether the points are buckets instead of readings."""
-        return self.minimum is not None
-
-    def add(self, taken_at_ms: int, value: Value, quality: int) -> None:
-        """Append a reading."""
-        self.taken_at_ms.append(taken_at_ms)
-        self.value.append(value)
-        self.quality.append(quality)
+    def resolution(self) -> Resolution:
+        """What the points are: every reading, some of them, or buckets."""
+        if self.bucket_s is not None:
+            return "envelope"
+        return "raw" if self.worst is None else "downsampled"
 
     def keep_within(self, spans: Iterable[tuple[datetime, datetime]]) -> None:
         """Drop the readings that were taken in none of the spans, both ends included."""
@@ -84,47 +99,57 @@ class SeriesHistory:
         self.value = [self.value[row] for row in kept]
         self.quality = [self.quality[row] for row in kept]
 
-    def break_at(self, gaps: Iterable[GapRecord], *, shortest_ms: int = 1) -> None:
-        """Put a None just after the beginning of each gap, unless the readings show the break already.
-
-        Args:
-            gaps: in which this tag was not read.
-            shortest_ms: shorter gaps are not to be seen, as a bucket is longer.
-        """
-        for gap in gaps:
-            ended_at_ms = gap.ended_at_ms
-            at_ms = gap.began_at_ms + 1
-            if ended_at_ms is not None and ended_at_ms - gap.began_at_ms < shortest_ms:
-                continue
-            after = bisect_right(self.taken_at_ms, gap.began_at_ms)
-            end = len(self.value) if ended_at_ms is None else bisect_left(self.taken_at_ms, ended_at_ms)
-            touching = self.value[max(after - 1, 0) : end]
-            if None in touching or after == 0 or (ended_at_ms is not None and after == len(self.value)):
-                continue
-            for column, entry in self._columns(at_ms):
-                column.insert(after, entry)
-
-    def _columns(self, at_ms: int) -> list[tuple[list[Any], Any]]:
-        columns: list[tuple[list[Any], Any]] = [
-            (self.taken_at_ms, at_ms),
-            (self.value, None),
-            (self.quality, int(Quality.BAD)),
-        ]
-        return columns + [(extreme, None) for extreme in (self.minimum, self.maximum) if extreme is not None]
-
     def as_json(self) -> dict[str, Any]:
         """As REST shows it."""
         result: dict[str, Any] = {
             "tag": self.tag.as_json(),
-            "resolution": "envelope" if self.is_envelope else "raw",
+            "resolution": self.resolution,
+            "bucket_s": self.bucket_s,
             "taken_at_ms": self.taken_at_ms,
             "value": [shown(value) for value in self.value],
             "quality": self.quality,
         }
-        if self.minimum is not None and self.maximum is not None:
-            result["minimum"] = [shown(value) for value in self.minimum]
-            result["maximum"] = [shown(value) for value in self.maximum]
+        if self.worst is not None:
+            result["worst"] = self.worst
+        for name in ("minimum", "maximum", "first", "last"):
+            values = getattr(self, name)
+            if values is not None:
+                result[name] = [shown(value) for value in values]
         return result
+
+
+def draw_envelope(
+    tag: TagInfo, envelope: Envelope, gaps: Iterable[Gap], bucket_s: int, max_points: int
+) -> SeriesHistory:
+    """Buckets as points, with a break where readings are missing for longer than a bucket.
+
+    Of more breaks than there is room for the longest stay. A break that is longer than two buckets leaves a bucket
+    empty, so that there always is room for it.
+    """
+    drawable = ~np.isnan(envelope.minimum)
+    long = [gap for gap in gaps if gap.ended_at_ms is None or gap.ended_at_ms - gap.began_at_ms > bucket_s * 1000]
+    holes = None if tag.held else holes_between(envelope, bucket_s)
+    breaks = find_breaks(envelope.taken_at_ms, drawable, long, holes=holes)
+    breaks = longest(breaks, envelope.taken_at_ms, envelope.last_at_ms, max_points - len(envelope.taken_at_ms))
+    places = breaks.after + 1
+
+    def listed(numbers: NDArray[np.float64], *, as_read: bool = True) -> list[Value]:
+        found = np.insert(numbers, places, np.nan).tolist()
+        if as_read and tag.datatype in INTEGERS:
+            return [None if math.isnan(number) else int(number) for number in found]
+        return [None if math.isnan(number) else number for number in found]
+
+    return SeriesHistory(
+        tag,
+        np.insert(envelope.taken_at_ms, places, breaks.at_ms).tolist(),
+        listed(envelope.mean, as_read=False),
+        np.insert(envelope.quality, places, Quality.BAD).tolist(),
+        minimum=listed(envelope.minimum),
+        maximum=listed(envelope.maximum),
+        first=listed(envelope.first),
+        last=listed(envelope.last),
+        bucket_s=bucket_s,
+    )
 
 
 def _ms(at: datetime) -> int:

@@ -18,6 +18,7 @@ class TagInfo:
 
     Attributes:
         series: its series number; None before any birth told of it.
+        held: its value holds until the next one, as a set point does: no pause of the readings is a hole.
     """
 
     id: UUID
@@ -28,6 +29,7 @@ class TagInfo:
     decimals: int | None
     datatype: Datatype
     series: int | None
+    held: bool = False
 
     @classmethod
     def from_row(cls, id_: UUID, name: str, properties: dict[str, Any], series: int | None) -> "TagInfo":
@@ -41,6 +43,7 @@ class TagInfo:
             properties.get("decimals"),
             Datatype[properties.get("datatype", "double").upper()],
             series,
+            properties.get("access") == "write",
         )
 
     def as_json(self) -> dict[str, Any]:

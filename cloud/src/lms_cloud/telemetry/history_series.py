@@ -1,0 +1,297 @@
+"""Reads each tag of a window at the resolution that fits: every reading, thinned readings, or buckets.
+
+Before it: `lms_cloud.telemetry.history`, which knows window, tags and gaps; after it: `shaping`. The choice is made
+without counting what a long window holds: rollups tell about how much there is, and no read takes more than its budget.
+
+    readings that fit max_points                     raw
+    more, but few enough to be read and thinned      downsampled (see `thinning`)
+    more than that, or dropped by retention          envelope (see `buckets`, `envelopes`)
+    texts, where there are too many                  downsampled: the first of each stretch
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from lms_protocol.reading import Datatype
+from numpy.typing import NDArray
+
+from lms_cloud.kernel.database import UnitOfWork
+from lms_cloud.kernel.errors import Invalid
+from lms_cloud.telemetry import history_rows as rows
+from lms_cloud.telemetry.breaks import Gap, rank, unrank
+from lms_cloud.telemetry.buckets import (
+    DAY_S,
+    HOUR_S,
+    MINUTE_S,
+    ROLLUPS_S,
+    Buckets,
+    Span,
+    buckets_of,
+    choose_buckets,
+    spans,
+)
+from lms_cloud.telemetry.drawing import TagReadings, of_numbers, of_rows
+from lms_cloud.telemetry.envelopes import Pieces, fold
+from lms_cloud.telemetry.incoming import to_instant
+from lms_cloud.telemetry.shaping import GapRecord, SeriesHistory, draw_envelope
+from lms_cloud.telemetry.values import TagInfo
+
+Wanted = Literal["auto", "raw", "1m", "1h", "1d"]
+BUCKETS_S: Final = {"1m": MINUTE_S, "1h": HOUR_S, "1d": DAY_S}
+
+READINGS_OF_A_TAG: Final = 200_000
+"""Most readings that are read to be thinned: two days at 1 Hz, 40 ms."""
+READINGS_IN_ALL: Final = 1_000_000
+ROWS_IN_ALL: Final = 300_000
+"""About as many rollup rows are read for one answer, 0.3 s."""
+SHORT_MS: Final = 6 * HOUR_S * 1000
+"""A window as short as this is read without asking the rollups first how much it holds."""
+FRESH_MS: Final = DAY_S * 1000
+"""Readings as new as this are never dropped by retention."""
+ESTIMATE_ROWS: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What was asked for.
+
+    Attributes:
+        start_ms, end_ms: ms UTC; the end is not included.
+        max_points: most points of a tag, breaks included.
+        wanted: the resolution, where the client chooses.
+        zone: whose days buckets of days are.
+    """
+
+    start_ms: int
+    end_ms: int
+    max_points: int
+    wanted: Wanted = "auto"
+    zone: ZoneInfo | None = None
+
+    @property
+    def start(self) -> datetime:
+        """The beginning, aware UTC."""
+        return to_instant(self.start_ms)
+
+    @property
+    def end(self) -> datetime:
+        """The end, aware UTC."""
+        return to_instant(self.end_ms)
+
+    @property
+    def times(self) -> dict[str, datetime]:
+        """Both, as queries name them."""
+        return {"start": self.start, "end": self.end}
+
+    def fixed_buckets(self) -> Buckets:
+        """The buckets that the client chose.
+
+        Raises:
+            Invalid: they are more than `max_points`.
+        """
+        buckets = buckets_of(BUCKETS_S[self.wanted], self.start_ms, self.end_ms, self.zone)
+        if len(buckets.starts_ms) > self.max_points:
+            remedy = f"a window of at most {self.max_points} buckets (it has {len(buckets.starts_ms)}), a larger"
+            raise Invalid("resolution", self.wanted, f"{remedy} max_points, longer buckets, or auto")
+        return buckets
+
+
+class SeriesReader:
+    """Reads the series of one window in one unit of work.
+
+    Args:
+        uow: of the tenant.
+        window: what was asked for.
+        tags: by series number.
+        gaps: of the bioreactor, in the window.
+    """
+
+    def __init__(self, uow: UnitOfWork, window: Window, tags: Mapping[int, TagInfo], gaps: Iterable[GapRecord]) -> None:
+        self._uow = uow
+        self._window = window
+        self._tags = tags
+        self._gaps = list(gaps)
+        self._found: dict[int, SeriesHistory] = {}
+
+    async def read(self) -> dict[int, SeriesHistory]:
+        """All series.
+
+        Raises:
+            Invalid: the resolution asked for would be more points than `max_points`.
+        """
+        if not self._tags:
+            return {}
+        connection = await self._uow.driver_connection()
+        mixed = await rows.with_texts(connection, list(self._tags), self._window.start, self._window.end)
+        texts = {number for number, tag in self._tags.items() if tag.datatype is Datatype.STRING}
+        await self._read_mixed(sorted(mixed | texts), texts)
+        await self._read_numbers([number for number in self._tags if number not in mixed | texts])
+        for number, tag in self._tags.items():
+            self._found.setdefault(number, SeriesHistory(tag))
+        return self._found
+
+    async def _read_numbers(self, series: Sequence[int]) -> None:
+        """Series of which nothing but numbers is in the window."""
+        if not series:
+            return
+        window = self._window
+        if window.wanted in BUCKETS_S:
+            await self._read_buckets(series)
+            return
+        budget = min(READINGS_OF_A_TAG, READINGS_IN_ALL // len(series))
+        if window.wanted == "raw":
+            budget = window.max_points
+        expected = await self._expected(series) if window.wanted == "auto" else {}
+        near = [number for number in series if expected.get(number, 0) <= budget]
+        connection = await self._uow.driver_connection()
+        found = await rows.read_numbers(connection, near, window.start, window.end, budget + 1) if near else {}
+        far = set(series) - set(near)
+        for number in near:
+            readings = found.get(number)
+            count = 0 if readings is None else len(readings.at_ms)
+            if count > budget or count < expected.get(number, 0):
+                far.add(number)
+            elif readings is not None:
+                self._found[number] = self._draw(of_numbers(self._tags[number], readings))
+        if far and window.wanted == "raw":
+            self._refuse_raw(min(far))
+        await self._read_buckets(sorted(far))
+
+    async def _expected(self, series: Sequence[int]) -> Mapping[int, int]:
+        """How many readings there are at least, as far as rollups know: they outlive the readings."""
+        window = self._window
+        now_ms = round(self._uow.now().timestamp() * 1000)
+        if window.end_ms - window.start_ms <= SHORT_MS and window.start_ms > now_ms - FRESH_MS:
+            return {}
+        for length_s in reversed(ROLLUPS_S):
+            length_ms = length_s * 1000
+            start_ms, end_ms = -(-window.start_ms // length_ms) * length_ms, window.end_ms // length_ms * length_ms
+            if start_ms >= end_ms:
+                return {}
+            if (end_ms - start_ms) // length_ms <= ESTIMATE_ROWS:
+                break
+        connection = await self._uow.driver_connection()
+        return await rows.estimate(connection, series, Span(length_s, start_ms, end_ms))
+
+    async def _read_mixed(self, series: Sequence[int], texts: set[int]) -> None:
+        """Series that have texts, or integers beyond 2^53: few come as they are, many texts by the first of each."""
+        if not series:
+            return
+        window = self._window
+        if window.wanted in BUCKETS_S:
+            await self._read_firsts(sorted(texts & set(series)), window.fixed_buckets())
+            await self._read_buckets([number for number in series if number not in texts], texts=True)
+            return
+        found = await self._rows(series, window.max_points + 1)
+        many = [number for number in series if len(found.get(number, ())) > window.max_points]
+        if many and window.wanted == "raw":
+            self._refuse_raw(many[0])
+        for number in series:
+            if number not in many and number in found:
+                self._found[number] = self._draw(of_rows(self._tags[number], found[number]))
+        await self._read_firsts([number for number in many if number in texts], self._stretches())
+        await self._read_many_mixed([number for number in many if number not in texts])
+
+    async def _read_many_mixed(self, series: Sequence[int]) -> None:
+        if not series:
+            return
+        budget = min(READINGS_OF_A_TAG, READINGS_IN_ALL // len(series)) // 4  # each becomes Python objects
+        expected = await self._expected(series)
+        found = await self._rows([each for each in series if expected.get(each, 0) <= budget], budget + 1)
+        for number, read in found.items():
+            if len(read) <= budget:
+                self._found[number] = self._draw(of_rows(self._tags[number], read))
+        await self._read_buckets([number for number in series if number not in self._found], texts=True)
+
+    async def _read_buckets(self, series: Sequence[int], *, texts: bool = False) -> None:
+        if not series:
+            return
+        window = self._window
+        if window.wanted in BUCKETS_S:
+            buckets = window.fixed_buckets()
+        else:
+            most_rows = ROWS_IN_ALL // len(series)
+            buckets = choose_buckets(
+                window.start_ms, window.end_ms, window.max_points, most_rows=most_rows, zone=window.zone
+            )
+        for number, pieces in (await self._pieces(series, buckets, texts=texts)).items():
+            self._found[number] = draw_envelope(
+                self._tags[number], fold(pieces, buckets), self._gaps_of(number), buckets.bucket_s, window.max_points
+            )
+
+    async def _pieces(self, series: Sequence[int], buckets: Buckets, *, texts: bool) -> dict[int, Pieces]:
+        window = self._window
+        now_ms = round(self._uow.now().timestamp() * 1000)
+        parts = spans(window.start_ms, window.end_ms, buckets.rollup_s, now_ms)
+        return await rows.read_pieces(await self._uow.driver_connection(), series, parts, texts=texts)
+
+    def _stretches(self) -> Buckets:
+        """Stretches for texts: three quarters of the points asked for, which leaves room for breaks."""
+        window = self._window
+        points = max(1, window.max_points * 3 // 4)
+        if window.end_ms - window.start_ms >= MINUTE_S * 1000 * points:
+            most_rows = ROWS_IN_ALL // len(self._tags)
+            return choose_buckets(window.start_ms, window.end_ms, points, most_rows=most_rows, zone=window.zone)
+        width_ms = max(1, -(-(window.end_ms - window.start_ms) // points))
+        return Buckets(0, np.arange(window.start_ms, window.end_ms, width_ms, dtype=np.int64), 0)
+
+    async def _read_firsts(self, series: Sequence[int], stretches: Buckets) -> None:
+        """The first reading of each stretch, with the worst quality in it."""
+        if not series:
+            return
+        window = self._window
+        starts = np.maximum(stretches.starts_ms, window.start_ms)
+        ends = np.append(starts[1:], window.end_ms)
+        values = {
+            "series": list(series),
+            "starts": [to_instant(ms) for ms in starts.tolist()],
+            "ends": [to_instant(ms) for ms in ends.tolist()],
+        }
+        found = _by_series(await self._uow.session.execute(rows.FIRST_OF_EACH, values))
+        pieces = await self._pieces(series, stretches, texts=True)
+        for number, read in found.items():
+            readings = of_rows(self._tags[number], read)
+            history = readings.whole(self._gaps_of(number), max_points=window.max_points)
+            history.worst = self._worst_behind(history, starts, pieces.get(number))
+            self._found[number] = history
+
+    @staticmethod
+    def _worst_behind(history: SeriesHistory, starts: NDArray[np.int64], pieces: Pieces | None) -> list[int]:
+        """The worst quality in the stretch of each point."""
+        worst = rank(np.array(history.quality, dtype=np.int16))
+        if pieces is not None:
+            stretch = np.searchsorted(starts, np.array(history.taken_at_ms, dtype=np.int64), side="right")
+            behind = np.searchsorted(starts, pieces.at_ms, side="right")
+            point = np.searchsorted(stretch, behind)
+            known = point < len(stretch)
+            np.minimum.at(worst, point[known], pieces.worst[known])
+        return unrank(worst).tolist()  # type: ignore[no-any-return]  # numpy does not know what lists it makes
+
+    async def _rows(self, series: Sequence[int], most: int) -> dict[int, list[Any]]:
+        if not series:
+            return {}
+        values = {"series": list(series), **self._window.times, "most": most}
+        return _by_series(await self._uow.session.execute(rows.RAW, values))
+
+    def _draw(self, readings: TagReadings) -> SeriesHistory:
+        gaps, most = self._gaps_of(readings.tag.series), self._window.max_points
+        return readings.whole(gaps, max_points=most) if self._window.wanted == "raw" else readings.drawn(gaps, most)
+
+    def _gaps_of(self, number: int | None) -> list[Gap]:
+        return [gap.times for gap in self._gaps if number in gap.series]
+
+    def _refuse_raw(self, number: int) -> None:
+        name, most = self._tags[number].name, self._window.max_points
+        remedy = f"a window in which each tag has at most {most} readings (max_points), which {name} has not"
+        raise Invalid("resolution", "raw", f"{remedy}; auto; or history.csv, which streams every reading")
+
+
+def _by_series(result: Any) -> dict[int, list[Any]]:
+    found: dict[int, list[Any]] = {}
+    for row in result:
+        found.setdefault(row.series_id, []).append(row)
+    return found
