@@ -4,17 +4,15 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from lms_cloud.kernel.errors import Invalid, NotFound
 from lms_cloud.telemetry.history import MAX_POINTS, History, HistoryService, check_window
 from lms_cloud.telemetry.incoming import Incoming, StreamBatch, Work, to_instant
 from lms_cloud.telemetry.latest import LatestService
-from lms_cloud.telemetry.shaping import GapRecord, SeriesHistory
+from lms_cloud.telemetry.rollups.refreshing import refresh
+from lms_cloud.telemetry.shaping import SeriesHistory
 from lms_cloud.telemetry.storage import commit_work
-from lms_cloud.telemetry.values import TagInfo
 from lms_protocol.batches import digest
-from lms_protocol.reading import Datatype, Gap, Quality, Reading
+from lms_protocol.reading import Gap, Quality, Reading
 
 STREAM = UUID("33333333-3333-4333-8333-333333333333")
 NOON_MS = 1_795_435_200_000
@@ -22,8 +20,8 @@ NOON = to_instant(NOON_MS)
 
 
 @pytest.fixture
-def store(plant, tags, connect):
-    """Commit readings and gaps as one batch of R1."""
+def store(plant, tags, connect, ingest_db):
+    """Commit readings and gaps as one batch of R1, and let the refresher do its work."""
     numbers = iter(range(1, 10_000))
 
     async def commit(readings, gaps=()):
@@ -32,7 +30,9 @@ def store(plant, tags, connect):
         batch = Incoming(
             plant.r1, StreamBatch(STREAM, number), fingerprint, readings, gaps, tags, False, plant.node, "t", b""
         )
-        return await commit_work(await connect(), Work([batch]))
+        await commit_work(await connect(), Work([batch]))
+        async with ingest_db.unit_of_work(None) as uow:
+            await refresh(uow, at_once=True)
 
     return commit
 
@@ -76,7 +76,7 @@ async def test_few_readings_come_out_as_they_are(store, read):
     assert named(history, "DO/PV").value == []
 
 
-async def test_many_readings_come_out_as_an_envelope_that_keeps_every_spike(store, read):
+async def test_many_readings_are_thinned_and_keep_every_spike(store, read):
     readings = [Reading(1, NOON_MS + n * 100, 7.0) for n in range(30_000)]
     readings[12_345] = Reading(1, NOON_MS + 1_234_500, 99.0)
     readings[20_000] = Reading(1, NOON_MS + 2_000_000, -5.0, Quality.STALE)
@@ -86,17 +86,20 @@ async def test_many_readings_come_out_as_an_envelope_that_keeps_every_spike(stor
     for max_points in (10, 100, MAX_POINTS):
         history = await read(tags=["pH/PV"], max_points=max_points)
         ph = named(history, "pH/PV")
-        assert history.resolution == "envelope"
+        assert history.resolution == "downsampled"
         assert len(ph.taken_at_ms) <= max_points
         assert ph.taken_at_ms == sorted(set(ph.taken_at_ms))
-        assert max(ph.maximum) == 99.0
-        assert min(ph.minimum) == -5.0
-        assert set(ph.quality) == {192, 500}
+        drawn = [value for value in ph.value if value is not None]
+        assert (min(drawn), max(drawn)) == (-5.0, 99.0)
+        assert set(ph.worst) == {192, 500}
+        assert ph.quality[ph.value.index(-5.0)] == 500
 
 
 async def test_sums_beyond_the_range_of_doubles_do_not_fail(store, read):
     await store([Reading(1, NOON_MS + n, 1.7e308) for n in range(50)])
-    ph = named(await read(tags=["pH/PV"], max_points=10), "pH/PV")
+    thinned = named(await read(tags=["pH/PV"], max_points=10), "pH/PV")
+    assert set(thinned.value) == {1.7e308}
+    ph = named(await read(tags=["pH/PV"], max_points=60, resolution="1m"), "pH/PV")
     assert set(ph.maximum) == {1.7e308}
     assert ph.value[0] == 1.7e308
 
@@ -173,29 +176,3 @@ async def test_what_commits_after_a_cursor_brought_is_found_exactly(store, plant
         assert [each.value for each in nothing.series] == [[]] * 5
         assert await service.since(plant.r1.id, 9, max_points=100) is None
         assert await service.since(plant.r1.id, 0, max_points=3) is None
-
-
-TIMES = st.integers(0, 200)
-POINTS = st.lists(st.tuples(TIMES, st.none() | st.floats(0, 1)), max_size=30, unique_by=lambda point: point[0])
-GAPS = st.lists(st.tuples(TIMES, st.none() | st.integers(1, 100)), max_size=5)
-
-
-@given(POINTS, GAPS)
-@settings(suppress_health_check=[HealthCheck.too_slow])
-def test_breaks_keep_order_and_every_reading(points, gaps):
-    tag = TagInfo(uuid4(), "pH/PV", "pH", None, None, None, Datatype.DOUBLE, 1)
-    history = SeriesHistory(tag, minimum=[], maximum=[])
-    for at, value in sorted(points, key=lambda point: point[0]):
-        history.add(at, value, 192)
-        history.minimum.append(value)
-        history.maximum.append(value)
-    records = [
-        GapRecord(frozenset({1}), to_instant(at), None if length is None else to_instant(at + length), "why")
-        for at, length in gaps
-    ]
-    history.break_at(records)
-    kept = [(at, value) for at, value in zip(history.taken_at_ms, history.value, strict=True)]
-    assert [point for point in sorted(points) if point[1] is not None] == [p for p in kept if p[1] is not None]
-    assert history.taken_at_ms == sorted(history.taken_at_ms)
-    assert len(history.value) == len(history.quality) == len(history.minimum) == len(history.maximum)
-    assert len(history.value) <= len(points) + len(gaps)

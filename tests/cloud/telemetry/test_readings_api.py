@@ -56,12 +56,14 @@ async def test_history_latest_and_gaps_tell_of_one_window(ask):
     assert [(gap["began_at_ms"], gap["tags"]) for gap in gaps] == [(NOON_MS + 99_000, ["DO/PV", "pH/PV"])]
 
 
-async def test_many_readings_come_as_envelope(ask):
+async def test_many_readings_come_thinned_or_as_the_envelope_that_is_asked_for(ask):
     answer = (await ask("history", tags="pH/PV", max_points=10, **WINDOW)).json()
-    assert answer["resolution"] == "envelope"
+    assert (answer["resolution"], answer["bucket_s"]) == ("downsampled", None)
     (ph,) = answer["series"]
-    assert len(ph["value"]) <= 10
-    assert (min(ph["minimum"]), max(each for each in ph["maximum"] if each is not None)) == (7.0, 7.099)
+    assert len(ph["value"]) == len(ph["quality"]) == len(ph["worst"]) <= 10
+    assert (min(ph["value"]), max(ph["value"])) == (7.0, 7.099)
+    answer = (await ask("history", tags="pH/PV", max_points=10, resolution="1h", **WINDOW)).json()
+    assert (answer["resolution"], answer["bucket_s"]) == ("envelope", 3600)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,22 @@
-"""REST of the readings: `/api/v1/bioreactors/{id}/history`, `/latest` and `/gaps`. Every member reads."""
+"""REST of the readings: `/api/v1/bioreactors/{id}/history`, `/latest` and `/gaps`. Every member reads.
 
-from datetime import datetime, timedelta
+`history.csv` and `history.ndjson` stream every reading of a window; see `history_stream`.
+"""
+
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
+from starlette.requests import HTTPConnection
+from starlette.responses import StreamingResponse
 
-from lms_cloud.accounts.dependencies import CurrentUnitOfWork
+from lms_cloud.accounts.dependencies import CurrentIdentity, CurrentUnitOfWork
 from lms_cloud.kernel.errors import Invalid
 from lms_cloud.telemetry.history import DEFAULT_POINTS, HistoryService
+from lms_cloud.telemetry.history_series import Wanted
+from lms_cloud.telemetry.history_stream import HistoryStreams, StreamOfHistory
 from lms_cloud.telemetry.latest import LatestService
 from lms_cloud.telemetry.shaping import GapRecord
 
@@ -18,7 +26,20 @@ DEFAULT_WINDOW = timedelta(hours=1)
 Names = Annotated[list[str] | None, Query(description="Names of tags, by commas or repeated; all if left out.")]
 Start = Annotated[datetime | None, Query(description="Beginning, included; an hour before the end if left out.")]
 End = Annotated[datetime | None, Query(description="End, not included; now if left out.")]
-Points = Annotated[int, Query(description="Most points per tag, 10 to 5000.")]
+Points = Annotated[int, Query(description="Most points per tag, 10 to 5000, breaks included.")]
+Resolution = Annotated[Wanted, Query(description="auto chooses for each tag; the others insist.")]
+Zone = Annotated[
+    str | None, Query(description="Whose days buckets of days are, such as Europe/Berlin; UTC if left out.")
+]
+
+
+def get_streams(connection: HTTPConnection) -> HistoryStreams:
+    """The application's streams of history."""
+    streams: HistoryStreams = connection.app.state.history_streams
+    return streams
+
+
+Streams = Annotated[HistoryStreams, Depends(get_streams)]
 
 
 @router.get("/history")
@@ -30,26 +51,68 @@ async def history(
     start: Start = None,
     end: End = None,
     max_points: Points = DEFAULT_POINTS,
+    resolution: Resolution = "auto",
+    time_zone: Zone = None,
 ) -> dict[str, Any]:
-    """Readings of some tags in a window.
+    """Readings of some tags in a window, in at most `max_points` points each.
 
-    Few enough readings come as they are ("raw"); more as an envelope, where each point stands for a stretch of time
-    with its mean (`value`), `minimum` and `maximum`. A value of null is a break: nothing was read, or nothing valid.
+    Few enough readings come as they are ("raw"); more are thinned to those that shape the line, the lowest and highest
+    among them ("downsampled"), or come as an "envelope", where each point stands for a stretch of time with its mean
+    (`value`), `minimum` and `maximum`. A value of null is a break: nothing was read, or nothing valid.
     """
     start, end = _window(uow.now(), start, end)
-    names = None if tags is None else [name.strip() for name in ",".join(tags).split(",") if name.strip()]
-    if names == []:
-        raise Invalid("tags", "no name", "names of tags, by commas; leave it out for all")
-    found = await HistoryService(uow).read(bioreactor_id, start=start, end=end, tags=names, max_points=max_points)
+    found = await HistoryService(uow).read(
+        bioreactor_id,
+        start=start,
+        end=end,
+        tags=_names(tags),
+        max_points=max_points,
+        resolution=resolution,
+        zone=_zone(time_zone),
+    )
     return {
         "bioreactor_id": str(bioreactor_id),
-        "start": found.start.isoformat(),
-        "end": found.end.isoformat(),
+        "start": found.start.astimezone(UTC).isoformat(),
+        "end": found.end.astimezone(UTC).isoformat(),
         "resolution": found.resolution,
+        "bucket_s": found.bucket_s,
         "cursor": found.cursor,
         "series": [each.as_json() for each in found.series],
         "gaps": [_gap(gap) for gap in found.gaps],
     }
+
+
+@router.get("/history.csv", response_class=StreamingResponse)
+async def history_csv(
+    bioreactor_id: UUID,
+    identity: CurrentIdentity,
+    streams: Streams,
+    *,
+    tags: Names = None,
+    start: Start = None,
+    end: End = None,
+) -> StreamOfHistory:
+    """Every reading of some tags in a window, streamed as CSV: tag by tag, each in order of time.
+
+    The first line says what the columns are: taken_at (UTC), tag, unit, quality, value.
+    """
+    window = _window(streams.now(), start, end)
+    return await streams.answer(identity, bioreactor_id, tags=_names(tags), window=window, kind="csv")
+
+
+@router.get("/history.ndjson", response_class=StreamingResponse)
+async def history_ndjson(
+    bioreactor_id: UUID,
+    identity: CurrentIdentity,
+    streams: Streams,
+    *,
+    tags: Names = None,
+    start: Start = None,
+    end: End = None,
+) -> StreamOfHistory:
+    """Every reading of some tags in a window, streamed as one JSON object a line: tag by tag, each in order of time."""
+    window = _window(streams.now(), start, end)
+    return await streams.answer(identity, bioreactor_id, tags=_names(tags), window=window, kind="ndjson")
 
 
 @router.get("/latest")
@@ -81,6 +144,20 @@ async def gaps(bioreactor_id: UUID, uow: CurrentUnitOfWork, start: Start = None,
             {**_gap(gap), "tags": sorted(names[number] for number in gap.series if number in names)} for gap in found
         ],
     }
+
+
+def _names(tags: list[str] | None) -> list[str] | None:
+    names = None if tags is None else [name.strip() for name in ",".join(tags).split(",") if name.strip()]
+    if names == []:
+        raise Invalid("tags", "no name", "names of tags, by commas; leave it out for all")
+    return names
+
+
+def _zone(name: str | None) -> ZoneInfo | None:
+    try:
+        return None if name is None else ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise Invalid("time_zone", name, "a name of the IANA database, such as Europe/Berlin") from error
 
 
 def _window(now: datetime, start: datetime | None, end: datetime | None) -> tuple[datetime, datetime]:

@@ -41,6 +41,12 @@ class Pieces:
     worst: NDArray[np.int16]
     readings: Integers
 
+    @classmethod
+    def none(cls) -> "Pieces":
+        """Of a series without readings."""
+        whole, real = np.empty(0, dtype=np.int64), np.empty(0)
+        return cls(whole, whole, real, real, real, real, real, whole, whole, np.empty(0, dtype=np.int16), whole)
+
 
 class Envelope(NamedTuple):
     """One row a bucket that has readings; all of length m. NaN: no finite number was read.

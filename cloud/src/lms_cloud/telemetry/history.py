@@ -17,7 +17,7 @@ from lms_cloud.kernel.database import UnitOfWork
 from lms_cloud.kernel.errors import Invalid
 from lms_cloud.telemetry import history_rows as rows
 from lms_cloud.telemetry.drawing import of_rows
-from lms_cloud.telemetry.history_series import SeriesReader, Wanted, Window
+from lms_cloud.telemetry.history_series import Budget, SeriesReader, Wanted, Window
 from lms_cloud.telemetry.incoming import EPOCH
 from lms_cloud.telemetry.shaping import GapRecord, Resolution, SeriesHistory
 from lms_cloud.telemetry.values import TagInfo
@@ -63,10 +63,16 @@ class History:
 
 
 class HistoryService:
-    """Reads history in one unit of work."""
+    """Reads history in one unit of work.
 
-    def __init__(self, uow: UnitOfWork) -> None:
+    Args:
+        uow: of the tenant.
+        budget: how much one answer may read.
+    """
+
+    def __init__(self, uow: UnitOfWork, budget: Budget | None = None) -> None:
         self._uow = uow
+        self._budget = budget or Budget()
 
     async def read(
         self,
@@ -101,10 +107,22 @@ class HistoryService:
         cursor = await self.cursor(bioreactor_id)
         gaps = await self._gaps(bioreactor_id, start, end, list(by_series), MOST_GAPS)
         window = Window(_first_ms(start), _first_ms(end), max_points, resolution, zone)
-        found = await SeriesReader(self._uow, window, by_series, gaps).read()
+        found = await SeriesReader(self._uow, window, by_series, gaps, self._budget).read()
         everything = [found[tag.series] if tag.series is not None else SeriesHistory(tag) for tag in chosen]
         told = sorted(gaps[: max(1, max_points // 4)], key=lambda gap: gap.began_at)
         return History(start, end, cursor, everything, told)
+
+    async def every_reading(
+        self, bioreactor_id: UUID, *, start: datetime, end: datetime, tags: Sequence[str] | None = None
+    ) -> tuple[list[TagInfo], Window]:
+        """The tags and the window of an answer that is to be streamed; see `history_stream`.
+
+        Raises:
+            NotFound, Invalid: as `read`.
+        """
+        check_window(start, end)
+        chosen = _choose(await self.tags(bioreactor_id), tags)
+        return chosen, Window(_first_ms(start), _first_ms(end), MAX_POINTS)
 
     async def tags(self, bioreactor_id: UUID) -> dict[str, TagInfo]:
         """All tags of a bioreactor, by name.

@@ -71,6 +71,20 @@ cross join lateral (
 """)
 """The first reading of each of some stretches: as many looks into the index, however many readings there are."""
 
+EVERY_ONE: Final = """
+select cast(extract(epoch from taken_at) * 1000 as bigint), quality, value, null::text from readings
+where series_id = %(series)s and taken_at >= %(start)s and taken_at < %(end)s order by taken_at
+"""
+EVERY_ONE_OF_BOTH: Final = """
+select cast(extract(epoch from taken_at) * 1000 as bigint), quality, value, text from (
+    select taken_at, quality, value, null::text as text from readings
+    where series_id = %(series)s and taken_at >= %(start)s and taken_at < %(end)s
+    union all
+    select taken_at, quality, null, value from readings_text
+    where series_id = %(series)s and taken_at >= %(start)s and taken_at < %(end)s
+) as both_tables order by taken_at
+"""
+
 _TEXTS: Final = """
 select s.id from unnest(%(series)s::integer[]) as s (id) where exists (
     select from readings_text where series_id = s.id and taken_at >= %(start)s and taken_at < %(end)s)

@@ -43,11 +43,6 @@ from lms_cloud.telemetry.values import TagInfo
 Wanted = Literal["auto", "raw", "1m", "1h", "1d"]
 BUCKETS_S: Final = {"1m": MINUTE_S, "1h": HOUR_S, "1d": DAY_S}
 
-READINGS_OF_A_TAG: Final = 200_000
-"""Most readings that are read to be thinned: two days at 1 Hz, 40 ms."""
-READINGS_IN_ALL: Final = 1_000_000
-ROWS_IN_ALL: Final = 300_000
-"""About as many rollup rows are read for one answer, 0.3 s."""
 SHORT_MS: Final = 6 * HOUR_S * 1000
 """A window as short as this is read without asking the rollups first how much it holds."""
 FRESH_MS: Final = DAY_S * 1000
@@ -100,6 +95,25 @@ class Window:
         return buckets
 
 
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How much one answer may read.
+
+    Attributes:
+        readings_of_a_tag: most that are read to be thinned: two days at 1 Hz, 40 ms.
+        readings_in_all: the same of all tags together.
+        rows_in_all: about as many rows of rollups, 0.3 s.
+    """
+
+    readings_of_a_tag: int = 200_000
+    readings_in_all: int = 1_000_000
+    rows_in_all: int = 300_000
+
+    def readings(self, tags: int) -> int:
+        """Most readings of each of some tags."""
+        return min(self.readings_of_a_tag, self.readings_in_all // tags)
+
+
 class SeriesReader:
     """Reads the series of one window in one unit of work.
 
@@ -108,9 +122,13 @@ class SeriesReader:
         window: what was asked for.
         tags: by series number.
         gaps: of the bioreactor, in the window.
+        budget: how much may be read.
     """
 
-    def __init__(self, uow: UnitOfWork, window: Window, tags: Mapping[int, TagInfo], gaps: Iterable[GapRecord]) -> None:
+    def __init__(
+        self, uow: UnitOfWork, window: Window, tags: Mapping[int, TagInfo], gaps: Iterable[GapRecord], budget: Budget
+    ) -> None:
+        self._budget = budget
         self._uow = uow
         self._window = window
         self._tags = tags
@@ -142,7 +160,7 @@ class SeriesReader:
         if window.wanted in BUCKETS_S:
             await self._read_buckets(series)
             return
-        budget = min(READINGS_OF_A_TAG, READINGS_IN_ALL // len(series))
+        budget = self._budget.readings(len(series))
         if window.wanted == "raw":
             budget = window.max_points
         expected = await self._expected(series) if window.wanted == "auto" else {}
@@ -199,7 +217,7 @@ class SeriesReader:
     async def _read_many_mixed(self, series: Sequence[int]) -> None:
         if not series:
             return
-        budget = min(READINGS_OF_A_TAG, READINGS_IN_ALL // len(series)) // 4  # each becomes Python objects
+        budget = self._budget.readings(len(series)) // 4  # each becomes Python objects
         expected = await self._expected(series)
         found = await self._rows([each for each in series if expected.get(each, 0) <= budget], budget + 1)
         for number, read in found.items():
@@ -214,14 +232,15 @@ class SeriesReader:
         if window.wanted in BUCKETS_S:
             buckets = window.fixed_buckets()
         else:
-            most_rows = ROWS_IN_ALL // len(series)
+            most_rows = self._budget.rows_in_all // len(series)
             buckets = choose_buckets(
                 window.start_ms, window.end_ms, window.max_points, most_rows=most_rows, zone=window.zone
             )
-        for number, pieces in (await self._pieces(series, buckets, texts=texts)).items():
-            self._found[number] = draw_envelope(
-                self._tags[number], fold(pieces, buckets), self._gaps_of(number), buckets.bucket_s, window.max_points
-            )
+        found = await self._pieces(series, buckets, texts=texts)
+        for number in series:
+            envelope = fold(found.get(number) or Pieces.none(), buckets)
+            gaps, most = self._gaps_of(number), window.max_points
+            self._found[number] = draw_envelope(self._tags[number], envelope, gaps, buckets.bucket_s, most)
 
     async def _pieces(self, series: Sequence[int], buckets: Buckets, *, texts: bool) -> dict[int, Pieces]:
         window = self._window
@@ -234,7 +253,7 @@ class SeriesReader:
         window = self._window
         points = max(1, window.max_points * 3 // 4)
         if window.end_ms - window.start_ms >= MINUTE_S * 1000 * points:
-            most_rows = ROWS_IN_ALL // len(self._tags)
+            most_rows = self._budget.rows_in_all // len(self._tags)
             return choose_buckets(window.start_ms, window.end_ms, points, most_rows=most_rows, zone=window.zone)
         width_ms = max(1, -(-(window.end_ms - window.start_ms) // points))
         return Buckets(0, np.arange(window.start_ms, window.end_ms, width_ms, dtype=np.int64), 0)

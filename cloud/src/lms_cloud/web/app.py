@@ -20,6 +20,7 @@ from lms_cloud.live.hub import LiveHub
 from lms_cloud.operations import api as operations_api
 from lms_cloud.organizations import api as organizations_api
 from lms_cloud.telemetry import api as telemetry_api
+from lms_cloud.telemetry.history_stream import HistoryStreams
 from lms_cloud.web import api_docs, pages
 from lms_cloud.web.browser_routes import BROWSER_ROUTES
 from lms_cloud.web.csrf import FormCookieMiddleware, guard
@@ -29,6 +30,8 @@ from lms_cloud.web.query_names import refuse_unknown_parameters
 from lms_cloud.web.static_files import VersionedStaticFiles
 
 STATEMENT_TIMEOUT_S = 15
+STREAMS_PART = 4
+"""One database connection in so many may be held by a streamed answer."""
 _REST: tuple[APIRouter, ...] = (accounts_api.router, organizations_api.router, fleet_api.router, telemetry_api.router)
 _OTHERS: tuple[APIRouter, ...] = (
     live_sockets.router,
@@ -70,6 +73,7 @@ def create_app(settings: CloudSettings, *, clock: Clock | None = None, hasher: P
     app.state.settings = settings
     app.state.database = database
     app.state.accounts = Accounts(database, settings, hasher=hasher)
+    app.state.history_streams = HistoryStreams(database, most=max(1, settings.database_pool_size // STREAMS_PART))
     _include_routes(app)
     install_error_handlers(app)
     # The last one added is the outermost.
