@@ -79,6 +79,12 @@ async def test_many_readings_come_thinned_or_as_the_envelope_that_is_asked_for(a
         ({"tags": " ,", **WINDOW}, "tags"),
         ({"max_points": 9, **WINDOW}, "max_points"),
         ({"max_points": "many", **WINDOW}, "max_points"),
+        ({"resolution": "2m", **WINDOW}, "resolution"),
+        ({"resolution": "raw", "max_points": 50, "tags": "pH/PV", **WINDOW}, "resolution"),
+        ({"resolution": "1m", "max_points": 50, **WINDOW}, "resolution"),
+        ({"time_zone": "Europe/Atlantis", **WINDOW}, "time_zone"),
+        ({"time_zone": "../../etc/passwd", **WINDOW}, "time_zone"),
+        ({"time_zone": "", **WINDOW}, "time_zone"),
     ],
 )
 async def test_what_is_asked_wrongly_is_named(ask, query, field):
@@ -86,6 +92,21 @@ async def test_what_is_asked_wrongly_is_named(ask, query, field):
     assert answer.status_code == 422, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["errors"][0]["field"] == field
+
+
+async def test_raw_is_every_reading_where_they_fit(ask):
+    (ph,) = (await ask("history", tags="pH/PV", max_points=100, resolution="raw", **WINDOW)).json()["series"]
+    assert (ph["resolution"], len(ph["value"])) == ("raw", 100)
+
+
+async def test_days_begin_at_midnight_of_the_zone_asked_for(ask):
+    days = {"start": "2026-11-22T00:00:00+01:00", "end": "2026-11-25T00:00:00+01:00", "resolution": "1d"}
+    found = (await ask("history", tags="pH/PV", time_zone="Europe/Berlin", **days)).json()
+    (ph,) = found["series"]
+    # Rollups are not computed here: only what is read from the readings, the present hour and the one before.
+    assert (found["bucket_s"], found["start"]) == (86_400, "2026-11-21T23:00:00+00:00")
+    assert (ph["taken_at_ms"], ph["minimum"], ph["maximum"]) == ([NOON_MS], [7.0], [7.099])
+    assert (ph["first"], ph["last"], ph["value"]) == ([7.0], [7.099], [pytest.approx(7.0495)])
 
 
 async def test_tags_may_be_named_one_by_one(ask):

@@ -103,8 +103,8 @@ def spans(start_ms: int, end_ms: int, longest_s: int, now_ms: int) -> list[Span]
     """Cut a window into spans that together are exactly the window, each read from the longest rollup possible.
 
     What is cut off at the edges is read from shorter rollups, what is shorter than a minute from the readings: no value
-    from outside the window gets in. So are the bucket of each length that `now_ms` lies in and the one before it, which
-    may not be computed yet.
+    from outside the window gets in. So are the bucket of each length that `now_ms` lies in, the one before it, and
+    the one after it, as clocks differ: they may not be computed yet.
 
     Args:
         start_ms, end_ms: the window, ms UTC.
@@ -123,7 +123,7 @@ def _cover(start_ms: int, end_ms: int, lengths_s: Sequence[int], now_ms: int) ->
     length_ms = lengths_s[0] * 1000
     now = now_ms // length_ms * length_ms
     at_ms = start_ms
-    for from_ms, to_ms in ((start_ms, now - length_ms), (now + length_ms, end_ms)):
+    for from_ms, to_ms in ((start_ms, now - length_ms), (now + 2 * length_ms, end_ms)):
         whole = max(-(-max(from_ms, start_ms) // length_ms) * length_ms, at_ms)
         end = min(to_ms, end_ms) // length_ms * length_ms
         if whole < end:

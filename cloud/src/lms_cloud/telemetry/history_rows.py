@@ -7,15 +7,18 @@ takes as they are. That is seven times as fast as COPY, whose rows reach Python 
 Numbers lie in `readings`; texts and integers beyond 2^53 in `readings_text`, which is asked only where there are any.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import psycopg
 from numpy.typing import NDArray
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from sqlalchemy import text
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from lms_cloud.telemetry.buckets import DAY_S, HOUR_S, MINUTE_S, Span
 from lms_cloud.telemetry.columns import POSTGRES_EPOCH_MS
@@ -233,7 +236,28 @@ async def estimate(connection: Connection, series: Sequence[int], span: Span) ->
     return {row[0]: int(row[1] or 0) for row in await _execute(connection, statement, values)}
 
 
+@contextmanager
+def as_sqlalchemy() -> Iterator[None]:
+    """Let what the driver raises look as all other statements' errors do.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: the database does not answer, or a statement took too long.
+        sqlalchemy.exc.InterfaceError: the connection is gone.
+    """
+    try:
+        yield
+    except psycopg.OperationalError as error:
+        raise OperationalError(None, None, error) from error
+    except psycopg.InterfaceError as error:
+        raise InterfaceError(None, None, error) from error
+
+
 async def _execute(connection: Connection, statement: str, values: Mapping[str, Any]) -> list[TupleRow]:
+    with as_sqlalchemy():
+        return await _fetch(connection, statement, values)
+
+
+async def _fetch(connection: Connection, statement: str, values: Mapping[str, Any]) -> list[TupleRow]:
     async with connection.cursor(binary=True) as cursor:
         await cursor.execute(statement, values, prepare=False)
         return await cursor.fetchall()

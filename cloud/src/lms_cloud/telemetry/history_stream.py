@@ -165,11 +165,12 @@ async def _read(
     connection: Connection, series: int, window: Window, *, both: bool
 ) -> AsyncGenerator[Sequence[Row], None]:
     """All readings of a series, some thousand at a time."""
-    async with AsyncServerCursor(connection, "history") as cursor:
-        statement = rows.EVERY_ONE_OF_BOTH if both else rows.EVERY_ONE
-        await cursor.execute(statement, {"series": series, **window.times}, binary=True)
-        while read := await cursor.fetchmany(READINGS_AT_ONCE):
-            yield read
+    with rows.as_sqlalchemy():
+        async with AsyncServerCursor(connection, "history") as cursor:
+            statement = rows.EVERY_ONE_OF_BOTH if both else rows.EVERY_ONE
+            await cursor.execute(statement, {"series": series, **window.times}, binary=True)
+            while read := await cursor.fetchmany(READINGS_AT_ONCE):
+                yield read
 
 
 def _csv(tag: TagInfo, read: Sequence[Row]) -> Iterable[str]:
