@@ -18,6 +18,7 @@ an account of its own from them. All servers listen on 127.0.0.1, on ports of th
 |                     |          | `.accounts[name].password`, `.password_file(name)` (0600), and                     |
 |                     |          | `.add_agent(group, node) -> Account(name, password)`.                              |
 |                     |          | Accounts there: cloud-ingest, cloud-web, feed, simulator, admin                    |
+| `timescale`         | function | nothing; skips the test where the server has no TimescaleDB                        |
 | `start_postgres`    | function | `start_postgres() -> PostgresServer` of the test's own: `.kill()` (SIGKILL),       |
 |                     |          | `.start()` (same port, same data), `.stop()`, `.url(db)`, `.ensure_owner(...)`;    |
 |                     |          | takes `folder` and server `settings`                                               |
@@ -82,7 +83,7 @@ class PostgresForTests:
             available = connection.execute(
                 "select 1 from pg_available_extensions where name = 'timescaledb'"
             ).fetchone()
-        self._timescale = available is not None
+        self.timescale = available is not None
 
     @property
     def superuser_url(self) -> str:
@@ -98,7 +99,7 @@ class PostgresForTests:
                 sql.Identifier("template1" if template is None else template.name),
             )
             connection.execute(statement)
-        if self._timescale and template is None:
+        if self.timescale and template is None:
             with psycopg.connect(self.server.url(name), autocommit=True) as connection:
                 connection.execute("create extension timescaledb")
         created = Database(
@@ -191,20 +192,32 @@ def stand_folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+def without_jobs(server_programs: postgres_programs.PostgresPrograms) -> dict[str, str]:
+    """No background workers of TimescaleDB: a database that one is connected to cannot be copied or dropped."""
+    return {"timescaledb.max_background_workers": "0"} if "timescaledb" in server_programs.preloads() else {}
+
+
 @pytest.fixture(scope="session")
 def postgres(stand_folder: Path) -> Iterator[PostgresForTests]:
+    server_programs = postgres_programs.for_tests(os.environ)
     server = PostgresServer(
         stand_folder / "postgres",
-        postgres_programs.for_tests(os.environ),
+        server_programs,
         password=secrets.token_urlsafe(12),
         log_path=stand_folder / "postgres.log",
-        settings={**WITHOUT_DURABILITY, "max_connections": "200"},
+        settings={**WITHOUT_DURABILITY, **without_jobs(server_programs), "max_connections": "200"},
     )
     server.start()
     try:
         yield PostgresForTests(server)
     finally:
         server.stop()
+
+
+@pytest.fixture
+def timescale(postgres: PostgresForTests) -> None:
+    if not postgres.timescale:
+        pytest.skip("the server of the tests has no TimescaleDB: set LMS_TEST_PG_BIN to one that has")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import typer
 from lms_cloud.cli.output import AsJson, show
 from lms_cloud.kernel.migrating import migrate as run_migrations
 from lms_cloud.kernel.settings import load_settings
+from lms_cloud.telemetry.flavours.settling import Settled, settle
 
 
 def migrate(
@@ -15,13 +16,21 @@ def migrate(
 ) -> None:
     """Bring the database that LMS_DATABASE_URL names to the newest migration, as its owner."""
     settings = load_settings()
+    settled: list[Settled] = []
+
+    def tell(sentence: str) -> None:
+        typer.echo(sentence, err=True)
+
     done = run_migrations(
         settings.database_url.get_secret_value(),
         wait_s=wait_s,
-        tell=lambda sentence: typer.echo(sentence, err=True),
+        tell=tell,
+        finish=lambda connection: settled.append(settle(connection, tell)),
     )
+    tell(settled[0].sentence)
     if done.before == done.after:
         sentence = f"Nothing to migrate: the database is at {done.after}, the newest."
     else:
         sentence = f"Migrated the database from {done.before or 'nothing'} to {done.after}."
-    show({"before": done.before, "after": done.after}, sentence, as_json=as_json)
+    result = {"before": done.before, "after": done.after, "storage": settled[0].flavour}
+    show(result, sentence, as_json=as_json)

@@ -3,16 +3,47 @@
 import asyncio
 
 import typer
+from sqlalchemy.exc import DBAPIError
 
 from lms_cloud.cli.operating import operate
 from lms_cloud.cli.output import AsJson, show
 from lms_cloud.kernel.database import Database
+from lms_cloud.kernel.errors import DatabaseSetupError
+from lms_cloud.kernel.migrating import connect, current_revision, first_line, lock_migrations, newest_revision
+from lms_cloud.kernel.settings import load_settings
 from lms_cloud.organizations.service import OrganizationService
+from lms_cloud.telemetry.flavours.conversion import convert, flavour
+from lms_cloud.telemetry.flavours.offering import Offer, offered
 from lms_cloud.telemetry.rollups.refreshing import refresh, waiting
 
 BUSY_S = 0.2
 
 app = typer.Typer(no_args_is_help=True, help="Look after the stored readings and their rollups.")
+
+
+@app.command("convert")
+def convert_(as_json: AsJson = False) -> None:
+    """Move all readings and rollups from plain PostgreSQL into TimescaleDB. Ingest waits meanwhile; no way back."""
+    with connect(load_settings().database_url.get_secret_value()) as connection:
+        lock_migrations(connection)
+        if current_revision(connection) != newest_revision():
+            raise DatabaseSetupError("The database is not at the newest migration", "Run `lms-cloud migrate`")
+        offering = offered(connection)
+        if flavour(connection) == "timescaledb":
+            show({"storage": "timescaledb", "converted": False}, "It is in TimescaleDB already.", as_json=as_json)
+            return
+        if offering.offer is not Offer.USABLE:
+            raise DatabaseSetupError("The readings cannot be moved to TimescaleDB", offering.sentence())
+        try:
+            convert(connection, lambda sentence: typer.echo(sentence, err=True))
+            connection.commit()
+        except DBAPIError as error:
+            raise DatabaseSetupError(
+                f"The conversion was refused, nothing is changed: {first_line(error)}",
+                "Convert with the account that owns the database",
+            ) from error
+    sentence = f"All readings are in TimescaleDB {offering.version} now."
+    show({"storage": "timescaledb", "converted": True}, sentence, as_json=as_json)
 
 
 @app.command("refresh")

@@ -36,22 +36,27 @@ class Migrated(NamedTuple):
     after: str
 
 
-def migrate(url: str, *, wait_s: float = 60, tell: Callable[[str], None] = lambda _: None) -> Migrated:
+def migrate(
+    url: str,
+    *,
+    wait_s: float = 60,
+    tell: Callable[[str], None] = lambda _: None,
+    finish: Callable[[Connection], None] = lambda _: None,
+) -> Migrated:
     """Migrate the database at `url`, as its owner.
 
     Args:
         url: postgresql://owner:password@host:port/database.
         wait_s: how long to wait for the database to answer.
         tell: called with a sentence about each thing that takes time or is done.
+        finish: called when the newest migration is reached, while nobody else can migrate.
 
     Raises:
         SettingsError: `url` is no PostgreSQL address.
         DatabaseSetupError: the database does not answer, or the owner may not do what is needed.
     """
     with connect(url, wait_s=wait_s, tell=tell) as connection:
-        # Held until this connection closes. Two programs at once: the second finds nothing left to do.
-        connection.execute(text("select pg_advisory_lock(:key)"), {"key": _LOCK_KEY})
-        connection.commit()
+        lock_migrations(connection)
         before = current_revision(connection)
         _create_group_roles(connection, tell)
         config = _config()
@@ -59,6 +64,7 @@ def migrate(url: str, *, wait_s: float = 60, tell: Callable[[str], None] = lambd
         try:
             command.upgrade(config, "head")
             connection.commit()
+            finish(connection)
         except ProgrammingError as error:
             raise DatabaseSetupError(
                 f"The migration was refused: {first_line(error)}", "Migrate with the account that owns the database"
@@ -66,6 +72,12 @@ def migrate(url: str, *, wait_s: float = 60, tell: Callable[[str], None] = lambd
         after = current_revision(connection)
         assert after is not None  # noqa: S101 - `head` exists
         return Migrated(before, after)
+
+
+def lock_migrations(connection: Connection) -> None:
+    """Be the only one who migrates, until `connection` closes. Of two at once, the second finds nothing left to do."""
+    connection.execute(text("select pg_advisory_lock(:key)"), {"key": _LOCK_KEY})
+    connection.commit()
 
 
 def newest_revision() -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from psycopg import AsyncConnection, AsyncCursor
 
 from lms_cloud.telemetry.columns import ReadingColumns, copy_numbers, copy_texts, latest_rows, to_columns
+from lms_cloud.telemetry.flavours.copying import prepare_copy
 from lms_cloud.telemetry.incoming import DeadLetter, Incoming, Outcome, StatusChange, StreamBatch, Work, to_instant
 from lms_cloud.telemetry.rollups.marks import write_marks
 
@@ -188,6 +189,7 @@ async def _write_readings(cursor: Cursor, batches: Sequence[Incoming]) -> None:
     if texts:
         columns = columns.with_empty_texts(sorted(texts))
     if len(columns) > len(columns.text):
+        await prepare_copy(cursor, len(columns), len(np.unique(columns.series)))
         async with cursor.copy(_COPY_NUMBERS) as copy:
             await copy.write(copy_numbers(columns))
     if columns.text:

@@ -50,6 +50,12 @@ select count(*) as marks, min(marked_at) as oldest from rollup_marks m
 where exists (select from series s where s.bioreactor_id = m.bioreactor_id)
 """)
 
+UNBOUNDED: Final = text("""
+select set_config(name, '0', true) from pg_settings
+where name = 'timescaledb.max_tuples_decompressed_per_dml_transaction'
+""")
+"""Buckets that TimescaleDB has turned into columns are changed, too, as many as late readings fall into."""
+
 _MARKS: Final = """
     select b, f, l
     from unnest(cast(:bioreactors as uuid[]), cast(:first as bigint[]), cast(:last as bigint[])) as mark (b, f, l)

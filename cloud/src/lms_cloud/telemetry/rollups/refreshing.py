@@ -107,6 +107,7 @@ async def refresh(
             later.append(rest)
     if now:
         marks = _columns(now)
+        await uow.session.execute(queries.UNBOUNDED)
         for statement in (queries.COMPUTE_MINUTES, queries.COMPUTE_HOURS, queries.COMPUTE_DAYS):
             await uow.session.execute(statement, marks)
     if later:
