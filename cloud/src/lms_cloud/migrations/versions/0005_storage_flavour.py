@@ -3,16 +3,16 @@
 Every migration leaves a plain database behind. `lms_cloud.telemetry.flavours` turns a new one into TimescaleDB where
 the server has that, and an old one when it is told to; from then on TimescaleDB makes pieces itself.
 
-Revision ID: 0004
-Revises: 0003
+Revision ID: 0005
+Revises: 0004
 """
 
 from alembic import op
 
 from lms_cloud.kernel.tenancy import INGEST, grant
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 
