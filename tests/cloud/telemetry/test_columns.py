@@ -31,7 +31,7 @@ VALUES = st.one_of(
     st.booleans(),
     st.floats(),
     st.integers(-(2**63), 2**64 - 1),
-    st.text(st.characters(exclude_characters="\0")),
+    st.text(st.characters(codec="utf-8", exclude_characters="\0")),
 )
 READINGS = st.lists(st.builds(Reading, st.integers(1, 9), TIMES, VALUES, st.sampled_from(Quality)), max_size=40)
 
