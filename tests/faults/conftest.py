@@ -9,7 +9,7 @@ which is also written to tests/artifacts/faults.md and faults.json.
 | `full`       | whether everything is to be injected as often as docs/faults.md says                           |
 | `chance`     | a `random.Random`; its seed is printed, LMS_TEST_SEED repeats one                              |
 | `prove`      | `async with prove(...) as proof`: a chain with a live instrument, see `support.proving.Proof`  |
-| `own_broker` | a broker that the test may kill, as `support.chain` wants it                                   |
+| `own_broker` | `own_broker(**bounds)`: a broker that the test may kill, as `support.chain` wants it           |
 """
 
 import asyncio
@@ -19,12 +19,12 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-import psycopg
 import pytest
 from lms_firmware_sim.stand import broker_access
 from lms_firmware_sim.stand.broker import Broker
@@ -108,9 +108,36 @@ class OwnBroker:
         return self.running.add(broker_access.agent(group, node, secrets.token_urlsafe(12)))
 
 
+class NarrowBroker(Broker):
+    """A broker with other bounds on what it keeps for slow clients."""
+
+    bounds: Mapping[str, int] = MappingProxyType({})
+
+    def _configuration(self) -> str:
+        lines = super()._configuration().splitlines()
+        kept = [line for line in lines if line.split(" ")[0] not in self.bounds]
+        return "\n".join([*kept, *(f"{name} {value}" for name, value in self.bounds.items()), ""])
+
+
 @pytest.fixture
-def own_broker(start_broker: Callable[..., Broker]) -> OwnBroker:
-    return OwnBroker(start_broker())
+def own_broker(stand_folder: Path, mosquitto: Any) -> Iterator[Callable[..., OwnBroker]]:
+    started: list[Broker] = []
+
+    def start(**bounds: int) -> OwnBroker:
+        folder = stand_folder / f"broker-{secrets.token_hex(4)}"
+        watcher = Account("watcher", secrets.token_urlsafe(12), (), ("$SYS/#",))
+        made = (broker_access.admin, broker_access.cloud_web, broker_access.feed)
+        accounts = [broker_access.cloud_ingest(secrets.token_urlsafe(12), host="+"), watcher]
+        accounts += [account(secrets.token_urlsafe(12)) for account in made]
+        running = NarrowBroker(folder, mosquitto, accounts, log_path=folder.with_suffix(".log"))
+        running.bounds = {"sys_interval": 1, **bounds}
+        running.start()
+        started.append(running)
+        return OwnBroker(running)
+
+    yield start
+    for running in started:
+        running.stop()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -177,18 +204,6 @@ def proxy(broker: Any) -> Callable[..., Any]:
             yield running
 
     return run
-
-
-@pytest.fixture
-def database_says(migrated_database: Any) -> Callable[..., list[tuple[Any, ...]]]:
-    """Ask the session's database as its superuser."""
-
-    def ask(statement: str, *values: object) -> list[tuple[Any, ...]]:
-        with psycopg.connect(migrated_database.superuser_url, autocommit=True) as connection:
-            cursor = connection.execute(statement, values or None)
-            return cursor.fetchall() if cursor.description else []
-
-    return ask
 
 
 class SignsOfLife(asyncio.DatagramProtocol):

@@ -53,7 +53,7 @@ async def test_agent_killed_while_it_starts_cold_loses_nothing(prove: Any, chanc
 
 @pytest.mark.fault(row=19)
 async def test_agent_killed_between_send_and_acknowledgement_doubles_nothing(
-    prove: Any, proxy: Any, database_says: Any, full: bool
+    prove: Any, proxy: Any, full: bool
 ) -> None:
     async with proxy() as way, prove(agent_port=way.port) as proof:
         chain = proof.chain
@@ -62,7 +62,7 @@ async def test_agent_killed_between_send_and_acknowledgement_doubles_nothing(
             known = acked(chain.log)
 
             def committed(known: int = known) -> bool:
-                return database_says("select count(*) from ledger")[0][0] > known + 10
+                return proof.query("select count(*) from ledger")[0][0] > known + 10
 
             await proof.until(committed, "batches committed whose acknowledgement is held")
             chain.kill("agent")

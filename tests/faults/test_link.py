@@ -71,7 +71,6 @@ async def test_link_that_passes_single_bytes_loses_nothing(prove: Any, proxy: An
 
 
 @pytest.mark.fault(row=45)
-@pytest.mark.quick
 async def test_lost_acknowledgements_are_made_up_for(prove: Any, proxy: Any, full: bool, chance: random.Random) -> None:
     async with proxy() as way, prove(agent_port=way.port) as proof:
 

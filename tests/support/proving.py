@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from lms_agent.health import read_status
 from lms_agent.log.reader import LogReader
 from lms_firmware_sim.wires.registers import RegisterMap
 from lms_protocol.reading import Gap
@@ -151,9 +152,15 @@ class Proof:
         self._period_s = period_s
         self._before = head(chain.log)
 
-    async def some_time(self, seconds: float) -> None:
-        """Let the chain run."""
-        await asyncio.sleep(seconds)
+    def query(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Ask the database as its superuser, whom row security hides nothing from."""
+        with psycopg.connect(self._database_url, autocommit=True) as connection:
+            cursor = connection.execute(statement, values or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def status(self) -> dict[str, Any]:
+        """What the agent says of itself in its status file."""
+        return read_status(self.chain.log) or {}
 
     async def until(self, condition: Callable[[], object], what: str, within_s: float = RECOVERS_WITHIN_S) -> None:
         """Wait for a condition.
