@@ -43,8 +43,11 @@ OUTCOMES: dict[str, tuple[str, str]] = {}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave what is not quick to `make faults`."""
+    """Leave what is not quick to `make faults`, and give that time."""
     if FULL:
+        for item in items:
+            if item.get_closest_marker("fault") and not item.get_closest_marker("timeout"):
+                item.add_marker(pytest.mark.timeout(900))
         return
     long = [item for item in items if item.get_closest_marker("fault") and not item.get_closest_marker("quick")]
     if long:

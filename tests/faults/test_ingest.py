@@ -15,13 +15,10 @@ from support.broker_clients import someone
 from support.proving import Proof
 from support.reconciling import acked
 
-WAITING_FOR_LOCK = (
-    "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
-)
+WAITING = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
 
 
 @pytest.mark.fault(row=51)
-@pytest.mark.quick
 async def test_ingest_killed_before_commit_loses_nothing(prove: Any, migrated_database: Any, full: bool) -> None:
     async with prove() as proof:
         for _ in range(10 if full else 2):

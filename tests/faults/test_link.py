@@ -89,7 +89,6 @@ async def test_lost_acknowledgements_are_made_up_for(prove: Any, proxy: Any, ful
 
 
 @pytest.mark.fault(row=46)
-@pytest.mark.quick
 async def test_acknowledgements_doubled_reordered_and_from_the_future_change_nothing(
     prove: Any, proxy: Any, broker: Any, full: bool, chance: random.Random
 ) -> None:
