@@ -62,6 +62,9 @@ def test_host_reads_every_message_of_the_edge() -> None:
         name: host.receive(MESSAGES[name]["topic"], payload(name), 0.0)
         for name in ("nbirth", "dbirth", "ddata-live", "ddata-historical", "ddeath", "ndeath")
     }
+    (birth,) = events["dbirth"]
+    assert [metric.tag.number for metric in birth.metrics] == [1, 2, 3, 4]
+    events["dbirth"] = [birth._replace(metrics=())]
     born = [Reading(1, T - 500, 7.02), Reading(2, T - 500, False)]
     digests = [bytes.fromhex(BATCHES[name]["digest"]) for name in ("batch-42", "batch-43")]
     assert events == {

@@ -3,6 +3,7 @@
 Neighbours: `lms_protocol.edge` writes births; `lms_protocol.host` keeps what this module reads from them.
 """
 
+from collections.abc import Sequence
 from itertools import count
 from typing import Any, Final, NamedTuple
 
@@ -48,6 +49,40 @@ class BirthMetric(NamedTuple):
     value: MetricValue
     direct_field: str
 
+    def to_record(self) -> list[Any]:
+        """Number, name, data type and whether it has an alias: all that decoding needs, as JSON takes it."""
+        return [self.tag.number, self.tag.name, self.wire_datatype, self.has_alias]
+
+    @classmethod
+    def from_record(cls, record: Sequence[Any], device: str) -> "BirthMetric":
+        """The metric that `to_record` told of; without what only people need.
+
+        Raises:
+            ValueError: it is no such record.
+        """
+        number, name, wire_datatype, has_alias = record
+        wire_type = WIRE_TYPES.get(wire_datatype)
+        return cls(
+            TagDescription(number, device, name, _datatype(wire_type)),
+            wire_datatype,
+            has_alias,
+            _is_control(wire_type, name),
+            None,
+            _direct_field(wire_type),
+        )
+
+
+def _datatype(wire_type: WireType | None) -> Datatype:
+    return Datatype.STRING if wire_type is None else _STORED_AS[wire_type]
+
+
+def _is_control(wire_type: WireType | None, name: str) -> bool:
+    return wire_type is None or name == BD_SEQ_NAME or name.startswith(_CONTROL_PREFIXES)
+
+
+def _direct_field(wire_type: WireType | None) -> str:
+    return "" if wire_type is None or wire_type.value[1] else wire_type.value[0]
+
 
 def read_birth(message: Any, *, device: str | None) -> tuple[list[BirthMetric], list[Reading]]:
     """All metrics of a birth, and the values that it carries as readings.
@@ -88,7 +123,7 @@ def _read_metric(source: Any, number: int, device: str, *, has_alias: bool) -> B
             number=number,
             device=device,
             name=source.name,
-            datatype=Datatype.STRING if wire_type is None else _STORED_AS[wire_type],
+            datatype=_datatype(wire_type),
             unit=str(properties.get("engUnit", (0, ""))[1] or ""),
             low=_number(properties, "engLow"),
             high=_number(properties, "engHigh"),
@@ -97,9 +132,9 @@ def _read_metric(source: Any, number: int, device: str, *, has_alias: bool) -> B
         ),
         wire_datatype=source.datatype,
         has_alias=has_alias,
-        is_control=wire_type is None or source.name == BD_SEQ_NAME or source.name.startswith(_CONTROL_PREFIXES),
+        is_control=_is_control(wire_type, source.name),
         value=get_value(source, source.datatype),
-        direct_field="" if wire_type is None or wire_type.value[1] else wire_type.value[0],
+        direct_field=_direct_field(wire_type),
     )
 
 

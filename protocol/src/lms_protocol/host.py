@@ -86,6 +86,7 @@ class DeviceBorn(NamedTuple):
     Attributes:
         readings: the values in the birth. Of a node with a stream they are repetitions of logged readings, to be shown
             perhaps but not to be stored; of another maker's node they are data.
+        metrics: all of the birth, with what is needed to decode data that refers to it.
     """
 
     group: str
@@ -95,6 +96,7 @@ class DeviceBorn(NamedTuple):
     at_ms: int | None
     tags: tuple[TagDescription, ...]
     readings: tuple[Reading, ...]
+    metrics: tuple[BirthMetric, ...] = ()
 
 
 class DataReceived(NamedTuple):
@@ -259,6 +261,11 @@ class HostSession:
             del self._nodes[key]
             self._with_gap.discard(key)
 
+    def recall(self, group: str, node: str, stream: UUID | None, device: str, metrics: Iterable[BirthMetric]) -> None:
+        """Know a device's birth that was told before, so that a message kept from then can be read."""
+        born = self._nodes.setdefault((group, node), _Node(born=True, stream=stream))
+        born.births[device] = _Birth(metrics)
+
     def rebirth_command(self, group: str, node: str, now_ms: int) -> Publish:
         """NCMD: publish all births again."""
         return self._node_command(group, node, now_ms, [Metric(REBIRTH_NAME, datatype=Datatype.BOOLEAN, value=True)])
@@ -356,6 +363,7 @@ class HostSession:
             at_ms,
             tuple(metric.tag for metric in metrics if not metric.is_control),
             tuple(readings),
+            tuple(metrics),
         )
 
     def _data(self, topic: NodeTopic, node: _Node, message: Any, payload: bytes, now_s: float) -> list[HostEvent]:

@@ -33,6 +33,9 @@ COMMANDS = {
     "user": _Entry("lms_cloud.cli.user", "app", "Create, list and disable users."),
     "agent": _Entry("lms_cloud.cli.agent", "app", "Create and list agents."),
     "bioreactor": _Entry("lms_cloud.cli.bioreactor", "app", "Create and list bioreactors."),
+    "dead-letters": _Entry(
+        "lms_cloud.cli.dead_letters", "app", "List messages that could not be stored, and have them stored."
+    ),
     "audit": _Entry("lms_cloud.cli.audit", "app", "Verify the hash chains of the events."),
 }
 

@@ -25,7 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from lms_cloud.kernel.ending import end
 from lms_cloud.telemetry.announcing import live_messages
-from lms_cloud.telemetry.incoming import DeadLetter, Incoming, Outcome, StreamBatch, Work
+from lms_cloud.telemetry.incoming import DeadLetter, Outcome, StreamBatch, Unreplayable, Work
 from lms_cloud.telemetry.leasing import Leases
 from lms_cloud.telemetry.resolving import Heard, Node, Resolved, Resolver
 
@@ -268,8 +268,7 @@ class Committer:
                 await self._write(replace(work, batches=work.batches[:middle]), done)
                 await self._write(Work(work.batches[middle:]), done)
             else:
-                letter = _dead_letter(work.batches[0], f"the database refused it: {error}")
-                await self._write(replace(work, batches=(), letters=(*work.letters, letter)), done)
+                await self._write(_without_culprit(work, error), done)
 
     def _tell_agents_and_browsers(self, done: Sequence[tuple[Work, Outcome]], resolved: Resolved) -> None:
         now_ms = self._now_ms()
@@ -314,8 +313,9 @@ class Committer:
 
     async def _set_aside(self, heard: Heard, error: Exception) -> None:
         """Keep what made the program itself fail, so that nothing behind it waits."""
-        letter = DeadLetter("poison", heard.topic, heard.payload, f"it could not be handled: {error!r}")
         try:
+            owner = await self._resolver.organization_of(heard.topic)
+            letter = DeadLetter("poison", heard.topic, heard.payload, f"it could not be handled: {error!r}", owner)
             await self._storage.commit(Work((), [letter]))
         except DATABASE_ERRORS:
             _log.exception("dead letter could not be kept", topic=heard.topic)
@@ -327,7 +327,15 @@ def _may_pass(error: BaseException) -> bool:
     return isinstance(error, DATABASE_ERRORS) and not isinstance(cause, DATA_ERRORS)
 
 
-def _dead_letter(batch: Incoming, reason: str) -> DeadLetter:
+def _without_culprit(work: Work, error: Exception) -> Work:
+    """The same work with its one batch, which the database refuses, set aside; a dead letter stays one."""
+    (batch,) = work.batches
+    reason = " ".join(f"the database refused it: {error}".replace("\x00", "").split())
+    if batch.letter is not None:
+        return replace(work, batches=(), unreplayable=(*work.unreplayable, Unreplayable(batch.letter, reason)))
     home = batch.bioreactor
-    reason = " ".join(reason.replace("\x00", "").split())
-    return DeadLetter("poison", batch.topic, batch.payload, reason, home.organization_id, home, batch.key, batch.node)
+    letter = DeadLetter(
+        *("poison", batch.topic, batch.payload, reason, home.organization_id, home, batch.key, batch.node),
+        batch.birth,
+    )
+    return replace(work, batches=(), letters=(*work.letters, letter))

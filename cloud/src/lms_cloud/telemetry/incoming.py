@@ -1,5 +1,6 @@
 """What waits to be committed, and what a commit came to: the words between ingest, committer and storage."""
 
+import json
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from struct import iter_unpack
 from typing import Literal, NamedTuple
 from uuid import UUID
 
+from lms_protocol.births import BirthMetric
 from lms_protocol.columns import Columns
 from lms_protocol.reading import Gap, Reading
 
@@ -19,6 +21,25 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def to_instant(ms: int) -> datetime:
     """Milliseconds since 1970 as an aware UTC datetime, exactly."""
     return EPOCH + timedelta(milliseconds=ms)
+
+
+class BirthRecord(NamedTuple):
+    """What data of a device refers to: its stream, and its metrics as `BirthMetric.to_record` gives them."""
+
+    stream: UUID | None
+    metrics: Sequence[BirthMetric]
+
+    def as_json(self) -> str:
+        """For the table of dead letters."""
+        stream = None if self.stream is None else str(self.stream)
+        return json.dumps({"stream": stream, "metrics": [metric.to_record() for metric in self.metrics]})
+
+
+class Unreplayable(NamedTuple):
+    """A dead letter that cannot be stored, and why."""
+
+    letter: UUID
+    reason: str
 
 
 class Bioreactor(NamedTuple):
@@ -102,6 +123,8 @@ class Incoming:
         historical: sent late: not to be shown as live.
         node: wire id of the agent that sent it, to whom the acknowledgement goes.
         topic, payload: as received, for the dead letter if it comes to that.
+        birth: what its numbers stood for, as a dead letter keeps it.
+        letter: of the dead letter that it is read from again; None for one that has just come.
     """
 
     bioreactor: Bioreactor
@@ -114,6 +137,8 @@ class Incoming:
     node: str
     topic: str
     payload: bytes
+    birth: BirthRecord | None = None
+    letter: UUID | None = None
 
     @property
     def columns(self) -> Columns:
@@ -130,6 +155,7 @@ class DeadLetter:
         bioreactor: None where the topic names none that is known.
         key: None where stream or number are not known; else, of a poison batch, the number counts as taken in.
         node: wire id of the agent that sent it.
+        birth: what its numbers stood for; without it the bytes cannot be read again.
         digest: of a conflicting batch's content, so that the batch sent again is not kept again.
     """
 
@@ -141,6 +167,7 @@ class DeadLetter:
     bioreactor: Bioreactor | None = None
     key: StreamBatch | None = None
     node: str = ""
+    birth: BirthRecord | None = None
     digest: bytes | None = None
 
     @property
@@ -176,7 +203,8 @@ class Work:
     letters: Sequence[DeadLetter] = ()
     statuses: Sequence[StatusChange] = ()
     agents: Sequence[AgentStatusChange] = ()
+    unreplayable: Sequence[Unreplayable] = ()
 
     def __bool__(self) -> bool:
         """Whether there is anything to write."""
-        return bool(self.batches or self.letters or self.statuses or self.agents)
+        return bool(self.batches or self.letters or self.statuses or self.agents or self.unreplayable)

@@ -38,6 +38,7 @@ from lms_cloud.telemetry.postgres_leases import COMMITS_NAME, PostgresLeases
 from lms_cloud.telemetry.postgres_storage import PostgresStorage
 from lms_cloud.telemetry.presence import HostPresence
 from lms_cloud.telemetry.rebirths import Rebirths
+from lms_cloud.telemetry.replaying import Replaying, Replays
 from lms_cloud.telemetry.resolving import FleetLookup, Heard, Resolver, SeriesRegister
 from lms_cloud.telemetry.rollups.refreshing import Refresher
 
@@ -68,6 +69,7 @@ class Backing(NamedTuple):
     """What an ingest worker stands on: where it commits, where it looks up what it hears of, what is its to take in.
 
     Attributes:
+        replays: reads dead letters again that somebody asks for.
         upkeep: what the storage needs done beside the commits, such as refreshing rollups; runs until cancelled.
     """
 
@@ -75,6 +77,7 @@ class Backing(NamedTuple):
     directory: FleetLookup
     register: SeriesRegister
     leases: Leases
+    replays: Replays | None = None
     upkeep: Callable[[], Coroutine[Any, Any, None]] | None = None
 
 
@@ -93,6 +96,7 @@ def postgres_backing(settings: CloudSettings, database: Database) -> Backing:
         Directory(database, fleet, time.monotonic),
         TagRegister(database, fleet),
         PostgresLeases(url, database, host_id=settings.host_id, worker=worker, lease_s=settings.ingest_lease_s),
+        Replaying(database, fleet),
         Refresher(database).run,
     )
 
@@ -145,6 +149,7 @@ class Ingest:
         self._session = HostSession(settings.host_id)
         self._directory = backing.directory
         self._upkeep = backing.upkeep
+        self._replays = backing.replays
         self._leases = backing.leases
         self._rebirths = Rebirths(backing.leases, self._ask_for_births)
         self.committer = Committer(
@@ -187,6 +192,7 @@ class Ingest:
                 group.create_task(work)
                 for work in (
                     *(() if self._upkeep is None else (self._upkeep(),)),
+                    *(() if self._replays is None else (self._replays.run(self._leases.holds, self.committer.offer),)),
                     self._leases.run(),
                     self._follow_leases(),
                     self._follow_time(),

@@ -146,6 +146,7 @@ class HostPresence:
         if self._superseded.is_set() or (self._leases.others and not self._leaving.is_set()):
             _log.info("another worker speaks for the host now", host=self._session.host_id)
             return
+        self._online = False
         self._state_ms = max(self._now_ms(), self._state_ms)
         await _publish(client, self._session.state(online=False, timestamp_ms=self._state_ms))
 

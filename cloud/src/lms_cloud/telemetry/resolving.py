@@ -13,21 +13,25 @@ from uuid import UUID
 
 import structlog
 from lms_protocol.delivery import StreamLedger
-from lms_protocol.errors import LmsError, PayloadError
+from lms_protocol.errors import LmsError, PayloadError, TopicError
 from lms_protocol.host import DataReceived, DeviceBorn, DeviceDied, HostEvent, Malformed, NodeBorn, NodeDied
 from lms_protocol.messages import HostState
 from lms_protocol.reading import TagDescription
+from lms_protocol.topics import NodeTopic
+from lms_protocol.topics import parse as parse_topic
 
 from lms_cloud.fleet.directory import AgentEntry, BioreactorEntry
 from lms_cloud.telemetry.columns import NotStorableError, check_storable
 from lms_cloud.telemetry.incoming import (
     AgentStatusChange,
     Bioreactor,
+    BirthRecord,
     DeadLetter,
     DeviceTags,
     Incoming,
     StatusChange,
     StreamBatch,
+    Unreplayable,
     Work,
 )
 
@@ -67,10 +71,26 @@ class SeriesRegister(Protocol):
         ...
 
 
+class Replay(NamedTuple):
+    """A dead letter was read again.
+
+    Attributes:
+        letter: which.
+        incoming: what it says, ready to be stored; None if it still cannot be.
+        refusal: why not.
+    """
+
+    group: str
+    node: str
+    letter: UUID
+    incoming: Incoming | None
+    refusal: str
+
+
 class Heard(NamedTuple):
     """An event, and the message that it came from."""
 
-    event: HostEvent
+    event: HostEvent | Replay
     topic: str
     payload: bytes
     at: datetime
@@ -99,6 +119,7 @@ class _Session:
 
     stream: UUID | None
     tags: dict[str, tuple[TagDescription, ...]] = field(default_factory=dict)
+    births: dict[str, BirthRecord] = field(default_factory=dict)
     known: dict[str, tuple[UUID, DeviceTags]] = field(default_factory=dict)
 
 
@@ -118,13 +139,14 @@ class Resolved:
     statuses: list[StatusChange] = field(default_factory=list)
     agents: list[AgentStatusChange] = field(default_factory=list)
     born: list[tuple[Node, UUID]] = field(default_factory=list)
+    unreplayable: list[Unreplayable] = field(default_factory=list)
     birthless: set[Node] = field(default_factory=set)
     strange: list[tuple[Node, StreamBatch]] = field(default_factory=list)
     unknown: Counter[str] = field(default_factory=Counter)
 
     def work(self) -> Work:
         """What of it has to be written."""
-        return Work(self.batches, self.letters, self.statuses, self.agents)
+        return Work(self.batches, self.letters, self.statuses, self.agents, self.unreplayable)
 
 
 class Resolver:
@@ -185,6 +207,18 @@ class Resolver:
             await self._device_died(heard, event, resolved)
         elif isinstance(event, Malformed):
             await self._malformed(event, resolved)
+        elif isinstance(event, Replay):
+            await self._replay(event, resolved)
+
+    async def _replay(self, event: Replay, resolved: Resolved) -> None:
+        agent = await self._directory.agent(event.group, event.node)
+        key = event.incoming and event.incoming.key
+        if event.incoming is None:
+            resolved.unreplayable.append(Unreplayable(event.letter, event.refusal))
+        elif agent is None or (key and not await self._own_stream(agent, key.stream)):
+            resolved.unreplayable.append(Unreplayable(event.letter, "its agent, or its stream, is no longer known"))
+        else:
+            resolved.batches.append(event.incoming)
 
     async def _node_born(self, heard: Heard, event: NodeBorn, resolved: Resolved) -> None:
         node = Node(event.group, event.node)
@@ -209,6 +243,7 @@ class Resolver:
     async def _device_born(self, heard: Heard, event: DeviceBorn, resolved: Resolved) -> None:
         session = self._sessions.setdefault(Node(event.group, event.node), _Session(event.stream))
         session.tags[event.device] = event.tags
+        session.births[event.device] = BirthRecord(session.stream, event.metrics)
         session.known.pop(event.device, None)
         entry = await self._directory.bioreactor(event.group, event.node, event.device)
         if entry is None:
@@ -239,7 +274,7 @@ class Resolver:
             key = StreamBatch(event.stream, event.number)
         batch = Incoming(
             *(_bioreactor(entry), key, event.digest or b"", event.readings, event.gaps, tags, event.historical),
-            *(event.node, heard.topic, heard.payload),
+            *(event.node, heard.topic, heard.payload, session.births.get(entry.device) if session else None),
         )
         self._add(batch, resolved)
 
@@ -252,7 +287,8 @@ class Resolver:
             home = batch.bioreactor
             resolved.letters.append(
                 DeadLetter(
-                    "poison", batch.topic, batch.payload, error.reason, home.organization_id, home, key, batch.node
+                    *("poison", batch.topic, batch.payload, error.reason, home.organization_id, home, key, batch.node),
+                    batch.birth,
                 )
             )
         else:
@@ -288,9 +324,23 @@ class Resolver:
         if numbered and event.stream and event.number and await self._own_stream(agent, event.stream):
             key = StreamBatch(event.stream, event.number)
         home = entry and _bioreactor(entry)
+        session = self._sessions.get(Node(agent.group, agent.node))
+        birth = session.births.get(event.device) if session and event.device else None
         resolved.letters.append(
-            DeadLetter("poison", event.topic, event.payload, event.reason, agent.organization_id, home, key, agent.node)
+            DeadLetter(
+                *("poison", event.topic, event.payload, event.reason, agent.organization_id, home, key, agent.node),
+                birth,
+            )
         )
+
+    async def organization_of(self, topic: str) -> UUID | None:
+        """Whose a message is, by its topic alone; None if no agent of ours can have sent it."""
+        try:
+            parsed = parse_topic(topic)
+        except TopicError:
+            return None
+        agent = await self._directory.agent(parsed.group, parsed.node) if isinstance(parsed, NodeTopic) else None
+        return agent and agent.organization_id
 
     async def _tags(self, session: _Session, entry: BioreactorEntry) -> DeviceTags | None:
         """The series of a device's tags; None if its birth is not known here."""

@@ -19,6 +19,7 @@ from psycopg import AsyncConnection, AsyncCursor
 from lms_cloud.telemetry.columns import ReadingColumns, copy_numbers, copy_texts, latest_rows, to_columns
 from lms_cloud.telemetry.flavours.copying import prepare_copy
 from lms_cloud.telemetry.incoming import DeadLetter, Incoming, Outcome, StatusChange, StreamBatch, Work, to_instant
+from lms_cloud.telemetry.replayed import bounds, close_letters, lock_letters, revive
 from lms_cloud.telemetry.rollups.marks import write_marks
 
 Connection = AsyncConnection[tuple[Any, ...]]
@@ -62,8 +63,9 @@ on conflict (stream, gap) do update
 set ended_at = coalesce(g.ended_at, excluded.ended_at), began_at = least(g.began_at, excluded.began_at)
 """
 _INSERT_DEAD_LETTER = """
-insert into dead_letters as d (organization_id, kind, topic, payload, digest, reason, stream, number)
-values (%s, %s, %s, %s, %s, %s, %s, %s)
+insert into dead_letters as d
+    (organization_id, kind, topic, payload, digest, reason, stream, number, bioreactor_id, node, birth)
+values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 on conflict (topic, digest) do update set times = d.times + 1, last_at = now()
 """
 _SET_STATUS = """
@@ -89,8 +91,13 @@ async def commit_work(connection: Connection, work: Work) -> Outcome:
         batches = _first_of_each(work.batches)
         taken_in = [letter for letter in work.letters if letter.counts_as_taken_in]
         outcome.cursors = await _advance_feeds(cursor, [*batches, *taken_in, *work.statuses])
+        done_before = await lock_letters(cursor, work.batches)
+        batches = [batch for batch in batches if batch.letter not in done_before]
         fresh = await _insert_ledger(cursor, batches, taken_in, outcome)
-        conflicts = await _compare(cursor, work.batches, fresh, outcome)
+        fresh |= await revive(cursor, [batch for batch in batches if batch.key not in fresh], outcome.cursors)
+        conflicts = await _compare(
+            cursor, [batch for batch in work.batches if batch.letter not in done_before], fresh, outcome
+        )
         outcome.stored = [batch for batch in batches if batch.key is None or batch.key in fresh]
         outcome.settled += [letter.key for letter in taken_in if letter.key]
         await _write_readings(cursor, outcome.stored)
@@ -98,6 +105,7 @@ async def commit_work(connection: Connection, work: Work) -> Outcome:
         await _write_gaps(cursor, outcome.stored)
         for letter in (*work.letters, *conflicts):
             await _write_letter(cursor, letter)
+        await close_letters(cursor, batches, outcome, work.unreplayable)
         await _write_statuses(cursor, work, outcome)
     return outcome
 
@@ -132,7 +140,7 @@ async def _insert_ledger(
     for batch in batches:
         if batch.key:
             home = batch.bioreactor
-            first, last = _bounds(batch)
+            first, last = bounds(batch)
             position = outcome.cursors[home.id]
             count = len(batch.readings)
             rows[batch.key] = (home.organization_id, home.id, batch.digest, position, first, last, count, False)
@@ -141,11 +149,6 @@ async def _insert_ledger(
     columns = zip(*((*key, *row) for key, row in rows.items()), strict=True)
     await cursor.execute(_INSERT_LEDGER, [list(column) for column in columns])
     return {StreamBatch(stream, number) for stream, number in await cursor.fetchall()}
-
-
-def _bounds(batch: Incoming) -> tuple[Any, Any]:
-    extent = batch.columns.extent
-    return (to_instant(extent[0]), to_instant(extent[1])) if extent else (None, None)
 
 
 async def _compare(
@@ -169,11 +172,14 @@ async def _compare(
             outcome.settled.append(batch.key)
             continue
         outcome.refused.append(batch)
+        if batch.letter is not None:
+            continue  # it is kept already
         reason = f"batch {batch.key.number} of this stream is already committed with other content"
         home = batch.bioreactor
         conflicts.append(
             DeadLetter(
-                *("conflict", batch.topic, batch.payload, reason, home.organization_id, home, batch.key),
+                *("conflict", batch.topic, batch.payload, reason, home.organization_id, home, batch.key, batch.node),
+                birth=batch.birth,
                 digest=batch.digest,
             )
         )
@@ -240,7 +246,10 @@ async def _write_letter(cursor: Cursor, letter: DeadLetter) -> None:
     fingerprint = letter.digest or _fingerprint(letter.payload)
     await cursor.execute(
         _INSERT_DEAD_LETTER,
-        (letter.organization_id, letter.kind, letter.topic, letter.payload, fingerprint, letter.reason, *key),
+        (
+            *(letter.organization_id, letter.kind, letter.topic, letter.payload, fingerprint, letter.reason, *key),
+            *(letter.bioreactor and letter.bioreactor.id, letter.node, letter.birth and letter.birth.as_json()),
+        ),
     )
 
 

@@ -20,6 +20,7 @@ from lms_cloud.live.hub import LiveHub
 from lms_cloud.operations import api as operations_api
 from lms_cloud.organizations import api as organizations_api
 from lms_cloud.telemetry import api as telemetry_api
+from lms_cloud.telemetry import dead_letters_api
 from lms_cloud.telemetry.history_stream import HistoryStreams
 from lms_cloud.web import api_docs, pages
 from lms_cloud.web.browser_routes import BROWSER_ROUTES
@@ -32,7 +33,13 @@ from lms_cloud.web.static_files import VersionedStaticFiles
 STATEMENT_TIMEOUT_S = 15
 STREAMS_PART = 4
 """One database connection in so many may be held by a streamed answer."""
-_REST: tuple[APIRouter, ...] = (accounts_api.router, organizations_api.router, fleet_api.router, telemetry_api.router)
+_REST: tuple[APIRouter, ...] = (
+    accounts_api.router,
+    organizations_api.router,
+    fleet_api.router,
+    telemetry_api.router,
+    dead_letters_api.router,
+)
 _OTHERS: tuple[APIRouter, ...] = (
     live_sockets.router,
     operations_api.router,

@@ -12,6 +12,7 @@ from fastapi import Query, Response
 
 from lms_cloud.fleet.models import Bioreactor
 from lms_cloud.fleet.service import FleetService
+from lms_cloud.telemetry.dead_letters import DeadLetterService
 from lms_cloud.web.pages.cards import Status, status_of
 from lms_cloud.web.pages.context import CurrentViewer, Viewer
 from lms_cloud.web.pages.measurements import TagNow, default_choice, measurements
@@ -93,6 +94,7 @@ async def show_page(
         "chosen_in_url": tags is not None,
         "window": next((w for w in WINDOWS if w.name == window), WINDOWS[0]),
         "windows": WINDOWS,
+        "letters": (await DeadLetterService(viewer.uow).open_of([bioreactor_id])).get(bioreactor_id),
         "activities": await viewer.activities([bioreactor], bioreactor_id),
     }
     return render("pages/bioreactors/show.html", context)

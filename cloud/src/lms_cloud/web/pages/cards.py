@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
+from lms_cloud.telemetry.dead_letters import OpenLetters
 from lms_cloud.web.pages.measurements import STALE_AFTER, Measurement, TagNow, measurements
 from lms_cloud.web.pages.shapes import Trace
 
@@ -32,6 +33,7 @@ class FleetCard:
     others: Sequence[Measurement]
     tag_count: int
     last_at: datetime | None
+    letters: OpenLetters | None = None
 
     @property
     def outside(self) -> int:
@@ -41,6 +43,8 @@ class FleetCard:
     @property
     def urgency(self) -> tuple[int, str]:
         """Sorts cards: what needs attention first, then by name."""
+        if self.letters is not None:
+            return (0 if self.letters.conflicts else 1, self.name)
         rank = _URGENCY[self.status]
         return (min(rank, _OUTSIDE) if self.outside and self.tag_count else rank, self.name)
 
@@ -76,8 +80,9 @@ def card(
     tags: Sequence[TagNow],
     now: datetime,
     traces: Mapping[UUID, Trace],
+    letters: OpenLetters | None = None,
 ) -> FleetCard:
-    """Make the card of one bioreactor from its status and its tags' latest readings."""
+    """Make the card of one bioreactor from its status, its tags' latest readings, and what could not be stored."""
     made = measurements(tags, now, traces)
     last_at = max((tag.taken_at for tag in tags if tag.taken_at is not None), default=None)
     status = status_of(online, last_at, now)
@@ -91,6 +96,7 @@ def card(
         others=made[KEY_VALUES:],
         tag_count=len(tags),
         last_at=last_at,
+        letters=letters,
     )
 
 

@@ -13,6 +13,7 @@ from fastapi.responses import RedirectResponse
 
 from lms_cloud.fleet.models import Bioreactor
 from lms_cloud.fleet.service import FleetService
+from lms_cloud.telemetry.dead_letters import DeadLetterService
 from lms_cloud.web.pages.cards import KEY_VALUES, FleetCard, card, stats
 from lms_cloud.web.pages.context import CurrentViewer, Viewer
 from lms_cloud.web.pages.measurements import TagNow, measurements
@@ -36,6 +37,7 @@ async def fleet_cards(viewer: Viewer, *, with_traces: bool = True) -> list[Fleet
     ids = [each.id for each in bioreactors]
     tags = await readings.tags(ids)
     states = await readings.states(ids)
+    letters = await DeadLetterService(viewer.uow).open_of(ids)
     traces: dict[UUID, Trace] = {}
     for id_ in ids[:SPARKLINES] if with_traces else ():
         traces |= await readings.traces(id_, _key_tags(tags[id_], now), now)
@@ -49,6 +51,7 @@ async def fleet_cards(viewer: Viewer, *, with_traces: bool = True) -> list[Fleet
             tags=tags[each.id],
             now=now,
             traces=traces,
+            letters=letters.get(each.id),
         )
         for each in bioreactors
     ]
