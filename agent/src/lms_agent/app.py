@@ -15,7 +15,6 @@ from typing import Any
 from lms_protocol.edge import EdgeSession
 from lms_protocol.reading import TagDescription
 
-from lms_agent.clock import Clock, SystemClock
 from lms_agent.health import Health, InstrumentHealth
 from lms_agent.log.absence import Absence
 from lms_agent.log.keeping import Keeping
@@ -26,6 +25,9 @@ from lms_agent.sampling import Sampling
 from lms_agent.sending.connection import Address
 from lms_agent.sending.sender import Sender
 from lms_agent.settings import AgentSettings
+from lms_agent.timekeeping.discipline import Rules
+from lms_agent.timekeeping.source import Computer, TimeSource
+from lms_agent.timekeeping.timekeeper import Timekeeper
 
 LOGGER = logging.getLogger(__name__)
 
@@ -37,10 +39,13 @@ async def run_agent(
     settings: AgentSettings,
     stop: asyncio.Event,
     *,
-    clock: Clock | None = None,
+    source: TimeSource | None = None,
     notifier: Notifier | None = None,
 ) -> None:
     """Run the agent until `stop` is set.
+
+    Args:
+        source: the computer's clocks; others in simulations.
 
     Raises:
         LogError: the log cannot be opened.
@@ -48,19 +53,22 @@ async def run_agent(
     """
     log = await asyncio.to_thread(SqliteLog.open, settings.agent.log, limits=settings.agent.log_limits)
     try:
-        await _run(settings, log, stop, clock or SystemClock(), notifier or Notifier())
+        await _run(settings, log, stop, source or Computer(), notifier or Notifier())
     finally:
         await asyncio.to_thread(log.close)
         LOGGER.info("The log is closed; %d batches wait for the cloud", log.head - log.acked)
 
 
-async def _run(settings: AgentSettings, log: SqliteLog, stop: asyncio.Event, clock: Clock, notifier: Notifier) -> None:
+async def _run(
+    settings: AgentSettings, log: SqliteLog, stop: asyncio.Event, source: TimeSource, notifier: Notifier
+) -> None:
+    clock = await Timekeeper.begin(source, log, log.head, Rules(wait_s=settings.agent.clock_wait_s))
     tags = await asyncio.to_thread(register, log, settings)
     instruments = tags_by_instrument(settings, tags)
     absence = Absence(log, instruments.values())
-    keeping = Keeping(log, absence, clock)
+    keeping = Keeping(log, absence, clock.stamps)
     sampling = Sampling(
-        settings, tags, keeping.take, next_gap_id=log.next_gap_id, open_gaps=absence.open_gaps, clock=clock
+        settings, tags, keeping.take, next_gap_id=log.next_gap_id, open_gaps=absence.open_gaps, clock=clock.stamps
     )
     sender = Sender(
         log=log,
@@ -74,7 +82,9 @@ async def _run(settings: AgentSettings, log: SqliteLog, stop: asyncio.Event, clo
         ),
         address=broker_address(settings),
         clock=clock,
+        holding=clock,
     )
+    clock.listen(sender.wake)
     health = Health(
         about={"agent": settings.agent.id, "group": settings.agent.group, "url": settings.broker.url},
         log=log,
@@ -91,7 +101,7 @@ async def _run(settings: AgentSettings, log: SqliteLog, stop: asyncio.Event, clo
     async with asyncio.TaskGroup() as tasks:
         reading = tasks.create_task(sampling.run(), name="sampling")
         sending = tasks.create_task(sender.run(), name="sending")
-        others = [tasks.create_task(part, name=name) for name, part in _background(keeping, health)]
+        others = [tasks.create_task(part, name=name) for name, part in _background(clock, keeping, health)]
         notifier.ready()
         await stop.wait()
         LOGGER.info("Stopping")
@@ -106,8 +116,8 @@ async def _run(settings: AgentSettings, log: SqliteLog, stop: asyncio.Event, clo
     await asyncio.to_thread(health.write)
 
 
-def _background(keeping: Keeping, health: Health) -> list[tuple[str, Coroutine[Any, Any, None]]]:
-    return [("keeping", keeping.run()), ("health", health.run())]
+def _background(clock: Timekeeper, keeping: Keeping, health: Health) -> list[tuple[str, Coroutine[Any, Any, None]]]:
+    return [("timekeeping", clock.run()), ("keeping", keeping.run()), ("health", health.run())]
 
 
 def tags_by_instrument(settings: AgentSettings, tags: list[TagDescription]) -> dict[str, tuple[int, ...]]:

@@ -17,11 +17,12 @@ from typing import Any
 
 from lms_protocol.reading import Batch, Gap
 
-from lms_agent.clock import Clock
 from lms_agent.log.keeping import KeepingState
 from lms_agent.log.sqlite_log import FILE_MODE, SqliteLog
 from lms_agent.notify import Notifier
 from lms_agent.sending.state import SendingState
+from lms_agent.timekeeping.telling import agent_now_ms, needs_attention, sentence
+from lms_agent.timekeeping.timekeeper import Timekeeper
 
 LOGGER = logging.getLogger(__name__)
 
@@ -42,6 +43,11 @@ def read_status(log_path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return data if isinstance(data, dict) else None
+
+
+def is_fresh(status: Mapping[str, Any]) -> bool:
+    """Whether a status is from an agent that is alive."""
+    return agent_now_ms(status) - int(status.get("written_at_ms", 0)) < STALE_AFTER_MS
 
 
 @dataclass(slots=True)
@@ -113,7 +119,7 @@ class Health:
         keeping: KeepingState,
         sending: SendingState,
         instruments: InstrumentHealth,
-        clock: Clock,
+        clock: Timekeeper,
         notifier: Notifier,
     ) -> None:
         self._about = dict(about)
@@ -142,6 +148,7 @@ class Health:
                 **asdict(self._keeping),
                 **asdict(self._log.retention),
             },
+            "clock": asdict(self._clock.state),
             "broker": asdict(self._sending),
             "instruments": {name: asdict(state) for name, state in self._instruments.states.items()},
         }
@@ -151,6 +158,9 @@ class Health:
         failing = sorted(name for name, state in self._instruments.states.items() if state.failing_since_ms is not None)
         parts = [f"{self._keeping.readings} readings", f"{self._sending.unacknowledged} batches to acknowledge"]
         parts.append("sending" if self._sending.born else "not sending")
+        clock = asdict(self._clock.state)
+        if needs_attention(clock):
+            parts.append(sentence(clock))
         if failing:
             parts.append(f"failing: {', '.join(failing)}")
         if self._log.retention.dropped_readings:

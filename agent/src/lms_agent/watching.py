@@ -5,16 +5,16 @@ It looks at the log (read-only) and at the agent's status file, so it works for 
 Neighbours: `lms_agent.log.reader`, `lms_agent.health`; `lms-agent watch` draws it.
 """
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from lms_protocol.reading import Gap, Quality, Reading, TagDescription
 
-from lms_agent.health import STALE_AFTER_MS, read_status
+from lms_agent.health import is_fresh, read_status
 from lms_agent.log.lock import is_written
 from lms_agent.log.reader import LogReader, LogStatus
+from lms_agent.timekeeping.telling import agent_now_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,7 @@ class View:
             "acked": self.acked,
             "backlog": self.backlog,
             "broker": broker,
+            "clock": self.status.get("clock") if self.status else None,
             "instruments": self.status["instruments"] if self.status else None,
             "log_error": self.status["log"]["error"] if self.status else "",
             "bioreactors": {device: [tag.as_json() for tag in tags] for device, tags in self.devices.items()},
@@ -108,6 +109,7 @@ class Watcher:
         self._reader = reader
         self._latest = reader.latest()
         self._seen, _ = reader.head()
+        self._corrected = len(reader.corrections().rows)
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -124,13 +126,22 @@ class Watcher:
 
     def look(self) -> View:
         """What there is now."""
+        corrected = len(self._reader.corrections().rows)
+        if corrected != self._corrected:
+            self._latest, self._corrected = self._reader.latest(), corrected
+            self._seen, _ = self._reader.head()
         for batch in self._reader.after(self._seen):
             self._latest.take(batch)
             self._seen = batch.number
         self._latest.keep()
         latest = self._latest.readings
         in_gap = {tag: gap for _, gap in self._reader.open_gaps() for tag in gap.tags}
-        now_ms = time.time_ns() // 1_000_000
+        path = self._reader.path
+        running = is_written(path)
+        status = read_status(path) if running else None
+        if status is not None and not is_fresh(status):
+            status = None
+        now_ms = agent_now_ms(status)
         devices: dict[str, list[WatchedTag]] = {}
         for tag in self._reader.tags():
             if tag.name.startswith("Sync/"):
@@ -138,9 +149,4 @@ class Watcher:
             reading = latest.get(tag.number)
             age_s = None if reading is None else max(0.0, (now_ms - reading.taken_at_ms) / 1000)
             devices.setdefault(tag.device, []).append(WatchedTag(tag, reading, age_s, in_gap.get(tag.number)))
-        path = self._reader.path
-        running = is_written(path)
-        status = read_status(path) if running else None
-        if status is not None and now_ms - status.get("written_at_ms", 0) > STALE_AFTER_MS:
-            status = None
         return View(now_ms, devices, self._reader.status(), running, status)

@@ -75,6 +75,11 @@ class SendingWindow:
         return self._acked
 
     @property
+    def head(self) -> int:
+        """The highest number that it knows of."""
+        return self._head
+
+    @property
     def in_flight(self) -> int:
         """How many batches are sent and wait for their acknowledgement."""
         return len(self._live_flight) + len(self._old_flight)

@@ -12,9 +12,10 @@ from typing import Annotated, Any
 import typer
 
 from lms_agent.cli.finding import ending, find_log
-from lms_agent.health import STALE_AFTER_MS, read_status
+from lms_agent.health import is_fresh, read_status
 from lms_agent.log.lock import is_written, writer_pid
 from lms_agent.log.reader import LogReader, LogStatus
+from lms_agent.timekeeping.telling import sentence
 
 app = typer.Typer(
     add_completion=False,
@@ -69,6 +70,25 @@ def show(
                 typer.echo(f"  gap {_time(gap.began_at_ms)} to {ended}, {names}: {gap.reason}")
 
 
+@app.command()
+def clock(context: typer.Context, config: Config = None, log: Log = None, as_json: Json = False) -> None:
+    """Under which clock batches were logged, and by how much their times were corrected afterwards."""
+    with ending(), LogReader.open(_find(context, config, log)) as reader:
+        spans, corrections = reader.spans(), reader.corrections().rows
+    if as_json:
+        rows = {"spans": [span._asdict() for span in spans], "corrections": [row._asdict() for row in corrections]}
+        typer.echo(json.dumps(rows))
+        return
+    for span in spans:
+        known = "" if not span.error_ms else f", {-span.error_ms / 1000:+.3f} s off"
+        still = ", may still be corrected" if span.open else ""
+        numbers = f"{span.first} to {'now' if span.last is None else span.last}"
+        typer.echo(f"batches {numbers}  boot {span.boot}  {span.trust}{known}{still}")
+    for row in corrections:
+        moved = f"{'estimated' if row.estimated else 'corrected'}: moved by {row.shift_ms / 1000:+.3f} s"
+        typer.echo(f"{_time(row.at_ms)}  batches {row.first} to {row.last} {moved}")
+
+
 @app.command("import")
 def import_(
     context: typer.Context,
@@ -121,12 +141,12 @@ def _print_status(path: Path, *, as_json: bool) -> None:
         held = reader.status()
     agent = writer_pid(path) if is_written(path) else None
     told = read_status(path)
-    fresh = (
-        agent is not None and told is not None and time.time() * 1000 - told.get("written_at_ms", 0) < STALE_AFTER_MS
-    )
-    broker = told["broker"] if told is not None and fresh else None
+    if told is not None and (agent is None or not is_fresh(told)):
+        told = None
+    broker = told["broker"] if told is not None else None
+    clock = told.get("clock") if told is not None else None
     if as_json:
-        typer.echo(json.dumps(_status_as_json(path, held, agent, broker), ensure_ascii=False))
+        typer.echo(json.dumps(_status_as_json(path, held, agent, broker, clock), ensure_ascii=False))
         return
     typer.echo(f"log           {path}")
     typer.echo(f"stream        {held.stream}")
@@ -142,9 +162,13 @@ def _print_status(path: Path, *, as_json: bool) -> None:
     if broker is not None:
         state = "connected" if broker["connected"] else f"not connected: {broker['error'] or 'connecting'}"
         typer.echo(f"broker        {state}")
+    if clock is not None:
+        typer.echo(f"clock         {sentence(clock).removeprefix('clock').lstrip(': ')}")
 
 
-def _status_as_json(path: Path, held: LogStatus, agent: int | None, broker: dict[str, Any] | None) -> dict[str, Any]:
+def _status_as_json(
+    path: Path, held: LogStatus, agent: int | None, broker: dict[str, Any] | None, clock: dict[str, Any] | None
+) -> dict[str, Any]:
     return {
         "path": str(path),
         "stream": str(held.stream),
@@ -159,6 +183,7 @@ def _status_as_json(path: Path, held: LogStatus, agent: int | None, broker: dict
         "size_bytes": held.size_bytes,
         "agent_pid": agent,
         "broker": broker,
+        "clock": clock,
     }
 
 

@@ -13,6 +13,7 @@ import typer
 from lms_protocol.reading import Quality
 
 from lms_agent.cli.finding import CONFIG_HELP, ending, find_log
+from lms_agent.timekeeping.telling import needs_attention, sentence
 from lms_agent.watching import View, WatchedTag, Watcher
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ COLUMNS: "tuple[tuple[JustifyMethod, int], ...]" = (
     ("left", 9),
 )
 """Name, bar, value, unit, range, age, quality; with the spaces between them 78 cells, for a terminal of 80."""
-_FRAME_LINES = 3
+_FRAME_LINES = 4
 
 
 def watch(
@@ -98,6 +99,9 @@ def screen(view: View, lines: int) -> "RenderableType":
     parts: list[RenderableType] = [_headline(view), table]
     if len(shown) < len(rows):
         parts.append(Text(f"… {len(rows) - len(shown)} more tags; enlarge the window to see them", style="dim"))
+    clock = view.status.get("clock") if view.status else None
+    if clock is not None and needs_attention(clock):
+        parts.append(Text(sentence(clock), style="yellow", overflow="ellipsis", no_wrap=True))
     parts.append(_connection(view))
     return Group(*parts)
 

@@ -5,6 +5,7 @@ checks it.
 """
 
 import zlib
+from collections.abc import Iterable
 
 
 def batch_checksum(number: int, device: str, record: bytes) -> int:
@@ -25,6 +26,11 @@ def tag_checksum(number: int, device: str, name: str, description: str) -> int:
 def gap_checksum(cells: tuple[object, ...]) -> int:
     """Of a row of `gaps`: id, device, batch, tags, began_at_ms, ended_at_ms, reason."""
     return _of(*cells)
+
+
+def row_checksum(cells: Iterable[object]) -> int:
+    """Of a row of `corrections`: a wrong digit would move readings in time. SQLite knows no Booleans."""
+    return _of(*(int(cell) if isinstance(cell, bool) else cell for cell in cells))
 
 
 def _of(*cells: object) -> int:

@@ -9,7 +9,7 @@ Neighbours: `lms_agent.log.sqlite_log`, and the commands `lms-agent log` and `lm
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -20,16 +20,26 @@ from uuid import UUID
 from lms_protocol.errors import LmsError
 from lms_protocol.reading import Batch, Gap, TagDescription
 
-from lms_agent.log import schema
+from lms_agent.log import clocks, schema
 from lms_agent.log.checksums import meta_checksum
+from lms_agent.log.clocks import Span
+from lms_agent.log.corrections import SHIFT_SQL, Corrections
 from lms_agent.log.errors import LogDamaged, LogMalformed, LogUnavailable, explain, is_malformed
 from lms_agent.log.lock import is_written
 from lms_agent.log.records import LATEST_KEY, LatestReadings, batch_from_row, gap_from_row
 from lms_agent.log.retention import DROP_GAP_IDS, dropped, used_bytes
 from lms_agent.log.schema import BLOCK_BATCHES
 from lms_agent.log.tags import read_tags
+from lms_agent.timekeeping.discipline import Memory, Past
 
 LOGGER = logging.getLogger(__name__)
+
+_BETWEEN = f"""
+SELECT number, device, checksum, record FROM batches
+WHERE number BETWEEN ? AND ? AND last_taken_at_ms + {SHIFT_SQL} >= ? AND first_taken_at_ms + {SHIFT_SQL} < ?
+  AND (? IS NULL OR device = ?)
+ORDER BY number
+"""  # noqa: S608 - our own words
 
 
 class LogStatus(NamedTuple):
@@ -71,6 +81,7 @@ class LogReader:
         self.path = path
         self._connection = connection
         self._lock = threading.Lock()
+        self._corrections, self._corrections_to = Corrections(), 0
         self.stream = UUID(self._meta("stream"))
 
     @classmethod
@@ -171,6 +182,7 @@ class LogReader:
         first_block, last_block = (first - 1) // BLOCK_BATCHES + 1, last // BLOCK_BATCHES - 1
         parts = self._rows(f"{edges} blocks WHERE block BETWEEN ? AND ?", first_block, last_block)
         upto, beyond = BLOCK_BATCHES * first_block, BLOCK_BATCHES * (last_block + 1)
+        edges = f"SELECT min(first_taken_at_ms + {SHIFT_SQL}), max(last_taken_at_ms + {SHIFT_SQL}) FROM"
         parts += self._rows(f"{edges} batches WHERE number <= ? OR number > ?", min(upto, last), max(upto, beyond))
         began = [part[0] for part in parts if part[0] is not None]
         ended = [part[1] for part in parts if part[1] is not None]
@@ -186,7 +198,7 @@ class LogReader:
         rows = self._rows("SELECT number, device, checksum, record FROM batches WHERE number = ?", number)
         if not rows:
             raise KeyError(number)
-        return batch_from_row(self.path, rows[0])
+        return self.corrections().apply(batch_from_row(self.path, rows[0]))
 
     def read(self, first: int, limit: int) -> list[Batch]:
         """Return up to `limit` batches from number `first` on.
@@ -195,7 +207,40 @@ class LogReader:
             LogDamaged: the bytes of one are not those that were written.
         """
         sql = "SELECT number, device, checksum, record FROM batches WHERE number >= ? ORDER BY number LIMIT ?"
-        return [batch_from_row(self.path, row) for row in self._rows(sql, first, limit)]
+        return self._batches(self._rows(sql, first, limit))
+
+    def _batches(self, rows: Iterable[Any]) -> list[Batch]:
+        """Rows as batches, with corrected times."""
+        corrections = self.corrections()
+        return [corrections.apply(batch_from_row(self.path, row)) for row in rows]
+
+    def corrections(self) -> Corrections:
+        """What was corrected of the times of batches.
+
+        Raises:
+            LogMalformed: the table is damaged: times cannot be told.
+        """
+        with self._lock, self._errors():
+            newest = self._connection.execute("SELECT coalesce(max(id), 0) FROM corrections").fetchone()[0]
+            if newest != self._corrections_to:
+                self._corrections, self._corrections_to = Corrections.read(self._connection), newest
+            return self._corrections
+
+    def spans(self) -> list[Span]:
+        """Under which offsets of the clock batches were logged, in order."""
+        with self._lock, self._errors():
+            return clocks.all_spans(self._connection)
+
+    def remember(self, boot: UUID) -> tuple[Memory | None, Past]:
+        """What the log knows of the clock in this boot of the computer, and of the time before it."""
+        with self._lock, self._errors():
+            return clocks.remember(self._connection, boot)
+
+    def first_open(self) -> int | None:
+        """The lowest number whose time may still be corrected; None if all are final."""
+        with self._lock, self._errors():
+            spans = clocks.open_spans(self._connection)
+        return spans[0].first if spans else None
 
     def extent(self, number: int) -> tuple[str, int, int]:
         """Return a batch's device, and when its first and last reading were taken (ms UTC), without its record.
@@ -207,7 +252,8 @@ class LogReader:
         if not rows:
             raise KeyError(number)
         device, first, last = rows[0]
-        return str(device), int(first or 0), int(last or 0)
+        corrections = self.corrections()
+        return str(device), corrections.moment(number, first) or 0, corrections.moment(number, last) or 0
 
     def between(self, from_ms: int, to_ms: int, device: str | None = None) -> Iterator[Batch]:
         """Yield the batches that may hold readings taken at `from_ms` or later, but before `to_ms` (ms UTC).
@@ -224,14 +270,11 @@ class LogReader:
                 block = self._next_block(block, from_ms, to_ms)
                 number = BLOCK_BATCHES * block + 1
             end = min(BLOCK_BATCHES * (block + 1), last)
-            rows = self._rows(
-                "SELECT number, device, checksum, record FROM batches WHERE number BETWEEN ? AND ?"
-                " AND last_taken_at_ms >= ? AND first_taken_at_ms < ? AND (? IS NULL OR device = ?) ORDER BY number",
-                *(number, end, from_ms, to_ms, device, device),
-            )
+            rows = self._rows(_BETWEEN, number, end, from_ms, to_ms, device, device)
+            corrections = self.corrections()
             for row in rows:
                 try:
-                    yield batch_from_row(self.path, row)
+                    yield corrections.apply(batch_from_row(self.path, row))
                 except LogDamaged as error:
                     LOGGER.warning("%s It is passed over.", error)
             number = end + 1
@@ -251,7 +294,7 @@ class LogReader:
     def last(self, count: int) -> list[Batch]:
         """Return the newest `count` batches, oldest first."""
         sql = "SELECT number, device, checksum, record FROM batches ORDER BY number DESC LIMIT ?"
-        return [batch_from_row(self.path, row) for row in reversed(self._rows(sql, count))]
+        return self._batches(reversed(self._rows(sql, count)))
 
     def tags(self) -> list[TagDescription]:
         """Return every tag that the log ever knew, by number.

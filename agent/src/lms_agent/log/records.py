@@ -7,6 +7,7 @@ the record's bytes are `lms_protocol.batches`' matter.
 import base64
 import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from struct import unpack_from
 from typing import TypeAlias
@@ -120,12 +121,25 @@ class LatestReadings:
         """What was taken could not be written."""
         self._taken.clear()
 
-    def to_text(self, through: int) -> str:
-        """Everything taken, as the text kept in `meta`; `through` is the number of the newest batch in it."""
+    def correct(self, correct: Callable[[Reading], Reading]) -> None:
+        """The times of readings were corrected."""
+        with self._lock:
+            self._fold()
+            self._folded = {tag: correct(reading) for tag, reading in self._folded.items()}
+
+    def to_text(self, through: int, correct: Callable[[Reading], Reading] | None = None) -> str:
+        """Everything taken, as the text kept in `meta`.
+
+        Args:
+            through: the number of the newest batch in it.
+            correct: a correction that is being written and not yet told.
+        """
         with self._lock:
             self._fold()
             newest = dict(self._folded)
         _fold(newest, self._taken)
+        if correct is not None:
+            newest = {tag: correct(reading) for tag, reading in newest.items()}
         record = record_encode(Batch(through, "", tuple(newest.values())))
         return json.dumps({"through": through, "record": base64.b85encode(record).decode()})
 

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from lms_protocol.reading import Gap
 
+from lms_agent.log.corrections import SHIFT_SQL
 from lms_agent.log.schema import BLOCK_BATCHES
 
 DAY_MS = 86_400_000
@@ -93,10 +94,9 @@ def lowest(connection: sqlite3.Connection) -> int:
 
 def too_old(connection: sqlite3.Connection, number: int, keep_days: float) -> bool:
     """Whether all readings of a batch are older than `keep_days` before the log's newest batch."""
-    row = connection.execute("SELECT last_taken_at_ms FROM batches WHERE number = ?", (number,)).fetchone()
-    newest = connection.execute(
-        "SELECT last_taken_at_ms FROM batches WHERE last_taken_at_ms IS NOT NULL ORDER BY number DESC LIMIT 1"
-    ).fetchone()
+    taken = f"SELECT last_taken_at_ms + {SHIFT_SQL} FROM batches"  # noqa: S608 - our own words
+    row = connection.execute(f"{taken} WHERE number = ?", (number,)).fetchone()
+    newest = connection.execute(f"{taken} WHERE last_taken_at_ms IS NOT NULL ORDER BY number DESC LIMIT 1").fetchone()
     if row is None or row[0] is None or newest is None:
         return row is not None and newest is not None  # a batch without readings is as old as those before it
     return bool(row[0] < newest[0] - keep_days * DAY_MS)
@@ -115,7 +115,8 @@ def drop_through(connection: sqlite3.Connection, last: int, now_ms: int) -> list
     """Remove unacknowledged batches up to number `last`, and note that. The caller appends what tells of it."""
     first = lowest(connection)
     rows = connection.execute(
-        "SELECT device, min(first_taken_at_ms), max(last_taken_at_ms), sum(readings), count(*) FROM batches"
+        f"SELECT device, min(first_taken_at_ms + {SHIFT_SQL}), max(last_taken_at_ms + {SHIFT_SQL}),"  # noqa: S608
+        " sum(readings), count(*) FROM batches"
         " WHERE number <= ? GROUP BY device ORDER BY device",
         (last,),
     ).fetchall()

@@ -7,6 +7,8 @@
     blocks        when the readings of 500 batches in a row were taken; block n ends with number 500 n + 500
     drops         what the size limit took away before the cloud had it
     predecessors  logs that were set aside, each with the stream that it was, and how far it is sent
+    spans         which batches were logged under which offset of the clock, and whether their time may still change
+    corrections   by how much the time of batches was corrected afterwards
     origins       which batches of predecessors were written again into this log, so that none is twice
 
 `total` is the number of readings in the log up to and with this batch, so that the count is one look-up. `blocks` is
@@ -26,7 +28,7 @@ from lms_agent.log.errors import LogUnavailable
 MIGRATION_SET = "lms-agent-log"
 APPLICATION_ID = 0x4C4D534C
 """`LMSL` in the file's header, so that `file` and we can tell it from other SQLite files."""
-LATEST_MIGRATION = "0002_limits_and_predecessors"
+LATEST_MIGRATION = "0003_clocks"
 BLOCK_BATCHES = 500
 """Batches in a block."""
 
@@ -175,6 +177,40 @@ def migrate(connection: sqlite3.Connection) -> None:
         for table in ("meta", "tags", "gaps"):
             database.table(table).add_column("checksum", int)
         _fill_checksums(connection)
+
+    @migrations(name="0003_clocks")
+    def clocks(database: Database) -> None:
+        database.table("spans").create(
+            {
+                "first": int,
+                "last": int,
+                "boot": str,
+                "began_ms": int,
+                "offset_ms": int,
+                "trust": str,
+                "error_ms": int,
+                "open": int,
+            },
+            pk="first",
+            not_null={"boot", "began_ms", "offset_ms", "trust", "open"},
+        )
+        database.table("corrections").create(
+            {
+                "id": int,
+                "event": int,
+                "first": int,
+                "last": int,
+                "boot": str,
+                "began_ms": int,
+                "shift_ms": int,
+                "trusted": int,
+                "estimated": int,
+                "at_ms": int,
+                "checksum": int,
+            },
+            pk="id",
+            not_null={"event", "first", "last", "boot", "began_ms", "shift_ms", "trusted", "estimated", "checksum"},
+        )
 
     migrations.apply(Database(connection))
 

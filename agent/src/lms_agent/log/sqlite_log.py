@@ -23,12 +23,14 @@ from uuid import UUID
 from lms_protocol.reading import Batch, Gap, Reading, TagDescription
 
 from lms_agent.log import schema
+from lms_agent.log.clocks import ClockChange
 from lms_agent.log.errors import LogUnavailable, explain
 from lms_agent.log.lock import WriterLock
 from lms_agent.log.reader import LogReader
 from lms_agent.log.retention import Limits, RetentionState
 from lms_agent.log.tags import write_tags
 from lms_agent.log.writer import Entry, Failed, Job, Writer, Written, configure, connect
+from lms_agent.timekeeping.discipline import Memory, Past
 
 LOGGER = logging.getLogger(__name__)
 
@@ -190,6 +192,23 @@ class SqliteLog:
         batches = done.result()
         return (batches[0].number, batches[-1].number) if batches else None
 
+    async def change_clock(self, change: ClockChange) -> None:
+        """Write down how the clock is from the next batch on, and what is corrected of those before.
+
+        Raises:
+            LogWriteFailed: the disk refused; nothing has changed.
+            LogClosed: the log was closed.
+        """
+        await self._submit(clock=change)
+
+    def remember(self, boot: UUID) -> tuple[Memory | None, Past]:
+        """Return what the log knows of the clock in this boot, and of the time before it. Reads the disk."""
+        return self._reader.remember(boot)
+
+    def first_open(self) -> int | None:
+        """Return the lowest number whose time may still be corrected; None if there is none. Reads the disk."""
+        return self._reader.first_open()
+
     async def set_bd_seq(self, bd_seq: int) -> None:
         """Remember the `bdSeq` of a connection that is about to be made.
 
@@ -271,6 +290,8 @@ class SqliteLog:
 
     def _take_notice(self, written: Written) -> None:
         for job, batches in written.jobs:
+            if job.clock is not None:
+                self._recent.clear()  # their times may have been corrected
             for batch in batches:
                 self._head = max(self._head, batch.number)
                 if not job.alone:

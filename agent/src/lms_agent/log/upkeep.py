@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
+from lms_agent.log.corrections import SHIFT_SQL
 from lms_agent.log.retention import (
     ROOM_BYTES,
     Dropped,
@@ -167,8 +168,9 @@ class Upkeep:
 
 def _fill_block(connection: sqlite3.Connection, block: int) -> Iterable[Dropped]:
     connection.execute(
-        "INSERT OR REPLACE INTO blocks SELECT ?, min(first_taken_at_ms), max(last_taken_at_ms),"
-        " coalesce(sum(readings), 0) FROM batches WHERE number > ? AND number <= ?",
+        f"INSERT OR REPLACE INTO blocks SELECT ?, min(first_taken_at_ms + {SHIFT_SQL}),"  # noqa: S608 - our own words
+        f" max(last_taken_at_ms + {SHIFT_SQL}), coalesce(sum(readings), 0)"
+        " FROM batches WHERE number > ? AND number <= ?",
         (block, BLOCK_BATCHES * block, BLOCK_BATCHES * (block + 1)),
     )
     return ()

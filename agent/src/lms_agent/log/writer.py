@@ -27,13 +27,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from lms_protocol.reading import Batch, Gap, Reading
+from lms_protocol.reading import Batch, ClockRecord, Gap, Reading
 
+from lms_agent.log import clocks
 from lms_agent.log.checksums import meta_checksum
+from lms_agent.log.clocks import ClockChange
+from lms_agent.log.corrections import SHIFT_SQL, Correction, Corrections
 from lms_agent.log.errors import LogClosed, LogError, LogMalformed, LogWriteFailed, explain, is_malformed
 from lms_agent.log.records import LATEST_KEY, LatestReadings, batch_row, gap_row
 from lms_agent.log.retention import Limits, RetentionState
 from lms_agent.log.schema import BLOCK_BATCHES
+from lms_agent.log.stamps import Stamps
 from lms_agent.log.upkeep import Bite, Upkeep
 
 LOGGER = logging.getLogger(__name__)
@@ -50,11 +54,11 @@ JOURNAL_LIMIT_BYTES = 16 * 1024 * 1024
 
 _INSERT_BATCH = "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_GAP = "INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-_INSERT_BLOCK = """
+_INSERT_BLOCK = f"""
 INSERT OR REPLACE INTO blocks
-SELECT (number - 1) / 500, min(first_taken_at_ms), max(last_taken_at_ms), sum(readings) FROM batches
-WHERE number > ? AND number <= ? GROUP BY 1
-"""
+SELECT (number - 1) / 500, min(first_taken_at_ms + {SHIFT_SQL}), max(last_taken_at_ms + {SHIFT_SQL}), sum(readings)
+FROM batches WHERE number > ? AND number <= ? GROUP BY 1
+"""  # noqa: S608 - our own words
 
 
 class Entry(NamedTuple):
@@ -89,6 +93,8 @@ class Job:
         entries: read once, in the writer's thread; an error they raise undoes the job.
         meta: rows of `meta` to set.
         statements: further SQL with its values; `{number}` in a value stands for the number of the first entry.
+        clock: a change of the clock, which holds for these entries and all behind them.
+        as_is: whether the times of the entries are those of the log already.
         alone: whether the job may not share its transaction, as it may fail half-way.
         done: resolved with the batches once they are on the disk.
     """
@@ -96,6 +102,8 @@ class Job:
     entries: Iterable[Entry] = ()
     meta: dict[str, str] = field(default_factory=dict)
     statements: Sequence[tuple[str, tuple[Any, ...]]] = ()
+    clock: ClockChange | None = None
+    as_is: bool = False
     alone: bool = False
     done: Done = field(default_factory=Future[list[Batch]])
 
@@ -104,6 +112,15 @@ class Written(NamedTuple):
     """What one transaction brought, in the order of the jobs."""
 
     jobs: list[tuple[Job, list[Batch]]]
+
+
+@dataclass(slots=True)
+class _Clock:
+    """How the clock stands for what is written next; replaced when a transaction is committed."""
+
+    stamps: Stamps = field(default_factory=Stamps)
+    record: ClockRecord | None = None  # for the next batch to carry
+    corrections: list[Correction] = field(default_factory=list)  # of this transaction
 
 
 class Failed(NamedTuple):
@@ -154,6 +171,7 @@ class Writer:
         self._snapshot_at = head
         self._doubtful = False  # the last thing SQLite said is that the file is damaged; open anew, then believe it
         self._rescues = 0  # how often room was made for the jobs at hand
+        self._clock = _Clock()
         self._told = ""
         self._closing = threading.Lock()
         self._closed = False
@@ -216,9 +234,12 @@ class Writer:
         self._finish()
 
     def _gather(self, job: Job | None, jobs: list[Job]) -> bool:
-        """Take what else waits. A job that wants to be alone is written at once, after those before it."""
+        """Take what else waits. A job that wants to be alone is written at once, after those before it.
+
+        So is a change of the clock: what it corrects must be told from what comes after it.
+        """
         while job is not None:
-            if job.alone:
+            if job.alone or job.clock is not None:
                 self._write(jobs)
                 jobs.clear()
                 self._write([job])
@@ -332,8 +353,15 @@ class Writer:
         connection = self._open()
         head, total, snapshot_at = self._head, self._total, self._snapshot_at
         self._latest.forget()
-        if len(jobs) == 1 and not lazy and head + 1 - snapshot_at < SNAPSHOT_EVERY and (only := _only_entry(jobs[0])):
-            batch = Batch(head + 1, only.device, only.readings)
+        clock = _Clock(self._clock.stamps, self._clock.record)
+        if (
+            len(jobs) == 1
+            and not lazy
+            and not clock.record
+            and head + 1 - snapshot_at < SNAPSHOT_EVERY
+            and (only := _only_entry(jobs[0]))
+        ):
+            batch = Batch(head + 1, only.device, clock.stamps.readings(only.readings))
             row = batch_row(batch, total + len(only.readings))
             self._latest.take(batch, row)
             self._cursor.execute(_INSERT_BATCH, row)  # type: ignore[union-attr]  # `_open` made it
@@ -342,14 +370,19 @@ class Writer:
         connection.execute("BEGIN IMMEDIATE")
         written: list[tuple[Job, list[Batch]]] = []
         if bite is not None:
-            jobs = [*jobs, Job([Entry(device, (), (gap,)) for device, gap in bite.act(connection)])]
+            told = [Entry(device, (), (gap,)) for device, gap in bite.act(connection)]
+            jobs = [*jobs, Job(told, as_is=True)]
             lazy = lazy | ({"acked": str(self._upkeep.acked)} if self._upkeep.acked else {})
         for job in jobs:
             batches: list[Batch] = []
+            if job.alone:
+                clocks.interrupt(connection, head)
+            if job.clock is not None:
+                self._change_clock(connection, head, job.clock, clock)
             for entry in job.entries:
                 head += 1
                 total += len(entry.readings)
-                batch = Batch(head, *entry)
+                batch = self._timed(connection, head, entry, clock, as_is=job.as_is or job.alone)
                 self._insert(connection, batch, total)
                 if not job.alone:
                     batches.append(batch)
@@ -362,8 +395,9 @@ class Writer:
                 connection.execute(sql, [first if value == "{number}" else value for value in values])
             set_meta(connection, job.meta)
             written.append((job, batches))
-        if head - snapshot_at >= SNAPSHOT_EVERY:
-            lazy = lazy | {LATEST_KEY: self._latest.to_text(head)}
+        correct = Corrections(clock.corrections).reading if clock.corrections else None
+        if head - snapshot_at >= SNAPSHOT_EVERY or correct is not None:
+            lazy = lazy | {LATEST_KEY: self._latest.to_text(head, correct)}
             snapshot_at = head
         if head // BLOCK_BATCHES > self._head // BLOCK_BATCHES:
             whole = BLOCK_BATCHES * (head // BLOCK_BATCHES)
@@ -371,7 +405,32 @@ class Writer:
         set_meta(connection, lazy)
         connection.execute("COMMIT")
         self._latest.keep()
+        if correct is not None:
+            self._latest.correct(correct)
+        self._clock = clock
         return written, head, total, snapshot_at
+
+    @staticmethod
+    def _change_clock(connection: sqlite3.Connection, head: int, change: ClockChange, clock: _Clock) -> None:
+        """From here on the clock is another; what was logged before may be corrected."""
+        if change.starts:
+            since = [span.began_ms for span in clocks.open_spans(connection)]
+            clock.stamps = Stamps.starting(since, change.stamp_ms, change.stamp_shift_ms)
+        corrections = clocks.write(connection, head, change)
+        clock.corrections += corrections
+        clock.stamps = clock.stamps.after(corrections, change.stamp_ms, change.stamp_shift_ms)
+        clock.record = change.record
+
+    @staticmethod
+    def _timed(connection: sqlite3.Connection, number: int, entry: Entry, clock: _Clock, *, as_is: bool) -> Batch:
+        """The batch, with its times in the log and, if that is due, the clock record."""
+        readings, gaps = entry.readings, entry.gaps
+        if not as_is:
+            readings = clock.stamps.readings(readings)
+            if gaps and clock.stamps.move:
+                gaps = clock.stamps.gaps(gaps, clocks.told(connection, [gap.id for gap in gaps]))
+        record, clock.record = clock.record, None
+        return Batch(number, entry.device, readings, gaps, record)
 
     def _insert(self, connection: sqlite3.Connection, batch: Batch, total: int) -> None:
         row = batch_row(batch, total)
@@ -450,7 +509,15 @@ def configure(connection: sqlite3.Connection) -> None:
 def _only_entry(job: Job) -> Entry | None:
     """The one entry of a job that is one INSERT and nothing else."""
     entries = job.entries
-    if job.alone or job.meta or job.statements or not isinstance(entries, tuple) or len(entries) != 1:
+    if (
+        job.alone
+        or job.as_is
+        or job.meta
+        or job.statements
+        or job.clock
+        or not isinstance(entries, tuple)
+        or len(entries) != 1
+    ):
         return None
     entry: Entry = entries[0]
     return None if entry.gaps else entry

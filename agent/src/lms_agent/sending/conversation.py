@@ -23,6 +23,7 @@ from lms_agent.clock import Clock
 from lms_agent.ending import end
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_agent.log.standing_in import stand_in
+from lms_agent.sending.holding import Holding
 from lms_agent.sending.state import SendingState
 from lms_agent.sending.supply import Supply
 
@@ -33,6 +34,7 @@ class Conversation:
     """What is said on one connection.
 
     Args:
+        holding: what may be sent yet.
         stopping: set when the agent ends: deaths are published and the conversation is over.
     """
 
@@ -45,8 +47,10 @@ class Conversation:
         window: SendingWindow,
         clock: Clock,
         state: SendingState,
+        holding: Holding,
         stopping: asyncio.Event,
     ) -> None:
+        self._holding = holding
         self._client = client
         self._log = log
         self._session = session
@@ -54,7 +58,7 @@ class Conversation:
         self._clock = clock
         self._state = state
         self._stopping = stopping
-        self._supply = Supply(log)
+        self._supply = Supply(log, self._sendable)
         self._wake = asyncio.Event()
         self._rebirth = False
         self._host_online = session.primary_host is None
@@ -91,14 +95,23 @@ class Conversation:
             if self._stopping.is_set() or (self._session.born and not self._host_online):
                 await self._say_goodbye()
                 return
-            if self._host_online and (self._rebirth or not self._session.born):
-                await self._give_birth()
+            if self._host_online:
+                await self._holding.settle()
+                if self._rebirth or not self._session.born:
+                    await self._give_birth()
+                elif self._window.head < self._sendable():  # what was held back may go now, as backlog
+                    self._window.connected(acked=self._log.acked, head=self._sendable())
             sending = self._window.next(self._clock.monotonic_s())
             if sending is None:
                 await self._wait()
             else:
                 await self._publish(await self._data(sending.number, historical=sending.historical))
                 self._state.sent_batches += 1
+
+    def _sendable(self) -> int:
+        """The highest number that may be sent."""
+        held = self._holding.first_held
+        return self._log.head if held is None else min(self._log.head, held - 1)
 
     async def _wait(self) -> None:
         timeout = self._window.next_wakeup_s(self._clock.monotonic_s())
@@ -110,9 +123,11 @@ class Conversation:
 
     async def _give_birth(self) -> None:
         again, self._rebirth = self._session.born, False
-        messages = self._session.births(self._clock.wall_ms(), self._log.latest(), self._log.acked)
+        messages = self._session.births(
+            self._clock.wall_ms(), self._holding.presentable(self._log.latest()), self._log.acked
+        )
         if not again:  # before anything is awaited: from now on each new batch is announced to the window
-            self._window.connected(acked=self._log.acked, head=self._log.head)
+            self._window.connected(acked=self._log.acked, head=self._sendable())
         for message in messages:
             await self._publish(message)
         self._state.born = True

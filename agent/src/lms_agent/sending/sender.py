@@ -25,6 +25,7 @@ from lms_agent.log.sqlite_log import SqliteLog
 from lms_agent.sending.connection import Address, UnsupportedVersion, connect, subscribe
 from lms_agent.sending.conversation import Conversation
 from lms_agent.sending.errors import BrokerLost
+from lms_agent.sending.holding import Holding, NothingHeld
 from lms_agent.sending.state import SendingState
 
 LOGGER = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Sender:
         max_wait_s: longest pause between attempts to connect, in seconds.
         connect: makes the connection.
         rng: draws the pauses.
+        holding: what may be sent yet.
     """
 
     def __init__(
@@ -65,7 +67,9 @@ class Sender:
         max_wait_s: float = MAX_WAIT_S,
         connect: Connect = connect,
         rng: Random | None = None,
+        holding: Holding | None = None,
     ) -> None:
+        self._holding = holding or NothingHeld()
         self.state = SendingState(acked=log.acked, unacknowledged=log.head - log.acked, since_ms=clock.wall_ms())
         self._log = log
         self._session = session
@@ -79,6 +83,16 @@ class Sender:
         self._stopping = asyncio.Event()
         self._conversation: Conversation | None = None
         log.listen(self._appended)
+
+    def wake(self) -> None:
+        """Look again at what may be sent."""
+        if self._conversation is not None:
+            self._conversation.wake()
+
+    def _is_held(self, number: int) -> bool:
+        """Whether a new batch must wait, or one before it has waited until now: then they go together, as backlog."""
+        held = self._holding.first_held
+        return (held is not None and number >= held) or number > self._window.head + 1
 
     def stop(self) -> None:
         """Ask `run` to publish the deaths and return."""
@@ -139,6 +153,7 @@ class Sender:
                 window=self._window,
                 clock=self._clock,
                 state=self.state,
+                holding=self._holding,
                 stopping=self._stopping,
             )
             self._conversation = conversation
@@ -198,7 +213,7 @@ class Sender:
             self.state.host_online = False
 
     def _appended(self, batch: Batch) -> None:
-        if self._session.born:
+        if self._session.born and not self._is_held(batch.number):
             self._window.appended(batch.number)
             self.state.unacknowledged = self._window.unacknowledged
         else:

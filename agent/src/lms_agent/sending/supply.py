@@ -5,6 +5,7 @@ Neighbours: `lms_agent.log` holds the batches; `lms_agent.sending.conversation` 
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from lms_protocol.reading import Batch
 
@@ -18,10 +19,15 @@ READ_AHEAD = 64
 
 
 class Supply:
-    """Gives batches by number; the backlog is asked for in rising order."""
+    """Gives batches by number; the backlog is asked for in rising order.
 
-    def __init__(self, log: SqliteLog) -> None:
+    Args:
+        sendable: the highest number that may be sent. Nothing beyond it is kept: its time may still be corrected.
+    """
+
+    def __init__(self, log: SqliteLog, sendable: Callable[[], int]) -> None:
         self._log = log
+        self._sendable = sendable
         self._ahead: dict[int, Batch] = {}
 
     async def get(self, number: int) -> Batch:
@@ -33,14 +39,15 @@ class Supply:
         batch = self._log.recent(number) or self._ahead.pop(number, None)
         if batch is not None:
             return batch
-        self._ahead = await asyncio.to_thread(self._read, number)
+        last = max(number, self._sendable())
+        self._ahead = await asyncio.to_thread(self._read, number, last)
         return self._ahead.pop(number)
 
-    def _read(self, number: int) -> dict[int, Batch]:
+    def _read(self, number: int, last: int) -> dict[int, Batch]:
         """A batch, and those behind it that are well."""
         if number >= self._log.first:
             try:
-                batches = {batch.number: batch for batch in self._log.read(number, READ_AHEAD)}
+                batches = {batch.number: batch for batch in self._log.read(number, min(READ_AHEAD, last - number + 1))}
             except LogDamaged:
                 batches = {}
             if number in batches:

@@ -1,0 +1,264 @@
+"""What the log knows of the agent's clock: under which offset batches were logged, and which may still be corrected.
+
+    spans   batches `first` to `last` were logged in one boot, from `began_ms` on; `open`: their time may change
+
+A batch is sent only when it lies in no open span any more, so what was sent never changes. What is corrected is written
+down in `lms_agent.log.corrections`, in the transaction that closes the span.
+
+Neighbours: `lms_agent.timekeeping` decides; `lms_agent.log.writer` has changes written in the order of batches.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from itertools import groupby
+from typing import NamedTuple
+from uuid import UUID
+
+from lms_protocol.reading import ClockRecord, Gap
+
+from lms_agent.log.checksums import gap_checksum, row_checksum
+from lms_agent.log.corrections import Correction, Corrections, TimeMap
+from lms_agent.log.schema import BLOCK_BATCHES
+from lms_agent.timekeeping.discipline import Change, Memory, Past, Trust
+from lms_agent.timekeeping.placing import Homeless, place
+
+_NEWEST_OF = 1000
+"""Batches at the end of a span among which its newest reading is: those of several lines are not quite in order."""
+
+
+class Span(NamedTuple):
+    """Batches that were logged in one run of the agent, or of what a change of the clock divided it into.
+
+    Attributes:
+        first, last: their numbers; `last` is None while it grows.
+        boot: the computer's boot.
+        began_ms: the time that a first reading in it would have had, ms UTC.
+        offset_ms, trust, error_ms: the clock's, at its beginning.
+        open: whether their time may still be corrected.
+    """
+
+    first: int
+    last: int | None
+    boot: str
+    began_ms: int
+    offset_ms: int
+    trust: str
+    error_ms: int | None
+    open: bool
+
+
+class ClockChange(NamedTuple):
+    """What timekeeping wants written down, with the next batch.
+
+    Attributes:
+        boot: the computer's boot.
+        change: what has changed.
+        stamp_ms: the time now, as scans in memory bear it (see `lms_agent.log.stamps`).
+        stamp_shift_ms: what is to be added to such times from now on.
+        starts: whether the agent has just started.
+    """
+
+    boot: UUID
+    change: Change
+    stamp_ms: int
+    stamp_shift_ms: int
+    starts: bool = False
+
+    @property
+    def at_ms(self) -> int:
+        """The agent's time now, ms UTC."""
+        return self.stamp_ms + self.stamp_shift_ms
+
+    @property
+    def record(self) -> ClockRecord:
+        """What the next batch carries."""
+        change = self.change
+        trusted = change.trust is Trust.TRUSTED
+        return ClockRecord(self.boot, change.offset_ms, trusted, change.error_ms, change.correction_ms)
+
+
+def write(connection: sqlite3.Connection, head: int, change: ClockChange) -> list[Correction]:
+    """Write a change down, within a transaction: it holds for batches above `head`.
+
+    Returns:
+        The corrections that it brought.
+
+    Raises:
+        sqlite3.Error: the disk refuses.
+    """
+    boot, what = str(change.boot), change.change
+    connection.execute("UPDATE spans SET last = ? WHERE last IS NULL", (head,))
+    connection.execute("DELETE FROM spans WHERE first > last")
+    spans = open_spans(connection)
+    moved = _moved(connection, spans, change)
+    event = connection.execute("SELECT coalesce(max(event), 0) + 1 FROM corrections").fetchone()[0]
+    corrections = [
+        Correction(
+            event,
+            span.first,
+            head if span.last is None else span.last,
+            span.boot,
+            span.began_ms,
+            shift_ms,
+            trusted,
+            estimated,
+            change.at_ms,
+        )
+        for span, shift_ms, trusted, estimated in moved
+    ]
+    for row in corrections:
+        connection.execute(
+            "INSERT INTO corrections VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*row, row_checksum(row)),
+        )
+        connection.execute("UPDATE spans SET began_ms = began_ms + ? WHERE first = ?", (row.shift_ms, row.first))
+        if row.boot != boot:
+            connection.execute("UPDATE spans SET open = 0 WHERE first = ?", (row.first,))
+        _correct_blocks(connection, row)
+    _correct_gaps(connection, corrections)
+    if not what.open:
+        connection.execute("UPDATE spans SET open = 0 WHERE boot = ?", (boot,))
+    # Readings that were taken before the change and are written after it are of the same boot, and as open as it is.
+    began_ms = min((span.began_ms for span in open_spans(connection) if span.boot == boot), default=change.at_ms)
+    mine = (head + 1, None, boot, began_ms, what.offset_ms, str(what.trust), what.error_ms, int(what.open))
+    connection.execute("INSERT OR REPLACE INTO spans VALUES (?, ?, ?, ?, ?, ?, ?, ?)", mine)
+    return corrections
+
+
+def told(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, int]:
+    """When gaps that were told before began, by id."""
+    found = [connection.execute("SELECT id, began_at_ms FROM gaps WHERE id = ?", (id_,)).fetchone() for id_ in ids]
+    return dict(row for row in found if row is not None)
+
+
+def interrupt(connection: sqlite3.Connection, head: int) -> None:
+    """What is written now is no reading of the agent's: it belongs to no span."""
+    connection.execute("UPDATE spans SET last = ? WHERE last IS NULL", (head,))
+
+
+def open_spans(connection: sqlite3.Connection) -> list[Span]:
+    """The spans whose time may still be corrected, in order."""
+    rows = connection.execute("SELECT * FROM spans WHERE open ORDER BY first").fetchall()
+    return [Span(*row) for row in rows]
+
+
+def all_spans(connection: sqlite3.Connection) -> list[Span]:
+    """All spans, in order."""
+    return [Span(*row) for row in connection.execute("SELECT * FROM spans ORDER BY first").fetchall()]
+
+
+def newest_span(connection: sqlite3.Connection) -> Span | None:
+    """The one that grows, or that grew last."""
+    row = connection.execute("SELECT * FROM spans ORDER BY first DESC LIMIT 1").fetchone()
+    return None if row is None else Span(*row)
+
+
+def remember(connection: sqlite3.Connection, boot: UUID) -> tuple[Memory | None, Past]:
+    """What the log knows of this boot, and of the time before it."""
+    head = connection.execute("SELECT coalesce(max(number), 0) FROM batches").fetchone()[0]
+    corrections = Corrections.read(connection)
+    newest, still_open = newest_span(connection), open_spans(connection)
+    memory = None
+    if newest is not None and newest.boot == str(boot):
+        began_ms = min((span.began_ms for span in still_open if span.boot == newest.boot), default=None)
+        memory = Memory(newest.offset_ms, Trust(newest.trust), newest.error_ms, began_ms)
+    everything = Span(1, head, "", 0, 0, "", None, open=False)  # of a log from before there were spans
+    final = [everything, *(span for span in all_spans(connection) if not span.open)]
+    final_ms = _newest_ms(connection, corrections, final, head)
+    pending = [span for span in still_open if span.boot != str(boot)]
+    homeless = [_homeless(connection, corrections, spans, head) for spans in _by_boot(pending)]
+    room_ms = sum(lost.ended_ms - lost.began_ms + 1 for lost in homeless if lost is not None)
+    newest_ms = max(final_ms, _newest_ms(connection, corrections, still_open, head))
+    return memory, Past(newest_ms, final_ms + 1 + room_ms if newest_ms else 0, pending=bool(pending))
+
+
+def _moved(
+    connection: sqlite3.Connection, spans: list[Span], change: ClockChange
+) -> list[tuple[Span, int, bool, bool]]:
+    """Which spans a change moves: each with shift, trusted, estimated."""
+    what, boot = change.change, str(change.boot)
+    moved: list[tuple[Span, int, bool, bool]] = []
+    past = [span for span in spans if span.boot != boot]
+    if what.places_past:
+        corrections = Corrections.read(connection)
+        groups = [(group, _homeless(connection, corrections, group, 0)) for group in _by_boot(past)]
+        held = [(group, lost) for group, lost in groups if lost is not None]
+        shifts = place([lost for _, lost in held], what.offset_ms)
+        for (group, _), shift_ms in zip(held, shifts, strict=True):
+            moved += [(span, shift_ms, False, True) for span in group]
+        for group, lost in groups:
+            if lost is None:
+                connection.executemany("UPDATE spans SET open = 0 WHERE first = ?", [(span.first,) for span in group])
+    if what.shift_ms or (what.trust is Trust.TRUSTED and not what.open):
+        trusted = what.trust is Trust.TRUSTED
+        moved += [(span, what.shift_ms, trusted, False) for span in spans if span.boot == boot]
+    return moved
+
+
+def _correct_blocks(connection: sqlite3.Connection, row: Correction) -> None:
+    """Bring the times of blocks up to date; of those that lie in it only partly, make sure that they span enough."""
+    size = BLOCK_BATCHES
+    connection.execute(
+        "UPDATE blocks SET first_taken_at_ms = first_taken_at_ms + ?1, last_taken_at_ms = last_taken_at_ms + ?1"
+        " WHERE block * ?4 + 1 >= ?2 AND (block + 1) * ?4 <= ?3",
+        (row.shift_ms, row.first, row.last, size),
+    )
+    connection.execute(
+        "UPDATE blocks SET first_taken_at_ms = min(first_taken_at_ms, first_taken_at_ms + ?1),"
+        " last_taken_at_ms = max(last_taken_at_ms, last_taken_at_ms + ?1)"
+        " WHERE block * ?4 + 1 <= ?3 AND (block + 1) * ?4 >= ?2"
+        " AND NOT (block * ?4 + 1 >= ?2 AND (block + 1) * ?4 <= ?3)",
+        (row.shift_ms, row.first, row.last, size),
+    )
+
+
+def _correct_gaps(connection: sqlite3.Connection, corrections: Sequence[Correction]) -> None:
+    """Bring the table of gaps up to date; the batches that told of them are corrected when they are read."""
+    times = TimeMap((row.began_ms, row.shift_ms) for row in corrections)
+    for row in corrections:
+        rows = connection.execute(
+            "SELECT id, device, batch, tags, began_at_ms, ended_at_ms, reason FROM gaps WHERE batch BETWEEN ? AND ?",
+            (row.first, row.last),
+        ).fetchall()
+        for id_, device, batch, tags, began_ms, ended_ms, reason in rows:
+            gap = times.gap(Gap(id_, (), began_ms, ended_ms, reason))
+            cells = (id_, device, batch, tags, gap.began_at_ms, gap.ended_at_ms, reason)
+            connection.execute(
+                "INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*cells, gap_checksum(cells))
+            )
+
+
+def _by_boot(spans: Sequence[Span]) -> list[list[Span]]:
+    return [list(group) for _, group in groupby(spans, key=lambda span: span.boot)]
+
+
+def _homeless(
+    connection: sqlite3.Connection, corrections: Corrections, spans: Sequence[Span], head: int
+) -> Homeless | None:
+    """The readings of one earlier boot; None if it logged none. Of a span that was not ended, `head` is the last."""
+    ends = []
+    for span in spans:
+        sql = "SELECT max(last_taken_at_ms) FROM batches WHERE number BETWEEN ? AND ?"
+        (ended_ms,) = connection.execute(sql, (span.first, head if span.last is None else span.last)).fetchone()
+        if ended_ms is not None:
+            ends.append(corrections.moment(span.first, ended_ms) or 0)
+    if not ends:
+        return None
+    began_ms = min(span.began_ms for span in spans)
+    return Homeless(began_ms, max(began_ms, *ends), plausible=spans[-1].trust != Trust.WRONG)
+
+
+def _newest_ms(connection: sqlite3.Connection, corrections: Corrections, spans: Sequence[Span], head: int) -> int:
+    """The newest time in the last of these spans that holds any; 0 if none does.
+
+    Only the last: what was imported lies in no span, and says nothing of the clock.
+    """
+    for span in reversed(spans):
+        rows = connection.execute(
+            "SELECT number, last_taken_at_ms FROM batches WHERE number BETWEEN ? AND ? ORDER BY number DESC LIMIT ?",
+            (span.first, head if span.last is None else span.last, _NEWEST_OF),
+        ).fetchall()
+        times = [corrections.moment(number, ms) or 0 for number, ms in rows if ms is not None]
+        if times:
+            return max(times)
+    return 0
