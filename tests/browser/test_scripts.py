@@ -67,6 +67,27 @@ def test_points_of_many_seconds_stay_joined_beside_single_readings(script: Scrip
     assert [x[i] for i, value in enumerate(y) if value is None] == [2_976_001, 9_899_001]
 
 
+def test_pauses_in_thinned_history_are_no_breaks_but_those_after_it_are(script: Script) -> None:
+    thinned = {**series(*[(t * 1000, 1.0) for t in (0, 1, 2, 3, 4, 5, 90, 91, 92, 93, 94)]), "told": 94_000}
+    later = series(*[(t * 1000, 1.0) for t in (95, 96, 97, 98, 130, 131, 132)])
+    body = "(m, a) => m.align([m.merge(a[0], a[1])], [false], false)"
+    x, y = script("series.js", body, [thinned, later])
+    assert [x[i] for i, value in enumerate(y) if value is None] == [98_001]
+    body = "(m, s) => [m.isBrokenAfter(s, 5, 89000), m.isBrokenAfter(s, 10, 150000)]"
+    assert script("series.js", body, thinned) == [False, True]
+
+
+def test_history_that_starts_anew_says_until_when_its_breaks_are_told(script: Script) -> None:
+    points = {"t": [1000, 2000], "v": [7.0, None], "q": [192, 0]}
+    message = {"tags": [{"id": "1", "name": "pH/PV"}], "series": {"1": points}}
+    body = "(m, a) => { const r = new m.Readings(); for (const each of a) r.takeHistory(each); return r.of('pH/PV'); }"
+    more = {"t": [9000], "v": [7.1], "q": [192]}
+    found = script(
+        "readings.js", body, [{**message, "reset": True}, {**message, "reset": False, "series": {"1": more}}]
+    )
+    assert (found["t"], found["told"]) == ([1000, 2000, 9000], 2000)
+
+
 def test_chart_lays_series_of_different_times_side_by_side(script: Script) -> None:
     body = "(m, a) => m.align(a, [false, true], false).map((c) => c.map((v) => v === undefined ? 'none' : v))"
     x, first, second = script("series.js", body, [series((0, 1), (2, 3)), series((1, 7))])

@@ -3,7 +3,7 @@
  */
 
 import { clock, day, number, utc, zone } from "./format.js";
-import { breaksAfter, lastUntil } from "./series.js";
+import { isBrokenAfter, lastUntil } from "./series.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const DASH = { line: "", steps: "6 4", dots: "2 3" };
@@ -52,7 +52,7 @@ export class Legend {
     for (const trace of traces) {
       const series = readings.of(trace.name);
       const i = lastUntil(series, atMs);
-      const held = i >= 0 && (isNow || trace.style === "steps" || !breaksAfter(series.t, i, atMs));
+      const held = i >= 0 && (isNow || trace.style === "steps" || !isBrokenAfter(series, i, atMs));
       const value = held ? series.v[i] : null;
       const element = this.#values.get(trace.name);
       if (element) element.textContent = `${number(value, trace.decimals)} ${trace.unit}`;

@@ -37,7 +37,8 @@ export class Readings {
     for (const [id, points] of Object.entries(message.series)) {
       const name = this.names.get(id);
       if (name === undefined) continue;
-      const series = { t: points.t, v: points.v, q: points.q, ...envelopeOf(points) };
+      const told = message.reset && points.t.length > 0 ? { told: points.t[points.t.length - 1] } : {};
+      const series = { t: points.t, v: points.v, q: points.q, ...told, ...envelopeOf(points) };
       this.series.set(name, merge(this.series.get(name) ?? empty(), series));
       this.changed.add(name);
     }

@@ -9,6 +9,8 @@
  * @property {number[]} q qualities
  * @property {(number|null)[]} [lo] lowest value around the point, where many readings became one point
  * @property {(number|null)[]} [hi] highest value around it
+ * @property {number} [told] until here the server has put a null wherever the line breaks: pauses between points say
+ *   nothing, as it leaves out readings that add nothing to the line
  */
 
 /** @returns {Series} */
@@ -26,6 +28,8 @@ export function merge(a, b) {
   if (a.t.length === 0) return b;
   /** @type {Series} */
   const out = empty();
+  const told = Math.max(a.told ?? -Infinity, b.told ?? -Infinity);
+  if (told > -Infinity) out.told = told;
   const enveloped = a.lo !== undefined || b.lo !== undefined;
   if (enveloped) {
     out.lo = [];
@@ -100,6 +104,16 @@ export function firstAtOrAfter(times, t) {
   return low;
 }
 
+/**
+ * Whether the line breaks between point `i` and the one after it, where no null says so.
+ * @param {Series} s @param {number} i
+ * @param {number} [untilMs] the end of the stretch, where it is not the next point
+ * @returns {boolean}
+ */
+export function isBrokenAfter(s, i, untilMs = s.t[i + 1]) {
+  return untilMs > (s.told ?? -Infinity) && breaksAfter(s.t, i, untilMs);
+}
+
 const LEAST_GAP_MS = 5000;
 const NEIGHBOURS = 5;
 
@@ -166,7 +180,7 @@ function columnsOf(s, breaks, envelope) {
   /** @type {(number|null)[][]} */
   const ys = envelope ? [[], [], []] : [[]];
   for (let i = 0; i < s.t.length; i++) {
-    if (breaks && i > 0 && breaksAfter(s.t, i - 1)) {
+    if (breaks && i > 0 && isBrokenAfter(s, i - 1)) {
       t.push(s.t[i - 1] + 1);
       for (const y of ys) y.push(null);
     }

@@ -1,0 +1,95 @@
+"""History of one tag read once a second: a year of it beside an hour, both to 2,000 points.
+
+LMS_BENCH_HISTORY_DAYS=30 fills less than a year (the year then is as long as that).
+"""
+
+import os
+import time
+from datetime import datetime, timedelta
+from statistics import median, quantiles
+
+import psycopg
+import pytest
+from lms_cloud.kernel.clock import FixedClock
+from lms_cloud.kernel.database import Database
+from lms_cloud.telemetry.history import HistoryService
+from lms_cloud.telemetry.incoming import to_instant
+from lms_cloud.telemetry.rollups.refreshing import refresh
+from support.figures import show
+
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
+DAYS = int(os.environ.get("LMS_BENCH_HISTORY_DAYS", "365"))
+NOW = to_instant(1_795_435_200_000) + timedelta(minutes=17, seconds=3)
+POINTS = 2000
+ROUNDS = 40
+FILL = """
+insert into readings (series_id, taken_at, quality, value)
+select %s, at, case when n %% 50000 = 0 then 64 else 192 end, 7 + 0.2 * sin(n / 7000.0) + 0.01 * sin(n * 1.7)
+from (select n, to_timestamp(%s + n) as at from generate_series(0, %s) as n) as each
+where n %% 200000 < 199000
+"""
+
+
+def fill(url: str, bioreactor_id: object, series: int) -> int:
+    """Readings of some weeks at 1 Hz, with a pause of 1,000 s every 2.3 days; how many."""
+    count = 0
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("select make_reading_partitions(%s, %s)", (NOW - timedelta(days=DAYS), NOW))
+        for day in range(0, DAYS, 7):
+            start, days = NOW - timedelta(days=DAYS - day), min(7, DAYS - day)
+            values = (series, round(start.timestamp()), days * 86_400 - 1)
+            count += connection.execute(FILL, values).rowcount
+        mark = "insert into rollup_marks (bioreactor_id, from_at, to_at) values (%s, %s, %s)"
+        first = (NOW - timedelta(days=DAYS)).replace(second=0)
+        connection.execute(mark, (bioreactor_id, first, NOW.replace(second=0)))
+        connection.execute("vacuum analyze readings")
+    return count
+
+
+async def compute_rollups(database: Database) -> None:
+    more = True
+    while more:
+        async with database.unit_of_work(None) as uow:
+            more = (await refresh(uow, at_once=True)).more
+
+
+async def took_ms(database: Database, organization_id: object, bioreactor_id: object, start: datetime) -> float:
+    began = time.perf_counter()
+    async with database.unit_of_work(organization_id) as uow:
+        history = await HistoryService(uow).read(bioreactor_id, start=start, end=NOW, tags=["pH/PV"], max_points=POINTS)
+    took = (time.perf_counter() - began) * 1000
+    assert 0.5 * POINTS < len(history.series[0].taken_at_ms) <= POINTS
+    return took
+
+
+async def test_a_year_is_as_quick_as_an_hour(plant, tags, ingest_db) -> None:
+    began = time.perf_counter()
+    stored = fill(plant.superuser_url, plant.r1.id, tags.series[1])
+    filled = time.perf_counter()
+    await compute_rollups(ingest_db)
+    print(f"\n  {stored:,} readings in {filled - began:.0f} s, their rollups in {time.perf_counter() - filled:.0f} s")
+    with psycopg.connect(plant.superuser_url, autocommit=True) as connection:
+        connection.execute("vacuum analyze")
+    windows = {
+        "1 h": timedelta(hours=1),
+        "1 day": timedelta(days=1),
+        "30 d": timedelta(days=30),
+        "1 year": timedelta(days=DAYS),
+    }
+    found: dict[str, list[float]] = {name: [] for name in windows}
+    async with Database(plant.web_url, clock=FixedClock(NOW)) as database:
+        for round_ in range(-5, ROUNDS):
+            for name, window in windows.items():
+                took = await took_ms(
+                    database, plant.organization_id, plant.r1.id, NOW - min(window, timedelta(days=DAYS))
+                )
+                if round_ >= 0:
+                    found[name].append(took)
+    p95 = {name: quantiles(times, n=20)[-1] for name, times in found.items()}
+    for name, times in found.items():
+        show(
+            f"history of one tag, {name} of 1 Hz to {POINTS} points: p95",
+            f"{p95[name]:.1f} ms",
+            beside=f"1 h: {p95['1 h']:.1f} ms (p50 {median(times):.1f} ms)",
+            ratio=p95[name] / p95["1 h"],
+        )
