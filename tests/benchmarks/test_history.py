@@ -30,6 +30,23 @@ where n %% 200000 < 199000
 """
 
 
+COLUMNS = """
+select count(compress_chunk(chunk, true))
+from (values ('readings', interval '2 hours'), ('rollup_1m', '30 days'), ('rollup_1h', '91 days')) as tables (name, age)
+cross join show_chunks(name::regclass, older_than => %s - age) as chunk
+"""
+
+
+def to_columns(url: str) -> None:
+    """On TimescaleDB: what its policy does as time goes by."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        (flavour,) = connection.execute("select flavour from storage_state").fetchone()
+        if flavour == "timescaledb":
+            connection.execute(COLUMNS, (NOW,))
+        connection.execute("vacuum analyze")
+        print(f"  {flavour}")
+
+
 def fill(url: str, bioreactor_id: object, series: int) -> int:
     """Readings of some weeks at 1 Hz, with a pause of 1,000 s every 2.3 days; how many."""
     count = 0
@@ -68,8 +85,7 @@ async def test_a_year_is_as_quick_as_an_hour(plant, tags, ingest_db) -> None:
     filled = time.perf_counter()
     await compute_rollups(ingest_db)
     print(f"\n  {stored:,} readings in {filled - began:.0f} s, their rollups in {time.perf_counter() - filled:.0f} s")
-    with psycopg.connect(plant.superuser_url, autocommit=True) as connection:
-        connection.execute("vacuum analyze")
+    to_columns(plant.superuser_url)
     windows = {
         "1 h": timedelta(hours=1),
         "1 day": timedelta(days=1),

@@ -104,6 +104,42 @@ async def test_sums_beyond_the_range_of_doubles_do_not_fail(store, read):
     assert ph.value[0] == 1.7e308
 
 
+async def test_many_texts_come_as_the_first_of_each_stretch_with_the_worst_quality_in_it(store, read):
+    readings = [Reading(3, NOON_MS + n * 1000, f"step {n}") for n in range(3000)]
+    readings[1234] = Reading(3, NOON_MS + 1_234_000, "step 1234", Quality.STALE)
+    await store(readings, [Gap(1, (3,), NOON_MS + 3_000_000, None, "no reply")])
+    for resolution, max_points in (("auto", 20), ("auto", 200), ("1m", 60), ("1h", 10)):
+        phase = named(await read(tags=["Phase"], max_points=max_points, resolution=resolution), "Phase")
+        assert phase.resolution == "downsampled"
+        assert len(phase.taken_at_ms) == len(phase.worst) <= max_points
+        assert phase.taken_at_ms == sorted(set(phase.taken_at_ms))
+        assert phase.value[0] == "step 0"
+        for at, value, worst in zip(phase.taken_at_ms, phase.value, phase.worst, strict=True):
+            assert value in {None, f"step {(at - NOON_MS) // 1000}"}
+            assert worst == 0 if value is None else worst in {192, 500}
+        assert phase.worst.count(500) == 1
+        if len(phase.taken_at_ms) < max_points:
+            assert phase.value[-1] is None
+
+
+async def test_integers_beyond_doubles_stay_exact_when_they_are_thinned(store, read):
+    counted = [2**60 + n * n for n in range(400)]
+    await store([Reading(4, NOON_MS + n * 1000, value) for n, value in enumerate(counted)])
+    counter = named(await read(tags=["Counter"], max_points=40), "Counter")
+    assert counter.resolution == "downsampled"
+    assert set(counter.value) <= set(counted)
+    assert (counter.value[0], counter.value[-1]) == (counted[0], counted[-1])
+
+
+async def test_set_points_hold_until_the_next_one(store, read, query, plant):
+    spoken = [Reading(tag, NOON_MS + at, 7.0) for tag in (1, 2) for at in (0, 1000, 2000, 3000, 60_000, 61_000)]
+    query("update entities set properties = properties || '{\"access\": \"write\"}' where name = 'DO/PV' returning 1")
+    await store(spoken)
+    history = await read(tags=["pH/PV", "DO/PV"])
+    assert named(history, "pH/PV").value == [7.0, 7.0, 7.0, 7.0, None, 7.0, 7.0]
+    assert named(history, "DO/PV").value == [7.0] * 6
+
+
 async def test_gap_is_a_break_also_where_no_bad_reading_shows_it(store, read):
     readings = [Reading(1, NOON_MS + n * 1000, 7.0) for n in (0, 1, 2, 60, 61)]
     await store(readings, [Gap(1, (1,), NOON_MS + 2000, NOON_MS + 60_000, "agent was not running")])

@@ -116,14 +116,11 @@ from (
     from (
         select taken_at, quality, value from readings
         where series_id = s.id and taken_at >= %({start})s and taken_at < %({end})s
-        {texts}
+        union all
+        select taken_at, quality, case when value ~ '^-?[0-9]{{1,40}}$' then cast(value as double precision) end
+        from readings_text where series_id = s.id and taken_at >= %({start})s and taken_at < %({end})s
     ) as read
 ) as checked
-"""
-_SINGLE_TEXTS: Final = """
-union all
-select taken_at, quality, case when value ~ '^-?[0-9]{{1,40}}$' then cast(value as double precision) end
-from readings_text where series_id = s.id and taken_at >= %({start})s and taken_at < %({end})s
 """
 _PIECES: Final = """
 select s.id, ats, counts, minima, maxima, totals, firsts, lasts, firsts_at, lasts_at, worsts, numbers
@@ -187,17 +184,8 @@ async def read_numbers(
     }
 
 
-async def read_pieces(
-    connection: Connection, series: Sequence[int], spans: Iterable[Span], *, texts: bool
-) -> dict[int, Pieces]:
-    """Rollup rows and single readings of spans that follow one another, by series.
-
-    Args:
-        connection: of the tenant's transaction.
-        series: numbers.
-        spans: where to read which part of a window.
-        texts: whether to look for integers beyond 2^53, too.
-    """
+async def read_pieces(connection: Connection, series: Sequence[int], spans: Iterable[Span]) -> dict[int, Pieces]:
+    """Rollup rows and single readings of spans that follow one another, by series."""
     values: dict[str, Any] = {"series": list(series)}
     parts: list[str] = []
     for number, span in enumerate(spans):
@@ -207,8 +195,7 @@ async def read_pieces(
             rollup = ROLLUPS[span.rollup_s]
             parts.append(_ROLLUP.format(columns=_ROLLUP_COLUMNS, rollup=rollup, start=start, end=end))
         else:
-            more = _SINGLE_TEXTS.format(start=start, end=end) if texts else ""
-            parts.append(_SINGLE.format(start=start, end=end, texts=more))
+            parts.append(_SINGLE.format(start=start, end=end))
     statement = _PIECES.format(columns=_ROLLUP_COLUMNS, spans=" union all ".join(parts))
     rows = await _execute(connection, statement, values)
     return {

@@ -141,43 +141,45 @@ class SeriesReader:
         Raises:
             Invalid: the resolution asked for would be more points than `max_points`.
         """
-        if not self._tags:
-            return {}
-        connection = await self._uow.driver_connection()
-        mixed = await rows.with_texts(connection, list(self._tags), self._window.start, self._window.end)
-        texts = {number for number, tag in self._tags.items() if tag.datatype is Datatype.STRING}
-        await self._read_mixed(sorted(mixed | texts), texts)
-        await self._read_numbers([number for number in self._tags if number not in mixed | texts])
+        texts = [number for number, tag in self._tags.items() if tag.datatype is Datatype.STRING]
+        await self._read_texts(texts)
+        await self._read_numbers([number for number in self._tags if number not in texts])
         for number, tag in self._tags.items():
             self._found.setdefault(number, SeriesHistory(tag))
         return self._found
 
     async def _read_numbers(self, series: Sequence[int]) -> None:
-        """Series of which nothing but numbers is in the window."""
         if not series:
             return
         window = self._window
         if window.wanted in BUCKETS_S:
-            await self._read_buckets(series)
+            await self._read_buckets(series, window.fixed_buckets())
             return
-        budget = self._budget.readings(len(series))
-        if window.wanted == "raw":
-            budget = window.max_points
+        most = window.max_points if window.wanted == "raw" else self._budget.readings(len(series))
         expected = await self._expected(series) if window.wanted == "auto" else {}
-        near = [number for number in series if expected.get(number, 0) <= budget]
+        near = [number for number in series if expected.get(number, 0) <= most]
+        for number, (count, readings) in (await self._read_all(near, most)).items():
+            if expected.get(number, 0) <= count <= most:
+                self._found[number] = self._draw(readings)
+        far = [number for number in series if number not in self._found]
+        if window.wanted == "raw":
+            self._refuse_raw(far)
+        if far:
+            await self._read_buckets(far, self._buckets(window.max_points, len(far)))
+
+    async def _read_all(self, series: Sequence[int], most: int) -> dict[int, tuple[int, TagReadings]]:
+        """Readings of each series and how many there were: a count above `most` says that there are more of them."""
+        if not series:
+            return {}
+        window = self._window
         connection = await self._uow.driver_connection()
-        found = await rows.read_numbers(connection, near, window.start, window.end, budget + 1) if near else {}
-        far = set(series) - set(near)
-        for number in near:
-            readings = found.get(number)
-            count = 0 if readings is None else len(readings.at_ms)
-            if count > budget or count < expected.get(number, 0):
-                far.add(number)
-            elif readings is not None:
-                self._found[number] = self._draw(of_numbers(self._tags[number], readings))
-        if far and window.wanted == "raw":
-            self._refuse_raw(min(far))
-        await self._read_buckets(sorted(far))
+        mixed = await rows.with_texts(connection, series, window.start, window.end)
+        plain = [number for number in series if number not in mixed]
+        numbers = await rows.read_numbers(connection, plain, window.start, window.end, most + 1) if plain else {}
+        found = {number: (len(each.at_ms), of_numbers(self._tags[number], each)) for number, each in numbers.items()}
+        for number, read in (await self._rows(sorted(mixed), most + 1)).items():
+            found[number] = (len(read), of_rows(self._tags[number], read))
+        return {number: found.get(number) or (0, of_rows(self._tags[number], ())) for number in series}
 
     async def _expected(self, series: Sequence[int]) -> Mapping[int, int]:
         """How many readings there are at least, as far as rollups know: they outlive the readings."""
@@ -195,66 +197,44 @@ class SeriesReader:
         connection = await self._uow.driver_connection()
         return await rows.estimate(connection, series, Span(length_s, start_ms, end_ms))
 
-    async def _read_mixed(self, series: Sequence[int], texts: set[int]) -> None:
-        """Series that have texts, or integers beyond 2^53: few come as they are, many texts by the first of each."""
+    async def _read_texts(self, series: Sequence[int]) -> None:
         if not series:
             return
         window = self._window
         if window.wanted in BUCKETS_S:
-            await self._read_firsts(sorted(texts & set(series)), window.fixed_buckets())
-            await self._read_buckets([number for number in series if number not in texts], texts=True)
+            await self._read_firsts(series, window.fixed_buckets())
             return
         found = await self._rows(series, window.max_points + 1)
-        many = [number for number in series if len(found.get(number, ())) > window.max_points]
-        if many and window.wanted == "raw":
-            self._refuse_raw(many[0])
-        for number in series:
-            if number not in many and number in found:
-                self._found[number] = self._draw(of_rows(self._tags[number], found[number]))
-        await self._read_firsts([number for number in many if number in texts], self._stretches())
-        await self._read_many_mixed([number for number in many if number not in texts])
+        many = [number for number, read in found.items() if len(read) > window.max_points]
+        if window.wanted == "raw":
+            self._refuse_raw(many)
+        for number in found.keys() - set(many):
+            self._found[number] = self._draw(of_rows(self._tags[number], found[number]))
+        await self._read_firsts(many, self._stretches())
 
-    async def _read_many_mixed(self, series: Sequence[int]) -> None:
-        if not series:
-            return
-        budget = self._budget.readings(len(series)) // 4  # each becomes Python objects
-        expected = await self._expected(series)
-        found = await self._rows([each for each in series if expected.get(each, 0) <= budget], budget + 1)
-        for number, read in found.items():
-            if len(read) <= budget:
-                self._found[number] = self._draw(of_rows(self._tags[number], read))
-        await self._read_buckets([number for number in series if number not in self._found], texts=True)
-
-    async def _read_buckets(self, series: Sequence[int], *, texts: bool = False) -> None:
-        if not series:
-            return
-        window = self._window
-        if window.wanted in BUCKETS_S:
-            buckets = window.fixed_buckets()
-        else:
-            most_rows = self._budget.rows_in_all // len(series)
-            buckets = choose_buckets(
-                window.start_ms, window.end_ms, window.max_points, most_rows=most_rows, zone=window.zone
-            )
-        found = await self._pieces(series, buckets, texts=texts)
+    async def _read_buckets(self, series: Sequence[int], buckets: Buckets) -> None:
+        found = await self._pieces(series, buckets)
         for number in series:
             envelope = fold(found.get(number) or Pieces.none(), buckets)
-            gaps, most = self._gaps_of(number), window.max_points
+            gaps, most = self._gaps_of(number), self._window.max_points
             self._found[number] = draw_envelope(self._tags[number], envelope, gaps, buckets.bucket_s, most)
 
-    async def _pieces(self, series: Sequence[int], buckets: Buckets, *, texts: bool) -> dict[int, Pieces]:
+    def _buckets(self, max_points: int, tags: int) -> Buckets:
+        window, most_rows = self._window, self._budget.rows_in_all // tags
+        return choose_buckets(window.start_ms, window.end_ms, max_points, most_rows=most_rows, zone=window.zone)
+
+    async def _pieces(self, series: Sequence[int], buckets: Buckets) -> dict[int, Pieces]:
         window = self._window
         now_ms = round(self._uow.now().timestamp() * 1000)
         parts = spans(window.start_ms, window.end_ms, buckets.rollup_s, now_ms)
-        return await rows.read_pieces(await self._uow.driver_connection(), series, parts, texts=texts)
+        return await rows.read_pieces(await self._uow.driver_connection(), series, parts)
 
     def _stretches(self) -> Buckets:
         """Stretches for texts: three quarters of the points asked for, which leaves room for breaks."""
         window = self._window
         points = max(1, window.max_points * 3 // 4)
         if window.end_ms - window.start_ms >= MINUTE_S * 1000 * points:
-            most_rows = self._budget.rows_in_all // len(self._tags)
-            return choose_buckets(window.start_ms, window.end_ms, points, most_rows=most_rows, zone=window.zone)
+            return self._buckets(points, len(self._tags))
         width_ms = max(1, -(-(window.end_ms - window.start_ms) // points))
         return Buckets(0, np.arange(window.start_ms, window.end_ms, width_ms, dtype=np.int64), 0)
 
@@ -271,7 +251,7 @@ class SeriesReader:
             "ends": [to_instant(ms) for ms in ends.tolist()],
         }
         found = _by_series(await self._uow.session.execute(rows.FIRST_OF_EACH, values))
-        pieces = await self._pieces(series, stretches, texts=True)
+        pieces = await self._pieces(series, stretches)
         for number, read in found.items():
             readings = of_rows(self._tags[number], read)
             history = readings.whole(self._gaps_of(number), max_points=window.max_points)
@@ -303,10 +283,11 @@ class SeriesReader:
     def _gaps_of(self, number: int | None) -> list[Gap]:
         return [gap.times for gap in self._gaps if number in gap.series]
 
-    def _refuse_raw(self, number: int) -> None:
-        name, most = self._tags[number].name, self._window.max_points
-        remedy = f"a window in which each tag has at most {most} readings (max_points), which {name} has not"
-        raise Invalid("resolution", "raw", f"{remedy}; auto; or history.csv, which streams every reading")
+    def _refuse_raw(self, too_many: Sequence[int]) -> None:
+        if too_many:
+            name, most = self._tags[too_many[0]].name, self._window.max_points
+            remedy = f"a window in which each tag has at most {most} readings (max_points), which {name} has not"
+            raise Invalid("resolution", "raw", f"{remedy}; auto; or history.csv, which streams every reading")
 
 
 def _by_series(result: Any) -> dict[int, list[Any]]:
