@@ -8,7 +8,7 @@ from simulation.plan import draw_plan
 from simulation.shrinking import report
 from simulation.world import run
 
-SEEDS = 1000
+SEEDS = 600
 CHUNK = 40
 
 
