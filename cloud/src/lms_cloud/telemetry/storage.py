@@ -1,4 +1,4 @@
-"""The one transaction that makes readings the cloud's: ledger, readings, marks, latest values, gaps, feed cursors.
+"""The one transaction that makes readings the cloud's: ledger, readings, marks, latest values, gaps, clocks.
 
 Before it: `lms_cloud.telemetry.committing`, which gathers batches and calls `commit_work`. After it, once COMMIT has
 succeeded: acknowledgements to the agents and the live message. The ledger's primary key is what makes a reading exist
@@ -15,6 +15,7 @@ from uuid import UUID
 import numpy as np
 from psycopg import AsyncConnection, AsyncCursor
 
+from lms_cloud.telemetry.clock_rows import write_clocks
 from lms_cloud.telemetry.columns import ReadingColumns, copy_numbers, copy_texts, latest_rows, to_columns
 from lms_cloud.telemetry.flavours.copying import prepare_copy
 from lms_cloud.telemetry.incoming import DeadLetter, Incoming, Outcome, StatusChange, StreamBatch, Work, to_instant
@@ -103,6 +104,7 @@ async def commit_work(connection: Connection, work: Work) -> Outcome:
         await _write_readings(cursor, outcome.stored)
         await write_marks(cursor, outcome.stored)
         await _write_gaps(cursor, outcome.stored)
+        await write_clocks(cursor, outcome.stored)
         for letter in (*work.letters, *conflicts):
             await _write_letter(cursor, letter)
         await close_letters(cursor, batches, outcome, work.unreplayable)
