@@ -179,6 +179,8 @@ def _points(series: SeriesHistory) -> dict[str, Any]:
         "v": [shown(value) for value in series.value],
         "q": series.quality,
     }
+    if series.worst is not None:
+        points["worst"] = series.worst
     if series.minimum is not None and series.maximum is not None:
         points["minimum"] = [shown(value) for value in series.minimum]
         points["maximum"] = [shown(value) for value in series.maximum]

@@ -6,6 +6,9 @@ Before it: fleet/service.py (tags), telemetry/latest.py and telemetry/history.py
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import groupby
+from math import isfinite
+from statistics import fmean
 from uuid import UUID
 
 from lms_protocol.reading import Value
@@ -14,10 +17,13 @@ from lms_cloud.fleet.service import FleetService
 from lms_cloud.kernel.database import UnitOfWork
 from lms_cloud.telemetry.history import HistoryService
 from lms_cloud.telemetry.latest import LatestService
+from lms_cloud.telemetry.shaping import SeriesHistory
 from lms_cloud.web.pages.measurements import SPARK_MINUTES, TagNow
 from lms_cloud.web.pages.shapes import Trace
 
 SPARK_POINTS = 60
+SPARK_READINGS = 2000
+"""Ten minutes at 3 Hz come as they were read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +66,24 @@ class ReadingsNow:
         begin = now - timedelta(minutes=SPARK_MINUTES)
         names = [tag.name for tag in tags]
         history = await HistoryService(self._uow).read(
-            bioreactor_id, start=begin, end=now, tags=names, max_points=SPARK_POINTS
+            bioreactor_id, start=begin, end=now, tags=names, max_points=SPARK_READINGS
         )
-        return {
-            each.tag.id: Trace(each.taken_at_ms, [_figure(value) for value in each.value]) for each in history.series
-        }
+        width_ms = SPARK_MINUTES * 60_000 // SPARK_POINTS
+        return {each.tag.id: _means(each, width_ms) for each in history.series}
+
+
+def _means(series: SeriesHistory, width_ms: int) -> Trace:
+    """The mean of each stretch, at the time of its first point, so that the line shows the trend and not the noise."""
+    at_ms: list[int] = []
+    values: list[float | None] = []
+    points = zip(series.taken_at_ms, map(_figure, series.value), strict=True)
+    for (_, broken), stretch in groupby(points, lambda point: (point[0] // width_ms, point[1] is None)):
+        found = list(stretch)
+        numbers = [] if broken else [figure for _, figure in found if figure is not None]
+        at_ms.append(found[0][0])
+        values.append(fmean(numbers) if numbers else None)
+    return Trace(at_ms, values)
 
 
 def _figure(value: Value) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+    return float(value) if isinstance(value, int | float) and isfinite(value) else None
