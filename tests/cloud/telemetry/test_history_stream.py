@@ -10,6 +10,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+import uvicorn
 from lms_cloud.accounts.identity import Identity
 from lms_cloud.accounts.roles import Role
 from lms_cloud.kernel.database import Database
@@ -221,3 +222,34 @@ async def test_checks_are_made_in_the_same_transaction(streams, identity, plant,
     with pytest.raises(NotFound):
         await streams.answer(identity, plant.agent_id, tags=None, window=WINDOW, kind="csv")
     assert await collect(await streams.answer(identity, plant.r1.id, tags=None, window=WINDOW, kind="ndjson"))
+
+
+@pytest.fixture
+async def server(app, free_port):
+    """The application behind a real server, on a port of its own."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=free_port, lifespan="off", log_config=None)
+    running = uvicorn.Server(config)
+    task = asyncio.create_task(running.serve())
+    while not running.started:
+        await asyncio.sleep(0.01)
+    yield free_port
+    running.should_exit = True
+    await task
+
+
+async def test_download_that_is_broken_off_leaves_nothing_open_on_the_server(fill, server, app, ana, plant):
+    fill(300_000)
+    path = f"/api/v1/bioreactors/{plant.r1.id}/history.csv?tags=pH/PV&start=2026-11-23T12:00:00Z&end=2026-11-23T13:00:00Z"
+    request = f"GET {path} HTTP/1.1\r\nHost: lms.example.org\r\nAuthorization: {ana.bearer['Authorization']}\r\n\r\n"
+    pool = app.state.database.engine.pool
+    for _ in range(3):  # there is one slot: each has to be free again
+        reader, writer = await asyncio.open_connection("127.0.0.1", server)
+        writer.write(request.encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"200 OK" in head
+        assert b"transfer-encoding: chunked" in head.lower()
+        assert b"taken_at,tag,unit,quality,value" in await reader.readuntil(b"value\r\n")
+        assert pool.checkedout() == 1
+        writer.close()
+        while pool.checkedout():
+            await asyncio.sleep(0.01)
