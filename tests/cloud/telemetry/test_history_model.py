@@ -254,6 +254,27 @@ async def test_windows_whose_readings_were_dropped_are_shown_from_rollups(stored
     compare(series, *stored[1], window, 500)
 
 
+@pytest.mark.parametrize("stored", [7], indirect=True)
+async def test_windows_whose_minutes_were_dropped_too_are_shown_from_longer_rollups(stored, plant, query):
+    later = (NOON_MS + 3_600_000 * 4) / 1000
+    query("delete from readings where taken_at < to_timestamp(%s) returning 1", later)
+    query("delete from rollup_1m where bucket < to_timestamp(%s) returning 1", later)
+    window = (NOON_MS, NOON_MS + 7 * 3_600_000)
+    clock = FixedClock(to_instant(NOON_MS + 400 * 86_400_000))
+    async with (
+        Database(plant.web_url, clock=clock) as database,
+        database.unit_of_work(plant.organization_id) as uow,
+    ):
+        history = await HistoryService(uow).read(
+            plant.r1.id, start=to_instant(window[0]), end=to_instant(window[1]), max_points=500
+        )
+    for series in history.series:
+        tag = next((number for number, name in TAGS.items() if name == series.tag.name), None)
+        if tag is not None:
+            assert (series.resolution, series.bucket_s) == ("envelope", 3600)
+            compare(series, *stored[tag], window, 500)
+
+
 @pytest.mark.parametrize("stored", [6], indirect=True)
 async def test_one_window_is_the_same_in_any_zone(stored, plant):
     start, end = to_instant(NOON_MS), to_instant(NOON_MS + 3_600_000)

@@ -239,7 +239,9 @@ async def server(app, free_port):
 
 async def test_download_that_is_broken_off_leaves_nothing_open_on_the_server(fill, server, app, ana, plant):
     fill(300_000)
-    path = f"/api/v1/bioreactors/{plant.r1.id}/history.csv?tags=pH/PV&start=2026-11-23T12:00:00Z&end=2026-11-23T13:00:00Z"
+    path = (
+        f"/api/v1/bioreactors/{plant.r1.id}/history.csv?tags=pH/PV&start=2026-11-23T12:00:00Z&end=2026-11-23T13:00:00Z"
+    )
     request = f"GET {path} HTTP/1.1\r\nHost: lms.example.org\r\nAuthorization: {ana.bearer['Authorization']}\r\n\r\n"
     pool = app.state.database.engine.pool
     for _ in range(3):  # there is one slot: each has to be free again

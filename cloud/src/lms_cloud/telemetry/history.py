@@ -58,8 +58,8 @@ class History:
 
     @property
     def bucket_s(self) -> int | None:
-        """Length of the buckets of those series that are envelopes, seconds; None if none is."""
-        return next((each.bucket_s for each in self.series if each.bucket_s is not None), None)
+        """Length of the longest buckets of those series that are envelopes, seconds; None if none is."""
+        return max((each.bucket_s for each in self.series if each.bucket_s is not None), default=None)
 
 
 class HistoryService:

@@ -137,8 +137,7 @@ from unnest(%(series)s::integer[]) as s (id) cross join lateral (
 ) as packed where ats is not null
 """
 _ESTIMATE: Final = """
-select s.id, (select sum(readings) from {rollup} where series_id = s.id and bucket >= %(start)s and bucket < %(end)s)
-from unnest(%(series)s::integer[]) as s (id)
+select s.id, (select sum(readings) from ({spans}) as known) from unnest(%(series)s::integer[]) as s (id)
 """
 
 
@@ -186,18 +185,9 @@ async def read_numbers(
 
 async def read_pieces(connection: Connection, series: Sequence[int], spans: Iterable[Span]) -> dict[int, Pieces]:
     """Rollup rows and single readings of spans that follow one another, by series."""
-    values: dict[str, Any] = {"series": list(series)}
-    parts: list[str] = []
-    for number, span in enumerate(spans):
-        start, end = f"start_{number}", f"end_{number}"
-        values |= {start: to_instant(span.start_ms), end: to_instant(span.end_ms)}
-        if span.rollup_s:
-            rollup = ROLLUPS[span.rollup_s]
-            parts.append(_ROLLUP.format(columns=_ROLLUP_COLUMNS, rollup=rollup, start=start, end=end))
-        else:
-            parts.append(_SINGLE.format(start=start, end=end))
-    statement = _PIECES.format(columns=_ROLLUP_COLUMNS, spans=" union all ".join(parts))
-    rows = await _execute(connection, statement, values)
+    parts, values = _united(spans, _ROLLUP_COLUMNS)
+    statement = _PIECES.format(columns=_ROLLUP_COLUMNS, spans=parts)
+    rows = await _execute(connection, statement, {"series": list(series), **values})
     return {
         row[0]: Pieces(
             _instants(row[1]),
@@ -216,11 +206,26 @@ async def read_pieces(connection: Connection, series: Sequence[int], spans: Iter
     }
 
 
-async def estimate(connection: Connection, series: Sequence[int], span: Span) -> Mapping[int, int]:
-    """How many readings the rollups know of, by series: at most a minute behind, and never more than there were."""
-    statement = _ESTIMATE.format(rollup=ROLLUPS[span.rollup_s])
-    values = {"series": list(series), "start": to_instant(span.start_ms), "end": to_instant(span.end_ms)}
-    return {row[0]: int(row[1] or 0) for row in await _execute(connection, statement, values)}
+async def estimate(connection: Connection, series: Sequence[int], spans: Iterable[Span]) -> Mapping[int, int]:
+    """How many readings the rollups of some spans know of: at most a minute behind, never more than there were."""
+    parts, values = _united(spans, "readings")
+    found = await _execute(connection, _ESTIMATE.format(spans=parts), {"series": list(series), **values})
+    return {row[0]: int(row[1] or 0) for row in found}
+
+
+def _united(spans: Iterable[Span], columns: str) -> tuple[str, dict[str, Any]]:
+    """The SQL of the spans' rows, and the times in it."""
+    values: dict[str, Any] = {}
+    parts: list[str] = []
+    for number, span in enumerate(spans):
+        start, end = f"start_{number}", f"end_{number}"
+        values |= {start: to_instant(span.start_ms), end: to_instant(span.end_ms)}
+        if span.rollup_s:
+            rollup = ROLLUPS[span.rollup_s]
+            parts.append(_ROLLUP.format(columns=columns, rollup=rollup, start=start, end=end))
+        else:
+            parts.append(_SINGLE.format(start=start, end=end))
+    return " union all ".join(parts), values
 
 
 @contextmanager

@@ -27,11 +27,10 @@ from lms_cloud.telemetry.buckets import (
     DAY_S,
     HOUR_S,
     MINUTE_S,
-    ROLLUPS_S,
     Buckets,
-    Span,
     buckets_of,
     choose_buckets,
+    multiple_of,
     spans,
 )
 from lms_cloud.telemetry.drawing import TagReadings, of_numbers, of_rows
@@ -47,7 +46,6 @@ SHORT_MS: Final = 6 * HOUR_S * 1000
 """A window as short as this is read without asking the rollups first how much it holds."""
 FRESH_MS: Final = DAY_S * 1000
 """Readings as new as this are never dropped by retention."""
-ESTIMATE_ROWS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +163,7 @@ class SeriesReader:
         if window.wanted == "raw":
             self._refuse_raw(far)
         if far:
-            await self._read_buckets(far, self._buckets(window.max_points, len(far)))
+            await self._read_kept_buckets(far, expected)
 
     async def _read_all(self, series: Sequence[int], most: int) -> dict[int, tuple[int, TagReadings]]:
         """Readings of each series and how many there were: a count above `most` says that there are more of them."""
@@ -187,15 +185,8 @@ class SeriesReader:
         now_ms = round(self._uow.now().timestamp() * 1000)
         if window.end_ms - window.start_ms <= SHORT_MS and window.start_ms > now_ms - FRESH_MS:
             return {}
-        for length_s in reversed(ROLLUPS_S):
-            length_ms = length_s * 1000
-            start_ms, end_ms = -(-window.start_ms // length_ms) * length_ms, window.end_ms // length_ms * length_ms
-            if start_ms >= end_ms:
-                return {}
-            if (end_ms - start_ms) // length_ms <= ESTIMATE_ROWS:
-                break
-        connection = await self._uow.driver_connection()
-        return await rows.estimate(connection, series, Span(length_s, start_ms, end_ms))
+        known = [span for span in spans(window.start_ms, window.end_ms, DAY_S, now_ms) if span.rollup_s]
+        return await rows.estimate(await self._uow.driver_connection(), series, known) if known else {}
 
     async def _read_texts(self, series: Sequence[int]) -> None:
         if not series:
@@ -212,12 +203,28 @@ class SeriesReader:
             self._found[number] = self._draw(of_rows(self._tags[number], found[number]))
         await self._read_firsts(many, self._stretches())
 
-    async def _read_buckets(self, series: Sequence[int], buckets: Buckets) -> None:
+    async def _read_buckets(self, series: Sequence[int], buckets: Buckets) -> dict[int, int]:
+        """Draw buckets; how many readings they hold, by series."""
         found = await self._pieces(series, buckets)
+        held: dict[int, int] = {}
         for number in series:
             envelope = fold(found.get(number) or Pieces.none(), buckets)
             gaps, most = self._gaps_of(number), self._window.max_points
             self._found[number] = draw_envelope(self._tags[number], envelope, gaps, buckets.bucket_s, most)
+            held[number] = int(envelope.readings.sum())
+        return held
+
+    async def _read_kept_buckets(self, series: Sequence[int], expected: Mapping[int, int]) -> None:
+        """Buckets of the shortest rollups that fit, or of longer ones where retention has dropped those."""
+        window, missing = self._window, list(series)
+        buckets = self._buckets(window.max_points, len(series))
+        for longer_s in (HOUR_S, DAY_S, None):
+            known = await self._read_buckets(missing, buckets)
+            missing = [number for number in missing if known[number] < expected.get(number, 0)]
+            if not missing or longer_s is None:
+                return
+            if buckets.bucket_s % longer_s or buckets.rollup_s < longer_s:
+                buckets = multiple_of(longer_s, window.start_ms, window.end_ms, window.max_points, window.zone)
 
     def _buckets(self, max_points: int, tags: int) -> Buckets:
         window, most_rows = self._window, self._budget.rows_in_all // tags
