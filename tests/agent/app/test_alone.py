@@ -43,6 +43,8 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--no-dev",
         "--no-editable",
         "--frozen",
+        # uv keeps what it built until a pyproject.toml changes, not until the code does.
+        *("--refresh-package", "lms-agent", "--refresh-package", "lms-protocol"),
         "--python",
         sys.executable,
     ]
