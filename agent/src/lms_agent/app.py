@@ -2,6 +2,7 @@
 
     start   log opened, tags numbered, gaps of the time before closed or taken over, then everything at once
     stop    sampling ends and its last scans are logged; deaths are published; the log is closed
+    reload  other settings: the scans under way end, then those of the new settings begin; the log stays open
     kill    nothing is lost: what was logged is on the disk, and the next start records the interval as a gap
 
 Neighbours: `lms_agent.cli.run` calls it; every other part of the agent is called from here.
@@ -10,17 +11,21 @@ Neighbours: `lms_agent.cli.run` calls it; every other part of the agent is calle
 import asyncio
 import logging
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 from lms_protocol.edge import EdgeSession
 from lms_protocol.reading import TagDescription
 
+from lms_agent.ending import end
 from lms_agent.health import Health, InstrumentHealth
-from lms_agent.log.absence import Absence
+from lms_agent.log.absence import TAKING_OVER, Absence
+from lms_agent.log.errors import LogError
 from lms_agent.log.keeping import Keeping
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_agent.notify import Notifier
 from lms_agent.registering import register, to_be_born
+from lms_agent.reloading import Reloading, refused
 from lms_agent.sampling import Sampling
 from lms_agent.sending.connection import Address
 from lms_agent.sending.sender import Sender
@@ -34,6 +39,9 @@ LOGGER = logging.getLogger(__name__)
 LAST_SCANS_S = 5.0
 """How long the scans that are under way may take to end up in the log when the agent stops."""
 
+BEARABLE_PERIODS = 1.5
+"""Readings that lie less than this many periods apart have no scan missing between them."""
+
 
 async def run_agent(
     settings: AgentSettings,
@@ -41,11 +49,13 @@ async def run_agent(
     *,
     source: TimeSource | None = None,
     notifier: Notifier | None = None,
+    reloading: Reloading | None = None,
 ) -> None:
     """Run the agent until `stop` is set.
 
     Args:
         source: the computer's clocks; others in simulations.
+        reloading: when other settings are to be taken over, and where they come from.
 
     Raises:
         LogError: the log cannot be opened.
@@ -53,67 +63,161 @@ async def run_agent(
     """
     log = await asyncio.to_thread(SqliteLog.open, settings.agent.log, limits=settings.agent.log_limits)
     try:
-        await _run(settings, log, stop, source or Computer(), notifier or Notifier())
+        clock = await Timekeeper.begin(source or Computer(), log, log.head, Rules(wait_s=settings.agent.clock_wait_s))
+        agent = _Agent(log, clock, notifier or Notifier(), reloading or Reloading())
+        await agent.run(settings, stop)
     finally:
         await asyncio.to_thread(log.close)
         LOGGER.info("The log is closed; %d batches wait for the cloud", log.head - log.acked)
 
 
-async def _run(
-    settings: AgentSettings, log: SqliteLog, stop: asyncio.Event, source: TimeSource, notifier: Notifier
-) -> None:
-    clock = await Timekeeper.begin(source, log, log.head, Rules(wait_s=settings.agent.clock_wait_s))
-    tags = await asyncio.to_thread(register, log, settings)
-    instruments = tags_by_instrument(settings, tags)
-    absence = Absence(log, instruments.values())
-    keeping = Keeping(log, absence, clock.stamps)
-    sampling = Sampling(
-        settings, tags, keeping.take, next_gap_id=log.next_gap_id, open_gaps=absence.open_gaps, clock=clock.stamps
-    )
-    sender = Sender(
-        log=log,
-        session=EdgeSession(
+@dataclass
+class _Parts:
+    """What the settings decide. Other settings, other parts."""
+
+    settings: AgentSettings
+    absence: Absence
+    sampling: Sampling
+    sender: Sender
+    instruments: InstrumentHealth
+
+    @property
+    def bearable_ms(self) -> dict[int, float]:
+        """By tag, how far apart two readings may lie without a scan missing between them."""
+        return {
+            tag: BEARABLE_PERIODS * 1000 * instrument.period_s
+            for instrument in self.sampling.instruments
+            for tag in instrument.tags
+        }
+
+
+class _Agent:
+    """The parts of the agent on one log, from its start to its end."""
+
+    def __init__(self, log: SqliteLog, clock: Timekeeper, notifier: Notifier, reloading: Reloading) -> None:
+        self._log = log
+        self._clock = clock
+        self._notifier = notifier
+        self._reloading = reloading
+
+    async def run(self, settings: AgentSettings, stop: asyncio.Event) -> None:
+        """Read, keep and send until `stop` is set."""
+        log = self._log
+        tags = await asyncio.to_thread(register, log, settings)
+        absence = Absence(log, tags_by_instrument(settings, tags).values())
+        keeping = Keeping(log, absence, self._clock.stamps)
+        parts = await self._parts(settings, tags, absence, keeping)
+        self._clock.listen(lambda: parts.sender.wake())  # noqa: PLW0108 - the parts are exchanged
+        health = Health(
+            about={"agent": settings.agent.id, "group": settings.agent.group, "url": settings.broker.url},
+            log=log,
+            keeping=keeping.state,
+            sending=parts.sender.state,
+            instruments=parts.instruments,
+            sampling=parts.sampling,
+            clock=self._clock,
+            notifier=self._notifier,
+        )
+        await keeping.close_orphans()
+        LOGGER.info("Log %s, stream %s, %d batches", log.path, log.stream, log.head)
+        async with asyncio.TaskGroup() as tasks:
+            reading = tasks.create_task(parts.sampling.run(), name="sampling")
+            sending = tasks.create_task(parts.sender.run(), name="sending")
+            others = [tasks.create_task(part, name=name) for name, part in _background(self._clock, keeping, health)]
+            self._notifier.ready()
+            while await _reload_before_stop(stop, self._reloading.asked):
+                fresh = await self._reloading.fresh(parts.settings)
+                numbered = None if fresh is None else await self._register(fresh, keeping)
+                if fresh is None or numbered is None:
+                    continue
+                parts.sampling.finish()
+                await _ended(reading)
+                absence = Absence(
+                    log,
+                    tags_by_instrument(fresh, numbered).values(),
+                    reason=TAKING_OVER,
+                    bearable_ms=parts.bearable_ms,
+                )
+                keeping.resume(absence)
+                old, parts = parts, await self._parts(fresh, numbered, absence, keeping)
+                reading = tasks.create_task(parts.sampling.run(), name="sampling")
+                await keeping.close_orphans()
+                old.sender.stop()
+                await asyncio.wait((sending,))
+                sending = tasks.create_task(parts.sender.run(), name="sending")
+                health.follow(
+                    url=fresh.broker.url,
+                    sending=parts.sender.state,
+                    instruments=parts.instruments,
+                    sampling=parts.sampling,
+                )
+                LOGGER.info("The new settings are taken over")
+            LOGGER.info("Stopping")
+            self._notifier.stopping()
+            reading.cancel()
+            await asyncio.wait((reading,), timeout=LAST_SCANS_S)
+            await keeping.end()
+            parts.sender.stop()
+            await asyncio.wait((sending,))
+            for task in others:
+                task.cancel()
+        await asyncio.to_thread(health.write)
+
+    async def _parts(
+        self, settings: AgentSettings, tags: list[TagDescription], absence: Absence, keeping: Keeping
+    ) -> _Parts:
+        log = self._log
+        sampling = Sampling(
+            settings,
+            tags,
+            keeping.take,
+            next_gap_id=log.next_gap_id,
+            open_gaps=absence.open_gaps,
+            clock=self._clock.stamps,
+        )
+        session = EdgeSession(
             group=settings.agent.group,
             node=settings.agent.id,
             stream=log.stream,
             bd_seq=log.bd_seq,
             tags=await asyncio.to_thread(to_be_born, log, tags),
             primary_host=settings.broker.primary_host,
-        ),
-        address=broker_address(settings),
-        clock=clock,
-        holding=clock,
-    )
-    clock.listen(sender.wake)
-    health = Health(
-        about={"agent": settings.agent.id, "group": settings.agent.group, "url": settings.broker.url},
-        log=log,
-        keeping=keeping.state,
-        sending=sender.state,
-        instruments=InstrumentHealth(
-            {tag: instrument for instrument, group in instruments.items() for tag in group}, absence.open_gaps
-        ),
-        clock=clock,
-        notifier=notifier,
-    )
-    await keeping.close_orphans()
-    LOGGER.info("Log %s, stream %s, %d batches", log.path, log.stream, log.head)
-    async with asyncio.TaskGroup() as tasks:
-        reading = tasks.create_task(sampling.run(), name="sampling")
-        sending = tasks.create_task(sender.run(), name="sending")
-        others = [tasks.create_task(part, name=name) for name, part in _background(clock, keeping, health)]
-        notifier.ready()
-        await stop.wait()
-        LOGGER.info("Stopping")
-        notifier.stopping()
-        reading.cancel()
-        await asyncio.wait((reading,), timeout=LAST_SCANS_S)
-        await keeping.end()
-        sender.stop()
-        await asyncio.wait((sending,))
-        for task in others:
-            task.cancel()
-    await asyncio.to_thread(health.write)
+        )
+        sender = Sender(
+            log=log, session=session, address=broker_address(settings), clock=self._clock, holding=self._clock
+        )
+        instruments = InstrumentHealth(
+            {tag: instrument for instrument, group in tags_by_instrument(settings, tags).items() for tag in group},
+            absence.open_gaps,
+        )
+        return _Parts(settings, absence, sampling, sender, instruments)
+
+    async def _register(self, settings: AgentSettings, keeping: Keeping) -> list[TagDescription] | None:
+        """The tags of new settings, numbered; None if the log cannot be written now. Says so."""
+        if keeping.state.waiting:
+            refused("the log cannot be written just now")
+            return None
+        try:
+            return await asyncio.to_thread(register, self._log, settings)
+        except LogError as error:
+            refused(str(error).rstrip("."))
+            return None
+
+
+async def _reload_before_stop(stop: asyncio.Event, reload: asyncio.Event) -> bool:
+    """Wait for either; whether it was the wish to reload, and not to stop."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in (stop, reload)]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await end(waiting)
+    return not stop.is_set()
+
+
+async def _ended(reading: "asyncio.Task[None]") -> None:
+    """Wait for the scans that are under way; not for ever."""
+    await asyncio.wait((reading,), timeout=LAST_SCANS_S)
+    await end((reading,))
 
 
 def _background(clock: Timekeeper, keeping: Keeping, health: Health) -> list[tuple[str, Coroutine[Any, Any, None]]]:

@@ -20,6 +20,7 @@ from lms_protocol.reading import Batch, Gap
 from lms_agent.log.keeping import KeepingState
 from lms_agent.log.sqlite_log import FILE_MODE, SqliteLog
 from lms_agent.notify import Notifier
+from lms_agent.sampling import Sampling
 from lms_agent.sending.state import SendingState
 from lms_agent.timekeeping.telling import agent_now_ms, needs_attention, sentence
 from lms_agent.timekeeping.timekeeper import Timekeeper
@@ -119,9 +120,11 @@ class Health:
         keeping: KeepingState,
         sending: SendingState,
         instruments: InstrumentHealth,
+        sampling: Sampling,
         clock: Timekeeper,
         notifier: Notifier,
     ) -> None:
+        self._sampling = sampling
         self._about = dict(about)
         self._log = log
         self._keeping = keeping
@@ -131,7 +134,18 @@ class Health:
         self._notifier = notifier
         self._started_at_ms = clock.wall_ms()
         self._told_failure = False
-        log.listen(instruments.appended)
+        self._told_stuck: list[str] = []
+        log.listen(self._appended)
+
+    def follow(self, *, url: str, sending: SendingState, instruments: InstrumentHealth, sampling: Sampling) -> None:
+        """New settings are taken over: these parts are looked at from now on, and `url` is the broker's address."""
+        self._about["url"] = url
+        self._sending = sending
+        self._instruments = instruments
+        self._sampling = sampling
+
+    def _appended(self, batch: Batch) -> None:
+        self._instruments.appended(batch)
 
     def status(self) -> dict[str, Any]:
         """Everything, as it is written to the file. Times in ms UTC."""
@@ -170,10 +184,18 @@ class Health:
         return "; ".join(parts)
 
     async def run(self) -> None:
-        """Write the status every second, until cancelled."""
+        """Write the status every second, until cancelled.
+
+        While reading hangs, systemd hears no sign of life, and in the end starts the agent anew.
+        """
         while True:
             await asyncio.to_thread(self.write)
-            self._notifier.alive(self.sentence())
+            stuck = self._sampling.stuck()
+            if not stuck:
+                self._notifier.alive(self.sentence())
+            elif stuck != self._told_stuck:
+                LOGGER.critical("Reading hangs (%s); systemd gets no more signs of life", ", ".join(stuck))
+            self._told_stuck = stuck
             await self._clock.sleep(EVERY_S)
 
     def write(self) -> None:

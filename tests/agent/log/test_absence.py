@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lms_agent.clock import SystemClock
-from lms_agent.log.absence import NOT_RUNNING, Absence
+from lms_agent.log.absence import NOT_RUNNING, TAKING_OVER, Absence
 from lms_agent.log.keeping import Keeping
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_protocol.reading import Gap, Reading
@@ -42,3 +42,12 @@ async def test_open_gap_is_taken_over_where_an_instrument_can_close_it(tmp_path:
         await Keeping(log, absence, SystemClock()).close_orphans()
         assert log.open_gaps() == [("R1", taken_over)]
         assert log.next_gap_id() == 3
+
+
+async def test_tags_that_were_read_until_just_now_have_a_gap_only_where_a_scan_is_missing(tmp_path: Path) -> None:
+    with SqliteLog.open(tmp_path / "log.sqlite3") as log:
+        await log.append("R1", [Reading(1, 10_000, 1.0), Reading(2, 10_000, 1.0), Reading(3, 10_000, 1.0)])
+        absence = Absence(log, [[1], [2, 3]], reason=TAKING_OVER, bearable_ms={1: 1_500, 2: 1_500})
+        assert absence.before([Reading(1, 11_400, 1.0), Reading(2, 12_000, 1.0), Reading(3, 11_000, 1.0)]) == [
+            Gap(1, (2, 3), 10_000, 12_000, TAKING_OVER)
+        ]

@@ -1,10 +1,14 @@
-"""`lms-agent run`: the agent, until SIGTERM or SIGINT. Thin: `lms_agent.app` is the agent."""
+"""`lms-agent run`: the agent, until SIGTERM or SIGINT; SIGHUP has it read its settings again.
+
+Thin: `lms_agent.app` is the agent.
+"""
 
 import asyncio
 import logging
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -19,19 +23,27 @@ def run(
     config_option: Annotated[Path | None, typer.Option("--config", "-c", help="The same, as an option.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more of what is done.")] = False,
 ) -> None:
-    """Read the instruments, keep the log and send it, until stopped by SIGTERM or Ctrl-C."""
+    """Read the instruments, keep the log and send it, until stopped by SIGTERM or Ctrl-C.
+
+    On SIGHUP the settings are read again: good ones are taken over without losing a scan, broken ones are not.
+    """
     with ending():
-        settings = load_settings(config_option or config or default_path())
+        path = config_option or config or default_path()
+        settings = load_settings(path)
         _configure_logging(verbose=verbose)
         from lms_agent.app import run_agent  # noqa: PLC0415 - only once the settings are known to be good
         from lms_agent.notify import Notifier  # noqa: PLC0415
+        from lms_agent.reloading import Reloading  # noqa: PLC0415
 
         async def run_until_signal() -> None:
             stop = asyncio.Event()
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, stop.set)
-            await run_agent(settings, stop, notifier=Notifier.from_environment(os.environ))
+            reloading = Reloading(partial(load_settings, path))
+            loop.add_signal_handler(signal.SIGHUP, reloading.ask)
+            notifier = Notifier.from_environment(os.environ)
+            await run_agent(settings, stop, notifier=notifier, reloading=reloading)
 
         asyncio.run(run_until_signal())
 

@@ -6,13 +6,14 @@ first good reading. A tag that was well until then gets a gap from its last read
 Neighbours: `lms_agent.log.keeping` asks with each scan; the log's newest readings and open gaps say what was before.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from lms_protocol.reading import Gap, Reading
 
 from lms_agent.log.sqlite_log import SqliteLog
 
 NOT_RUNNING = "the agent was not running"
+TAKING_OVER = "new settings were being taken over"
 TOGETHER_MS = 1000
 """Tags whose last readings lie no further apart share one gap: five instruments of a line need not tell it each."""
 NOT_CONFIGURED = "the settings have changed and nobody reads these tags together any more"
@@ -24,10 +25,22 @@ class Absence:
     Args:
         log: just opened.
         groups: numbers of the tags that are read now, one group for each instrument.
+        reason: why nothing was read before.
+        bearable_ms: by tag, how far apart two readings may lie without a scan missing between them; for tags that were
+            read until just now.
     """
 
-    def __init__(self, log: SqliteLog, groups: Iterable[Collection[int]]) -> None:
+    def __init__(
+        self,
+        log: SqliteLog,
+        groups: Iterable[Collection[int]],
+        *,
+        reason: str = NOT_RUNNING,
+        bearable_ms: Mapping[int, float] | None = None,
+    ) -> None:
         self._log = log
+        self._reason = reason
+        self._bearable_ms = bearable_ms or {}
         instruments = [frozenset(group) for group in groups]
         latest = log.latest()
         self._open = [entry for entry in log.open_gaps() if any(tags.issuperset(entry[1].tags) for tags in instruments)]
@@ -54,7 +67,13 @@ class Absence:
         """Return the gaps that these readings, the first of their tags, bring to an end."""
         if not self._last:
             return []
-        first = [(self._last.pop(reading.tag), reading) for reading in readings if reading.tag in self._last]
+        first = [
+            (began_at_ms, reading)
+            for began_at_ms, reading in [
+                (self._last.pop(reading.tag), reading) for reading in readings if reading.tag in self._last
+            ]
+            if not abs(reading.taken_at_ms - began_at_ms) <= self._bearable_ms.get(reading.tag, -1)
+        ]
         groups: list[list[tuple[int, Reading]]] = []
         for began_at_ms, reading in sorted(first, key=lambda entry: entry[0]):
             if not groups or began_at_ms - groups[-1][0][0] > TOGETHER_MS:
@@ -66,4 +85,4 @@ class Absence:
         began_at_ms = min(began for began, _ in group)
         ended_at_ms = max(began_at_ms, *(reading.taken_at_ms for _, reading in group))
         tags = tuple(reading.tag for _, reading in group)
-        return Gap(self._log.next_gap_id(), tags, began_at_ms, ended_at_ms, NOT_RUNNING)
+        return Gap(self._log.next_gap_id(), tags, began_at_ms, ended_at_ms, self._reason)

@@ -95,6 +95,10 @@ class Keeping:
             self._failed(error)
             self._wait(scan)
 
+    def resume(self, absence: Absence) -> None:
+        """Others read from now on: what they find left open is told by `absence`."""
+        self._absence = absence
+
     async def close_orphans(self) -> None:
         """Close, in the log, the gaps of an earlier run that no instrument of the settings can close."""
         for device, gap in self._absence.orphans(self._clock.wall_ms()):

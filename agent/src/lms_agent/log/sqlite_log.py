@@ -140,6 +140,10 @@ class SqliteLog:
         """Have `listener` called, in the event loop, with each batch once it is on the disk, in order of numbers."""
         self._listeners.append(listener)
 
+    def unlisten(self, listener: Callable[[Batch], None]) -> None:
+        """Call `listener` no more."""
+        self._listeners = [other for other in self._listeners if other != listener]
+
     def register_tags(self, descriptions: Iterable[TagDescription]) -> list[TagDescription]:
         """Give each tag its number in this log, for ever; what else is said of a known tag is brought up to date.
 

@@ -8,6 +8,7 @@ what was missed is recorded as a gap and never made up for in a burst.
 import asyncio
 import random
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from lms_protocol.reading import Gap, TagDescription
 
@@ -22,6 +23,36 @@ from lms_agent.settings.model import AgentSettings, InstrumentSettings
 
 MOST_ALONE_S = 10.0
 """The longest time that a silent instrument is left alone."""
+STUCK_AFTER_S = 30.0
+"""A line that is so much later than its slowest instrument may be will not come back: something hangs."""
+
+
+@dataclass
+class _Progress:
+    """How one line gets on.
+
+    Attributes:
+        visiting: an instrument is being read just now.
+        finishing: the line is to end after the instrument that it reads.
+        moved_s: when a reading last ended, well or not, on the monotonic clock.
+    """
+
+    visiting: bool = False
+    finishing: bool = False
+    moved_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One bus and its instruments.
+
+    Attributes:
+        patience_s: how long one instrument may take at most.
+    """
+
+    instruments: Sequence[WatchedInstrument]
+    progress: _Progress
+    patience_s: float
 
 
 class Sampling:
@@ -57,27 +88,53 @@ class Sampling:
         self._open_gaps = tuple(open_gaps)
         self._numbers = {(tag.device, tag.name): tag.number for tag in tags}
         self._buses: list[Bus] = []
-        self._lines: list[list[WatchedInstrument]] = []
+        self._lines: list[_Line] = []
+        self._tasks: list[asyncio.Task[None]] = []
         for bus_settings in settings.buses:
             instruments = settings.instruments_on(bus_settings.id)
             if instruments:
                 bus = make_bus(bus_settings, self._clock, self._chance)
                 self._buses.append(bus)
-                self._lines.append([self._watched(instrument, bus) for instrument in instruments])
+                watched = [self._watched(instrument, bus) for instrument in instruments]
+                progress = _Progress(moved_s=self._clock.monotonic_s())
+                self._lines.append(_Line(watched, progress, STUCK_AFTER_S + 3 * bus_settings.timeout_s))
 
     @property
     def instruments(self) -> Sequence[WatchedInstrument]:
         """All instruments with what is known of their health."""
-        return [instrument for line in self._lines for instrument in line]
+        return [instrument for line in self._lines for instrument in line.instruments]
+
+    def finish(self) -> None:
+        """Let `run` end: what is being read is read to its end, and nothing new is begun."""
+        for line, task in zip(self._lines, self._tasks, strict=False):
+            line.progress.finishing = True
+            if not line.progress.visiting:
+                task.cancel()
+
+    def stuck(self) -> list[str]:
+        """The instruments of lines that hang: something was due long ago, and nothing has moved since."""
+        now_s = self._clock.monotonic_s()
+        return [
+            instrument.id
+            for line in self._lines
+            for instrument in line.instruments
+            if now_s - max(line.progress.moved_s, min(each.due_s for each in line.instruments)) > line.patience_s
+        ]
 
     async def run(self) -> None:
-        """Sample until cancelled; then wait for the sink to answer for what it was given, and give the ports back."""
+        """Sample until cancelled or finished; then wait for the sink's answers, and give the ports back."""
         outlets = [Outlet(self._sink, self._next_gap_id, self._most_waiting) for _ in self._lines]
         try:
             async with asyncio.TaskGroup() as tasks:
-                for line, outlet in zip(self._lines, outlets, strict=True):
-                    tasks.create_task(sample_line(line, outlet, self._clock))
-                    tasks.create_task(outlet.watch())
+                watching = [tasks.create_task(outlet.watch()) for outlet in outlets]
+                self._tasks = [
+                    tasks.create_task(sample_line(line.instruments, outlet, self._clock, line.progress))
+                    for line, outlet in zip(self._lines, outlets, strict=True)
+                ]
+                if self._tasks:
+                    await asyncio.wait(self._tasks)
+                for task in watching:
+                    task.cancel()
         finally:
             for outlet in outlets:
                 await outlet.drain()
@@ -99,29 +156,35 @@ class Sampling:
         )
 
 
-async def sample_line(line: Sequence[WatchedInstrument], outlet: Outlet, clock: Clock) -> None:
-    """Read the instruments of one bus at their rates, for ever."""
+async def sample_line(
+    line: Sequence[WatchedInstrument], outlet: Outlet, clock: Clock, progress: _Progress | None = None
+) -> None:
+    """Read the instruments of one bus at their rates, for ever or until the progress says that it is to finish."""
+    progress = progress or _Progress()
     start_s = clock.monotonic_s()
     for instrument in line:
         instrument.begin(start_s)
-    while True:
+    while not progress.finishing:
         next_s = min(instrument.due_s for instrument in line)
         now_s = clock.monotonic_s()
         if next_s > now_s:
             await clock.sleep(next_s - now_s)
             now_s = max(clock.monotonic_s(), next_s)
         due = [instrument for instrument in line if instrument.due_s <= now_s]
-        await _visit([instrument for instrument in due if not instrument.is_failing], outlet)
+        progress.visiting = True
+        await _visit([instrument for instrument in due if not instrument.is_failing], outlet, clock, progress)
         for instrument in due:
             if instrument.due_s <= now_s:  # it was failing, so it has not been visited yet
-                await _visit([instrument], outlet)
+                await _visit([instrument], outlet, clock, progress)
+        progress.visiting = False
 
 
-async def _visit(instruments: Sequence[WatchedInstrument], outlet: Outlet) -> None:
+async def _visit(instruments: Sequence[WatchedInstrument], outlet: Outlet, clock: Clock, progress: _Progress) -> None:
     """Read each instrument once and hand over one scan per bioreactor."""
     taken: dict[str, Taken] = {}
     for instrument in instruments:
         new = await instrument.visit()
+        progress.moved_s = clock.monotonic_s()
         if new.readings or new.gaps:
             mine = taken.setdefault(instrument.device, Taken([], []))
             mine.readings.extend(new.readings)

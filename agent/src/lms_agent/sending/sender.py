@@ -102,6 +102,12 @@ class Sender:
 
     async def run(self) -> None:
         """Connect and send until `stop`. Whatever the network or the broker does, this goes on."""
+        try:
+            await self._send_on()
+        finally:
+            self._log.unlisten(self._appended)
+
+    async def _send_on(self) -> None:
         while not self._stopping.is_set():
             attempts = AsyncRetrying(
                 wait=self._wait_s,
