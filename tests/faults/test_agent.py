@@ -4,11 +4,14 @@ import asyncio
 import json
 import random
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from lms_agent.log.reader import LogReader
+from support.injecting import injected, memory_group
 from support.reconciling import acked, head
 
 KILLED_AGENTS = Path(__file__).parent / "children" / "killed_agents.py"
@@ -93,3 +96,98 @@ async def test_stopped_agent_gives_no_sign_of_life_and_records_the_gap(
             await proof.recovers()
             await proof.until(lambda before=before: signs.watchdog > before, "signs of life again")
         await proof.holds()
+
+
+@pytest.mark.fault(row=21)
+async def test_agent_in_its_memory_limit_survives_a_failing_disk(prove: Any, full: bool) -> None:
+    """The unit's MemoryMax; readings wait in memory, as many as may."""
+    tags = 100
+    async with memory_group(160 << 20) as group, prove(tags=tags) as proof:
+        chain = proof.chain
+        chain.kill("agent")
+        argv, environment = chain.commands["agent"]
+        chain.start("agent", group.inside(argv), environment)
+        await proof.recovers()
+        async with injected(chain.processes["agent"].pid, "fdatasync:error=EIO", "fsync:error=EIO"):
+            proof.row.injected += 1
+            wanted = 50_000 if full else 5_000
+            await proof.until(lambda: proof.status()["log"]["waiting"] > 0.95 * wanted, "readings waiting", 200)
+        await proof.until(lambda: proof.status()["log"]["waiting"] == 0, "nothing waits any more")
+        await proof.recovers()
+        await proof.holds(least=int(0.9 * wanted))
+        proof.row.notes.append(f"at most {group.most_mib:.0f} MiB, with {wanted} readings waiting")
+
+
+@pytest.mark.fault(row=21)
+async def test_agent_killed_for_want_of_memory_loses_nothing(prove: Any, full: bool, chance: random.Random) -> None:
+    async with prove() as proof:
+        chain = proof.chain
+        argv, environment = chain.commands["agent"]
+        for _ in range(10 if full else 2):
+            async with memory_group(chance.randrange(16 << 20, 40 << 20)) as group:
+                chain.kill("agent")
+                chain.start("agent", group.inside(argv), environment)
+                ended = await asyncio.to_thread(_ends, chain.processes["agent"])
+                proof.row.injected += ended
+        assert proof.row.injected > 0, "no limit was too small"
+        chain.kill("agent")
+        chain.start("agent", argv, environment)
+        await proof.recovers()
+        await proof.holds()
+
+
+def _ends(process: Any) -> bool:
+    """Whether the kernel kills it within a few seconds."""
+    try:
+        return bool(process.wait(8.0) == -signal.SIGKILL)
+    except subprocess.TimeoutExpired:
+        return False
+
+
+@pytest.mark.fault(row=22)
+async def test_broken_configuration_on_reload_leaves_the_last_good_one_running(prove: Any, full: bool) -> None:
+    async with prove() as proof:
+        chain = proof.chain
+        config = chain.folder / "agent.toml"
+        good = config.read_text()
+        broken = ("", good[: len(good) // 2], good.replace("float32", "float23"), good.replace("[agent]", "[agnet]"))
+        for text in broken * (5 if full else 1):
+            said = chain.said("agent").count("are not taken over")
+            config.write_text(text)
+            chain.processes["agent"].send_signal(signal.SIGHUP)
+            proof.row.injected += 1
+            await proof.until(lambda said=said: chain.said("agent").count("are not taken over") > said, "it says so")
+        assert _gaps(chain.log) == []
+        await proof.recovers()
+        await proof.holds()
+
+
+@pytest.mark.fault(row=22)
+async def test_good_configuration_on_reload_is_taken_over_without_losing_a_scan(prove: Any, full: bool) -> None:
+    async with prove() as proof:
+        chain = proof.chain
+        config = chain.folder / "agent.toml"
+        for number in range(10 if full else 2):
+            address = 2 * (10 + number)
+            chain.registers.put(address, 50.0 + number, "float32")
+            with config.open("a") as file:
+                file.write(f'[[instrument.point]]\ntag = "N{number}/PV"\naddress = {address}\nkind = "float32"\n')
+            chain.processes["agent"].send_signal(signal.SIGHUP)
+            proof.row.injected += 1
+            name = f"N{number}/PV"
+            await proof.until(
+                lambda name=name: proof.query(
+                    "select 1 from entities t join latest l on true join series s on"
+                    " s.id = l.series_id and s.tag_id = t.id where t.name = %s",
+                    name,
+                ),
+                f"readings of {name}",
+            )
+            await proof.recovers()
+        assert _gaps(chain.log) == [], "a scan was lost"
+        await proof.holds()
+
+
+def _gaps(path: Path) -> list[str]:
+    with LogReader.open(path) as reader:
+        return [gap.reason for batch in reader.after(0) for gap in batch.gaps]

@@ -3,19 +3,16 @@
 import asyncio
 import os
 import random
-import shutil
-import signal
 import sqlite3
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 import pytest
 from lms_agent.log.reader import LogReader
 from lms_protocol.reading import Batch
+from support.injecting import injected
 from support.loop_disk import LoopDisk, Shutdown, loop_disk, small_tmpfs
 from support.proving import FaultRow
 from support.reconciling import acked, head
@@ -121,27 +118,6 @@ async def test_power_cut_of_a_sending_agent_loses_nothing(prove: Any, disk: Loop
         await proof.holds()
 
 
-@asynccontextmanager
-async def _injected(pid: int, *injections: str) -> AsyncIterator[None]:
-    """System calls of a running process fail or wait, by strace, while this is entered."""
-    if shutil.which("strace") is None:
-        pytest.skip("needs strace")
-    process = await asyncio.create_subprocess_exec(
-        *("strace", "-f", "-q", "-p", str(pid), "-o", "/dev/null"),
-        *(part for injection in injections for part in ("-e", f"inject={injection}")),
-        stderr=asyncio.subprocess.PIPE,
-    )
-    await asyncio.sleep(1.0)
-    if process.returncode is not None:
-        assert process.stderr is not None
-        pytest.skip(f"needs a kernel that lets strace attach: {(await process.stderr.read()).decode().strip()}")
-    try:
-        yield
-    finally:
-        process.send_signal(signal.SIGINT)
-        await asyncio.wait_for(process.wait(), 30)
-
-
 @pytest.mark.fault(row=25)
 @pytest.mark.quick
 async def test_disk_that_fails_to_flush_makes_readings_wait_in_memory(prove: Any, full: bool) -> None:
@@ -150,7 +126,7 @@ async def test_disk_that_fails_to_flush_makes_readings_wait_in_memory(prove: Any
         agent = chain.processes["agent"].pid
         for _ in range(3 if full else 1):
             logged, said = head(chain.log), chain.said("agent").count("cannot be written")
-            async with _injected(agent, "fdatasync:error=EIO", "fsync:error=EIO"):
+            async with injected(agent, "fdatasync:error=EIO", "fsync:error=EIO"):
                 await proof.until(lambda said=said: chain.said("agent").count("cannot be written") > said, "an error")
                 await asyncio.sleep(3.0)
                 proof.row.injected += 1
@@ -212,7 +188,7 @@ async def test_half_a_second_for_each_flush_delays_no_scan(prove: Any, full: boo
     async with prove() as proof:
         chain = proof.chain
         changes, began_s = proof.truth.changes, time.monotonic()
-        async with _injected(chain.processes["agent"].pid, "fdatasync:delay_exit=500000", "fsync:delay_exit=500000"):
+        async with injected(chain.processes["agent"].pid, "fdatasync:delay_exit=500000", "fsync:delay_exit=500000"):
             await asyncio.sleep(20.0 if full else 5.0)
             proof.row.injected += 1
         scans = (proof.truth.changes - changes) / ((time.monotonic() - began_s) / 0.1)
