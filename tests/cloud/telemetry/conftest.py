@@ -1,4 +1,4 @@
-"""Fixtures of the telemetry tests: see tests/support/plant.py."""
+"""Fixtures of the telemetry tests: see tests/support/plant.py and rollups.py."""
 
 from support.plant import (
     agent,
@@ -11,5 +11,18 @@ from support.plant import (
     tags,
     web_db,
 )
+from support.rollups import store, store_batch
 
-__all__ = ["agent", "connect", "ingest_db", "ingest_settings", "ingesting", "plant", "query", "tags", "web_db"]
+__all__ = [
+    "agent",
+    "connect",
+    "ingest_db",
+    "ingest_settings",
+    "ingesting",
+    "plant",
+    "query",
+    "store",
+    "store_batch",
+    "tags",
+    "web_db",
+]

@@ -7,6 +7,9 @@ from sqlalchemy.exc import DBAPIError
 
 from lms_cloud.cli.operating import operate
 from lms_cloud.cli.output import AsJson, show
+from lms_cloud.cli.storage_export import export_
+from lms_cloud.cli.storage_retention import app as retention
+from lms_cloud.cli.storage_stats import stats
 from lms_cloud.kernel.database import Database
 from lms_cloud.kernel.errors import DatabaseSetupError
 from lms_cloud.kernel.migrating import connect, current_revision, first_line, lock_migrations, newest_revision
@@ -19,6 +22,9 @@ from lms_cloud.telemetry.rollups.refreshing import refresh, waiting
 BUSY_S = 0.2
 
 app = typer.Typer(no_args_is_help=True, help="Look after the stored readings and their rollups.")
+app.command()(stats)
+app.command("export")(export_)
+app.add_typer(retention, name="retention")
 
 
 @app.command("convert")

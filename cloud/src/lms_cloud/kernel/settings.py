@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
 from lms_cloud.kernel.errors import SettingsError
 from lms_cloud.kernel.wire_ids import WireId
@@ -74,6 +74,15 @@ class CloudSettings(BaseModel):
     session_absolute_h: float = Field(24, gt=0, le=720, description="Hours after login that end a session.")
     session_remembered_h: float = Field(720, gt=0, le=2160, description="The same two with 'remember me'.")
     access_token_s: int = Field(900, ge=60, le=3600, description="Seconds that an access token (JWT) is valid.")
+    keep_raw_days: int | None = Field(None, ge=30, description="Days that readings are kept; for ever if not set.")
+    keep_1m_days: int | None = Field(
+        None, ge=30, description="Days that 1-minute rollups are kept, not shorter than readings; for ever if not set."
+    )
+    keep_1h_days: int | None = Field(
+        None,
+        ge=30,
+        description="Days that 1-hour rollups are kept, not shorter than 1-minute ones; for ever if not set.",
+    )
     max_request_bytes: int = Field(1_000_000, ge=1_000, description="Largest request body that is accepted.")
 
     @field_validator("listen", mode="before")
@@ -95,6 +104,16 @@ class CloudSettings(BaseModel):
         if parts.scheme == "http" and parts.hostname not in LOCAL_HOSTS:
             raise ValueError("must be https, except on 127.0.0.1 and localhost")
         return f"{parts.scheme}://{parts.netloc}"
+
+    @field_validator("keep_1m_days", "keep_1h_days")
+    @classmethod
+    def _check_keeping(cls, value: int | None, info: ValidationInfo) -> int | None:
+        shorter = {"keep_1m_days": "keep_raw_days", "keep_1h_days": "keep_1m_days"}[str(info.field_name)]
+        kept = info.data.get(shorter)
+        if value is not None and (kept is None or value < kept):
+            name = PREFIX + shorter.upper()
+            raise ValueError(f"must not be shorter than {name} ({'for ever' if kept is None else f'{kept} days'})")
+        return value
 
     @property
     def is_https(self) -> bool:

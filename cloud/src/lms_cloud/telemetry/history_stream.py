@@ -114,7 +114,9 @@ class HistoryStreams:
                 yield CSV_HEADER if kind == "csv" else b""
                 for tag in chosen:
                     if tag.series is not None:
-                        async with aclosing(_read(connection, tag.series, asked, both=tag.series in texts)) as parts:
+                        async with aclosing(
+                            read_every_one(connection, tag.series, asked, both=tag.series in texts)
+                        ) as parts:
                             async for read in parts:
                                 yield "".join(_csv(tag, read) if kind == "csv" else _ndjson(tag, read)).encode()
         finally:
@@ -161,10 +163,14 @@ class StreamOfHistory(StreamingResponse):
             await super().stream_response(send_in_time)
 
 
-async def _read(
+async def read_every_one(
     connection: Connection, series: int, window: Window, *, both: bool
 ) -> AsyncGenerator[Sequence[Row], None]:
-    """All readings of a series, some thousand at a time."""
+    """All readings of a series in a window, some thousand at a time, in order of time.
+
+    Args:
+        both: there are some in `readings_text`, too; see `history_rows.with_texts`.
+    """
     with rows.as_sqlalchemy():
         async with AsyncServerCursor(connection, "history") as cursor:
             statement = rows.EVERY_ONE_OF_BOTH if both else rows.EVERY_ONE
@@ -175,19 +181,21 @@ async def _read(
 
 def _csv(tag: TagInfo, read: Sequence[Row]) -> Iterable[str]:
     """Lines as RFC 4180 has them. No value is an empty field, an empty text a quoted one."""
-    start = f",{_quoted(tag.name)},{_quoted(tag.unit)},"
+    start = f",{quoted(tag.name)},{quoted(tag.unit)},"
     for at, row in zip(_iso(read), read, strict=True):
         value = read_value(tag.datatype, row[2], row[3])
-        yield f"{at}{start}{row[1]},{_csv_value(value)}\r\n"
+        yield f"{at}{start}{row[1]},{csv_value(value)}\r\n"
 
 
-def _csv_value(value: Value) -> str:
+def csv_value(value: Value) -> str:
+    """A value as a field of CSV, exactly."""
     if isinstance(value, str):
         return '"' + value.replace('"', '""') + '"'
     return "" if value is None else _exact(value)
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A name as a field of CSV."""
     return '"' + text.replace('"', '""') + '"' if any(each in text for each in ',"\r\n') else text
 
 

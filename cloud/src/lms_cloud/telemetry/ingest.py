@@ -40,7 +40,7 @@ from lms_cloud.telemetry.presence import HostPresence
 from lms_cloud.telemetry.rebirths import Rebirths
 from lms_cloud.telemetry.replaying import Replaying, Replays
 from lms_cloud.telemetry.resolving import FleetLookup, Heard, Resolver, SeriesRegister
-from lms_cloud.telemetry.rollups.refreshing import Refresher
+from lms_cloud.telemetry.upkeep import Upkeep
 
 FEED = "spBv1.0/#"
 ALL_GROUPS = ""
@@ -97,7 +97,7 @@ def postgres_backing(settings: CloudSettings, database: Database) -> Backing:
         TagRegister(database, fleet),
         PostgresLeases(url, database, host_id=settings.host_id, worker=worker, lease_s=settings.ingest_lease_s),
         Replaying(database, fleet),
-        Refresher(database).run,
+        Upkeep(database, settings).run,
     )
 
 

@@ -50,6 +50,20 @@ select count(*) as marks, min(marked_at) as oldest from rollup_marks m
 where exists (select from series s where s.bioreactor_id = m.bioreactor_id)
 """)
 
+REMOVED: Final = text("""
+select cast(extract(epoch from from_at) / 60 as bigint) as first,
+    cast(extract(epoch from to_at) / 60 as bigint) - 1 as last
+from storage_removals where level = 'readings' and reason = 'retention'
+    and from_at <= to_timestamp(:last * 60) and to_at > to_timestamp(:first * 60)
+order by first
+""")
+"""Minutes whose readings retention has removed: computed anew, they would hold the late readings only."""
+
+FOLD: Final = text("""
+select fold_removed(array(select id from series where bioreactor_id = :bioreactor_id),
+    to_timestamp(:first * 60), to_timestamp((:last + 1) * 60))
+""")
+
 UNBOUNDED: Final = text("""
 select set_config(name, '0', true) from pg_settings
 where name = 'timescaledb.max_tuples_decompressed_per_dml_transaction'

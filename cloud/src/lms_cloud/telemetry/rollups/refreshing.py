@@ -7,9 +7,9 @@ from writing the same bucket, where the one that read earlier could write later.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -63,10 +63,21 @@ class _Taken:
         middle = self.first + fitting - 1
         if middle >= self.last:
             return self, None
-        return (
-            _Taken(self.bioreactor_id, self.marked_at, self.first, middle, self.series),
-            _Taken(self.bioreactor_id, self.marked_at, middle + 1, self.last, self.series),
-        )
+        return replace(self, last=middle), replace(self, first=middle + 1)
+
+    def cut_by(self, spans: Sequence[tuple[int, int]]) -> "tuple[list[_Taken], list[_Taken]]":
+        """The parts inside the spans (in order, ends included), and those outside."""
+        inside: list[_Taken] = []
+        outside: list[_Taken] = []
+        rest: _Taken | None = self
+        for first, last in spans:
+            if rest is None or last < rest.first or first > rest.last:
+                continue
+            if first > rest.first:
+                outside.append(replace(rest, last=first - 1))
+            inside.append(replace(rest, first=max(first, rest.first), last=min(last, rest.last)))
+            rest = replace(rest, first=last + 1) if last < rest.last else None
+        return inside, outside if rest is None else [*outside, rest]
 
     @property
     def series_minutes(self) -> int:
@@ -106,14 +117,29 @@ async def refresh(
         if rest is not None:
             later.append(rest)
     if now:
-        marks = _columns(now)
         await uow.session.execute(queries.UNBOUNDED)
-        for statement in (queries.COMPUTE_MINUTES, queries.COMPUTE_HOURS, queries.COMPUTE_DAYS):
-            await uow.session.execute(statement, marks)
+        await _compute(uow, now)
     if later:
         await uow.session.execute(queries.PUT_BACK, {**_columns(later), "marked_at": [m.marked_at for m in later]})
     more = bool(later) or len(bioreactors) == most
     return Refreshed(len(bioreactors), sum(each.series_minutes for each in now), more)
+
+
+async def _compute(uow: UnitOfWork, marks: Sequence[_Taken]) -> None:
+    """Compute the marked minutes anew; late readings of removed pieces are added to what the rollups hold."""
+    span = {"first": min(mark.first for mark in marks), "last": max(mark.last for mark in marks)}
+    removed = [(row.first, row.last) for row in await uow.session.execute(queries.REMOVED, span)]
+    whole: list[_Taken] = []
+    for mark in marks:
+        inside, outside = mark.cut_by(removed)
+        whole += outside
+        for part in inside:
+            values = {"bioreactor_id": part.bioreactor_id, "first": part.first, "last": part.last}
+            await uow.session.execute(queries.FOLD, values)
+    if whole:
+        columns = _columns(whole)
+        for statement in (queries.COMPUTE_MINUTES, queries.COMPUTE_HOURS, queries.COMPUTE_DAYS):
+            await uow.session.execute(statement, columns)
 
 
 async def waiting(uow: UnitOfWork) -> int:
