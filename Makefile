@@ -26,6 +26,9 @@ STAND := $(PYTHON) -m lms_firmware_sim.stand
 TESTS := tests
 FAULTS := tests/faults
 WORKERS := 2
+SEEDS := 1000
+FIRST := 0
+SEED :=
 
 # Exactly what the environment is made from; when it changes, or the checkout moves, the environment is made anew.
 ORIGIN = { cat uv.lock pyproject.toml */pyproject.toml; pwd; uname -m; } | cksum
@@ -69,6 +72,10 @@ format: setup ## Format the code and mend what the linter can mend
 .PHONY: bench
 bench: setup broker ## Measure, each figure beside the limit measured in the same run
 	@$(CACHES); exec $(PYTHON) -m pytest tests/benchmarks -m bench -n 0 -s --no-header -q --timeout 900
+
+.PHONY: simulate
+simulate: setup ## Simulate agents, broker, ingest and database with faults (SEEDS=1000, FIRST=0, or SEED=42 for its trace)
+	@PYTHONPATH=tests exec $(PYTHON) -m simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --first $(FIRST))
 
 .PHONY: setup
 setup: .tools/uv/bin/uv ## Make the Python environment .venv from the lock file (also done by all others)

@@ -31,7 +31,7 @@ from lms_cloud.telemetry.ingest import Ingest, postgres_backing
 from lms_protocol.delivery import SendingWindow
 from lms_protocol.edge import Acknowledged, EdgeSession, RebirthRequested, Refused
 from lms_protocol.messages import HostState
-from lms_protocol.reading import Batch, Datatype, Gap, Reading, TagDescription
+from lms_protocol.reading import Batch, ClockRecord, Datatype, Gap, Reading, TagDescription
 
 from support.fleet import make_fleet
 
@@ -136,9 +136,9 @@ class SmallAgent:
         sync = {
             (device, name): number
             for device, base in (("R1", 90), ("R2", 190))
-            for number, name in ((base, "Sync/Batch"), (base + 1, "Sync/Gap"))
+            for number, name in ((base, "Sync/Batch"), (base + 1, "Sync/Gap"), (base + 2, "Sync/Clock"))
         }
-        kinds = {"Sync/Batch": Datatype.UINT64, "Sync/Gap": Datatype.STRING}
+        kinds = {"Sync/Batch": Datatype.UINT64, "Sync/Gap": Datatype.STRING, "Sync/Clock": Datatype.STRING}
         described = [TagDescription(number, device, name, kinds[name]) for (device, name), number in sync.items()]
         described += [*TAGS, *(replace(tag, number=tag.number + 100, device="R2") for tag in TAGS)]
         self.stream = uuid4()
@@ -153,8 +153,10 @@ class SmallAgent:
         self._url = urlsplit(url)
         self._appended = asyncio.Event()
 
-    def append(self, device: str, readings: Sequence[Reading], gaps: Sequence[Gap] = ()) -> Batch:
-        batch = Batch(len(self.log) + 1, device, tuple(readings), tuple(gaps))
+    def append(
+        self, device: str, readings: Sequence[Reading], gaps: Sequence[Gap] = (), clock: ClockRecord | None = None
+    ) -> Batch:
+        batch = Batch(len(self.log) + 1, device, tuple(readings), tuple(gaps), clock)
         self.log[batch.number] = batch
         self.window.appended(batch.number)
         self._appended.set()

@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import struct
+import time
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -11,6 +12,7 @@ import aiomqtt
 import psycopg
 import pytest
 from lms_cloud.fleet.directory import AgentEntry
+from lms_cloud.telemetry.ingest import Ingest, postgres_backing
 from lms_cloud.telemetry.postgres_storage import PostgresStorage
 from lms_cloud.telemetry.resolving import Heard
 from lms_protocol.host import Malformed, NodeBorn
@@ -200,6 +202,39 @@ async def test_state_is_online_while_it_runs_and_its_time_never_goes_back(ingest
         watching.cancel()
     assert [state["online"] for state in heard] == [True, False, True, False]
     assert [state["timestamp"] for state in heard] == sorted(state["timestamp"] for state in heard)
+
+
+async def test_clock_of_the_cloud_that_went_back_over_a_restart_never_takes_state_back(
+    ingest_settings, ingest_db, broker
+):
+    """Row 37: the broker keeps the STATE of before the step; what comes after must be later, whatever clocks say."""
+    heard = []
+    account = broker.accounts["feed"]
+
+    async def watch(client):
+        async for message in client.messages:
+            state = json.loads(message.payload)
+            heard.append(state)
+
+    async with aiomqtt.Client(broker.host, broker.port, username=account.name, password=account.password) as client:
+        await client.subscribe(f"spBv1.0/STATE/{ingest_settings.host_id}", qos=1)
+        watching = asyncio.create_task(watch(client))
+        for behind_ms in (0, 3_600_000, 86_400_000):
+            backing = postgres_backing(ingest_settings, ingest_db)
+            worker = Ingest(ingest_settings, backing, now_ms=lambda b=behind_ms: time.time_ns() // 1_000_000 - b)
+            running = asyncio.create_task(worker.run())
+            async with asyncio.timeout(20):
+                while not heard or not heard[-1]["online"]:
+                    await asyncio.sleep(0.02)
+            worker.stop()
+            async with asyncio.timeout(20):
+                await running
+                while heard[-1]["online"]:
+                    await asyncio.sleep(0.02)
+        watching.cancel()
+    times = [state["timestamp"] for state in heard]
+    assert times == sorted(times)
+    assert [state["online"] for state in heard] == [True, False] * 3
 
 
 async def test_stale_offline_of_this_host_is_answered_with_online(ingest_settings, ingesting, broker):

@@ -14,6 +14,7 @@ from starlette.responses import StreamingResponse
 
 from lms_cloud.accounts.dependencies import CurrentIdentity, CurrentUnitOfWork
 from lms_cloud.kernel.errors import Invalid
+from lms_cloud.telemetry.clocks import ClockService
 from lms_cloud.telemetry.history import DEFAULT_POINTS, HistoryService
 from lms_cloud.telemetry.history_series import Wanted
 from lms_cloud.telemetry.history_stream import HistoryStreams, StreamOfHistory
@@ -144,6 +145,17 @@ async def gaps(bioreactor_id: UUID, uow: CurrentUnitOfWork, start: Start = None,
             {**_gap(gap), "tags": sorted(names[number] for number in gap.series if number in names)} for gap in found
         ],
     }
+
+
+@router.get("/clock")
+async def clock(bioreactor_id: UUID, uow: CurrentUnitOfWork, start: Start = None, end: End = None) -> dict[str, Any]:
+    """How far the times of readings can be trusted: boot, offset and trust of the agent's clock; the newest 1000.
+
+    A reading's time minus `offset_ms` is the time since the computer's boot, which no step of a clock disturbs.
+    """
+    start, end = _window(uow.now(), start, end)
+    found = await ClockService(uow).within(bioreactor_id, start, end)
+    return {"start": start.isoformat(), "end": end.isoformat(), "clocks": [each.as_json() for each in found]}
 
 
 def _names(tags: list[str] | None) -> list[str] | None:

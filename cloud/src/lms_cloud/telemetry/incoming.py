@@ -11,7 +11,7 @@ from uuid import UUID
 
 from lms_protocol.births import BirthMetric
 from lms_protocol.columns import Columns
-from lms_protocol.reading import Gap, Reading
+from lms_protocol.reading import ClockRecord, Gap, Reading
 
 MAX_COLUMNS = 64
 """Columns of tag numbers remembered of one birth: a bioreactor has one for each group of instruments read together."""
@@ -125,6 +125,7 @@ class Incoming:
         topic, payload: as received, for the dead letter if it comes to that.
         birth: what its numbers stood for, as a dead letter keeps it.
         letter: of the dead letter that it is read from again; None for one that has just come.
+        clock: the agent's clock from this batch on, if it has changed.
     """
 
     bioreactor: Bioreactor
@@ -139,6 +140,7 @@ class Incoming:
     payload: bytes
     birth: BirthRecord | None = None
     letter: UUID | None = None
+    clock: ClockRecord | None = None
 
     @property
     def columns(self) -> Columns:

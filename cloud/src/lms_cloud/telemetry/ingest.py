@@ -271,8 +271,14 @@ class Ingest:
         while True:
             await self._leases.changed.wait()
             self._leases.changed.clear()
-            with suppress(aiomqtt.MqttError):  # whoever keeps the connection notices, and subscribes anew
+            try:
                 await self._subscribe()
+            except aiomqtt.MqttError as error:
+                # A connection that is gone subscribes anew when it is back. One that only stalled lives on, and nobody
+                # else would ask again: the group would be ours, and unheard.
+                _log.warning("the broker did not answer a subscription; asking again", why=str(error))
+                await asyncio.sleep(POLL_S)
+                self._leases.changed.set()
             self._presence.look()
 
     async def _subscribe(self) -> None:

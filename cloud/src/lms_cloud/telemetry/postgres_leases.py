@@ -34,7 +34,6 @@ TRUSTED: Final = 0.85
 """The part of that time for which the worker itself takes its leases for valid: clocks differ, answers take time."""
 BEAT_S: Final = 1.0
 LOOK_S: Final = 0.2
-"""How often, between two beats, a worker looks whether it has something to let go."""
 ORPHAN_S: Final = 2.0
 LEADER: Final = 1 << 20
 MEMBER: Final = 1 << 30
@@ -52,8 +51,8 @@ select pid, objid::bigint from pg_locks
 where locktype = 'advisory' and granted and objsubid = 2 and classid = %s::bigint::oid
     and database = (select oid from pg_database where datname = current_database())
 """
-_TAKE: Final = "select id from unnest(%s::int[]) as wanted (id) where pg_try_advisory_lock(%s, id)"
-_LET_GO: Final = "select pg_advisory_unlock(%s, id) from unnest(%s::int[]) as held (id)"
+TAKE: Final = "select id from unnest(%s::int[]) as wanted (id) where pg_try_advisory_lock(%s, id)"
+LET_GO: Final = "select pg_advisory_unlock(%s, id) from unnest(%s::int[]) as held (id)"
 _END_ORPHANS: Final = """
 select pg_terminate_backend(c.pid) from pg_stat_activity c
 where c.datname = current_database() and c.usename = current_user and starts_with(c.application_name, %(commits)s)
@@ -119,7 +118,12 @@ class PostgresLeases:
         worker: names this worker in the list of database sessions; at most 39 bytes.
         lease_s: after so long without a sign of life the server ends the session, and all its leases with it, in s.
         monotonic_s: tells durations, in seconds.
+
+    Attributes:
+        look_s: how often, between two beats, it is looked whether there is something to let go, in seconds.
     """
+
+    look_s = LOOK_S
 
     def __init__(
         self,
@@ -188,7 +192,7 @@ class PostgresLeases:
         while not self.sure:
             self._asked_to_beat = True
             if self._sure.is_set():  # stood still: the next beat tells
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(self.look_s)
             else:
                 await self._sure.wait()
 
@@ -235,15 +239,18 @@ class PostgresLeases:
         self.epoch += 1
         self.changed.set()
 
+    async def _connect(self) -> psycopg.AsyncConnection[Any]:
+        return await psycopg.AsyncConnection.connect(
+            self._url,
+            autocommit=True,
+            application_name=SESSION_NAME + self._worker,
+            connect_timeout=5,
+            tcp_user_timeout=10_000,
+        )
+
     async def _live_one_session(self) -> None:
         async with asyncio.timeout(self._lease_s):
-            connection = await psycopg.AsyncConnection.connect(
-                self._url,
-                autocommit=True,
-                application_name=SESSION_NAME + self._worker,
-                connect_timeout=5,
-                tcp_user_timeout=10_000,
-            )
+            connection = await self._connect()
         try:
             async with asyncio.timeout(self._lease_s):
                 await self._begin(connection)
@@ -275,7 +282,7 @@ class PostgresLeases:
         """Until the next beat is due, or there is something to do before. Notices a lost session."""
         until_s = self._monotonic_s() + BEAT_S
         while not self._asked_to_beat and self._monotonic_s() < until_s:
-            async for _ in connection.notifies(timeout=LOOK_S, stop_after=1):
+            async for _ in connection.notifies(timeout=self.look_s, stop_after=1):
                 return
 
     async def _beat(self, connection: psycopg.AsyncConnection[Any]) -> None:
@@ -302,7 +309,7 @@ class PostgresLeases:
         if self._ready and held.leader is None:
             wanted.append(LEADER)
         if wanted:
-            got = {key for (key,) in await (await connection.execute(_TAKE, [wanted, self._class])).fetchall()}
+            got = {key for (key,) in await (await connection.execute(TAKE, [wanted, self._class])).fetchall()}
             leading = leading or LEADER in got
             mine |= got - {LEADER}
             if got:
@@ -316,7 +323,7 @@ class PostgresLeases:
         self._tell(mine, leaving, groups, leading=leading)
 
     async def _unlock(self, connection: psycopg.AsyncConnection[Any], keys: set[int]) -> None:
-        await connection.execute(_LET_GO, [self._class, sorted(keys)])
+        await connection.execute(LET_GO, [self._class, sorted(keys)])
         await connection.execute("select pg_notify(%s, '')", [self._channel])
 
     async def _end_orphans(self, connection: psycopg.AsyncConnection[Any]) -> None:

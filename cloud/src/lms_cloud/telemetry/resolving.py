@@ -275,6 +275,7 @@ class Resolver:
         batch = Incoming(
             *(_bioreactor(entry), key, event.digest or b"", event.readings, event.gaps, tags, event.historical),
             *(event.node, heard.topic, heard.payload, session.births.get(entry.device) if session else None),
+            clock=event.clock,
         )
         self._add(batch, resolved)
 

@@ -1,7 +1,7 @@
 """Retention: how long readings and rollups are kept, and removing what is older, in whole pieces.
 
 Kept for ever unless the deployment says otherwise. What may be removed is decided in the database, by `remove_piece`
-(migrations/versions/0007_retention.py): nothing that is not in every rollup yet, nothing that a locked window touches,
+(migrations/versions/0008_retention.py): nothing that is not in every rollup yet, nothing that a locked window touches,
 nothing younger than 30 days, and no rollup before what it was computed from. Every removal is a row of
 `storage_removals`. Run by the ingest worker, and by `lms-cloud storage retention run`.
 """

@@ -1,4 +1,4 @@
-"""The one transaction that makes readings the cloud's: ledger, readings, marks, latest values, gaps, feed cursors.
+"""The one transaction that makes readings the cloud's: ledger, readings, marks, latest values, gaps, clocks.
 
 Before it: `lms_cloud.telemetry.committing`, which gathers batches and calls `commit_work`. After it, once COMMIT has
 succeeded: acknowledgements to the agents and the live message. The ledger's primary key is what makes a reading exist
@@ -8,17 +8,18 @@ Locks are taken in one order by every committer (feeds, ledger, latest, gaps; ro
 the same batches wait for each other instead of deadlocking.
 """
 
-from collections.abc import Iterable, Sequence
-from hashlib import blake2b
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 import numpy as np
 from psycopg import AsyncConnection, AsyncCursor
 
+from lms_cloud.telemetry.clock_rows import write_clocks
 from lms_cloud.telemetry.columns import ReadingColumns, copy_numbers, copy_texts, latest_rows, to_columns
 from lms_cloud.telemetry.flavours.copying import prepare_copy
 from lms_cloud.telemetry.incoming import DeadLetter, Incoming, Outcome, StatusChange, StreamBatch, Work, to_instant
+from lms_cloud.telemetry.judging import LedgerEntry, conflict_letter, fingerprint, first_of_each, judge
 from lms_cloud.telemetry.replayed import bounds, close_letters, lock_letters, revive
 from lms_cloud.telemetry.rollups.marks import write_marks
 
@@ -88,7 +89,7 @@ async def commit_work(connection: Connection, work: Work) -> Outcome:
     """
     outcome = Outcome()
     async with connection.transaction(), connection.cursor(binary=True) as cursor:
-        batches = _first_of_each(work.batches)
+        batches = first_of_each(work.batches)
         taken_in = [letter for letter in work.letters if letter.counts_as_taken_in]
         outcome.cursors = await _advance_feeds(cursor, [*batches, *taken_in, *work.statuses])
         done_before = await lock_letters(cursor, work.batches)
@@ -103,19 +104,12 @@ async def commit_work(connection: Connection, work: Work) -> Outcome:
         await _write_readings(cursor, outcome.stored)
         await write_marks(cursor, outcome.stored)
         await _write_gaps(cursor, outcome.stored)
+        await write_clocks(cursor, outcome.stored)
         for letter in (*work.letters, *conflicts):
             await _write_letter(cursor, letter)
         await close_letters(cursor, batches, outcome, work.unreplayable)
         await _write_statuses(cursor, work, outcome)
     return outcome
-
-
-def _first_of_each(incoming: Iterable[Incoming]) -> list[Incoming]:
-    """Each numbered batch once, the first that came; batches without a number all."""
-    kept: dict[object, Incoming] = {}
-    for batch in incoming:
-        kept.setdefault(batch.key or id(batch), batch)
-    return list(kept.values())
 
 
 async def _advance_feeds(cursor: Cursor, touching: Sequence[Incoming | DeadLetter | StatusChange]) -> dict[UUID, int]:
@@ -135,8 +129,8 @@ async def _insert_ledger(
         if letter.key and letter.bioreactor:
             home = letter.bioreactor
             position = outcome.cursors[home.id]
-            fingerprint = _fingerprint(letter.payload)
-            rows[letter.key] = (home.organization_id, home.id, fingerprint, position, None, None, 0, True)
+            digest = fingerprint(letter.payload)
+            rows[letter.key] = (home.organization_id, home.id, digest, position, None, None, 0, True)
     for batch in batches:
         if batch.key:
             home = batch.bioreactor
@@ -155,35 +149,14 @@ async def _compare(
     cursor: Cursor, incoming: Sequence[Incoming], fresh: set[StreamBatch], outcome: Outcome
 ) -> list[DeadLetter]:
     """Tell duplicates from conflicts, for every batch that came, against what the ledger holds now."""
-    digests = {batch.key: batch.digest for batch in reversed(incoming) if batch.key in fresh}
+    ledger = {each.key: LedgerEntry(each.digest) for each in reversed(incoming) if each.key and each.key in fresh}
     known = sorted({batch.key for batch in incoming if batch.key and batch.key not in fresh})
-    dead: set[StreamBatch] = set()
     if known:
         await cursor.execute(_READ_LEDGER, ([key.stream for key in known], [key.number for key in known]))
         for stream, number, digest, is_dead in await cursor.fetchall():
-            digests[StreamBatch(stream, number)] = digest
-            if is_dead:
-                dead.add(StreamBatch(stream, number))
-    conflicts = []
-    for batch in incoming:
-        if batch.key is None:
-            continue
-        if batch.key in dead or digests[batch.key] == batch.digest:
-            outcome.settled.append(batch.key)
-            continue
-        outcome.refused.append(batch)
-        if batch.letter is not None:
-            continue  # it is kept already
-        reason = f"batch {batch.key.number} of this stream is already committed with other content"
-        home = batch.bioreactor
-        conflicts.append(
-            DeadLetter(
-                *("conflict", batch.topic, batch.payload, reason, home.organization_id, home, batch.key, batch.node),
-                birth=batch.birth,
-                digest=batch.digest,
-            )
-        )
-    return conflicts
+            ledger[StreamBatch(stream, number)] = LedgerEntry(digest, is_dead)
+    outcome.settled, outcome.refused = judge(incoming, ledger)
+    return [conflict_letter(batch) for batch in outcome.refused if batch.letter is None]  # else it is kept already
 
 
 async def _write_readings(cursor: Cursor, batches: Sequence[Incoming]) -> None:
@@ -243,11 +216,11 @@ async def _write_gaps(cursor: Cursor, batches: Sequence[Incoming]) -> None:
 
 async def _write_letter(cursor: Cursor, letter: DeadLetter) -> None:
     key = letter.key or (None, None)
-    fingerprint = letter.digest or _fingerprint(letter.payload)
+    digest = letter.digest or fingerprint(letter.payload)
     await cursor.execute(
         _INSERT_DEAD_LETTER,
         (
-            *(letter.organization_id, letter.kind, letter.topic, letter.payload, fingerprint, letter.reason, *key),
+            *(letter.organization_id, letter.kind, letter.topic, letter.payload, digest, letter.reason, *key),
             *(letter.bioreactor and letter.bioreactor.id, letter.node, letter.birth and letter.birth.as_json()),
         ),
     )
@@ -264,7 +237,3 @@ async def _write_statuses(cursor: Cursor, work: Work, outcome: Outcome) -> None:
         await cursor.execute(
             _SET_AGENT_STATUS, (agent.agent_id, agent.organization_id, agent.online, agent.since, agent.stream)
         )
-
-
-def _fingerprint(payload: bytes) -> bytes:
-    return blake2b(payload, digest_size=16).digest()

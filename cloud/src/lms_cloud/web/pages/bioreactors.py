@@ -12,6 +12,7 @@ from fastapi import Query, Response
 
 from lms_cloud.fleet.models import Bioreactor
 from lms_cloud.fleet.service import FleetService
+from lms_cloud.telemetry.clocks import ClockService
 from lms_cloud.telemetry.dead_letters import DeadLetterService
 from lms_cloud.web.pages.cards import Status, status_of
 from lms_cloud.web.pages.context import CurrentViewer, Viewer
@@ -49,14 +50,16 @@ class Fact:
 
 
 async def facts(viewer: Viewer, bioreactor: Bioreactor) -> list[Fact]:
-    """Agent, place, kind and volume, as far as they are known."""
+    """Agent, place, kind and volume, as far as they are known, and what is to be known of the agent's clock."""
     known = bioreactor.typed
     agents = {agent.id: agent.name for agent in await FleetService(viewer.uow).list_agents()}
+    clock = await ClockService(viewer.uow).newest(bioreactor.id)
     found = {
         "Agent": agents.get(known.agent_id) if known.agent_id else None,
         "Place": known.location,
         "Kind": known.kind,
         "Volume": None if known.volume_l is None else f"{known.volume_l:g} L",
+        "Clock": clock.remark if clock is not None else None,
     }
     return [Fact(name, value) for name, value in found.items() if value]
 

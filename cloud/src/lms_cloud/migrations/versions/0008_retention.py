@@ -5,16 +5,16 @@ with the owner's rights, but only one that is old enough, whose readings are in 
 touches; and `fold_removed`, which adds readings that came for a piece already removed to the rollups, once, by removing
 them with the same statement. Both write down what they removed.
 
-Revision ID: 0007
-Revises: 0006
+Revision ID: 0008
+Revises: 0007
 """
 
 from alembic import op
 
 from lms_cloud.kernel.tenancy import INGEST, grant, secure_tenant_table
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,344 @@
+"""An agent's computer: the real log, keeping, outlet and sender, on a simulated disk, line and clock.
+
+It is wired as `lms_agent.app` wires it, with a list of scans where sampling would be. It can be stopped, killed between
+two steps or two operations of its disk, lose its power, and start again from what the disk then holds.
+"""
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from aiomqtt import MqttError, ProtocolVersion
+from lms_agent.log.absence import Absence
+from lms_agent.log.keeping import Keeping
+from lms_agent.log.sqlite_log import SqliteLog
+from lms_agent.log.writer import LAZY_AFTER_S, Job, Writer
+from lms_agent.registering import to_be_born
+from lms_agent.sampling.outlet import Outlet
+from lms_agent.sampling.scan import Scan
+from lms_agent.sending.connection import Address, explain_loss
+from lms_agent.sending.errors import BrokerUnreachable
+from lms_agent.sending.sender import Sender
+from lms_protocol.delivery import SendingWindow
+from lms_protocol.edge import EdgeSession
+from lms_protocol.messages import SYNC_TAGS, Publish
+from lms_protocol.reading import Datatype, Quality, Reading, TagDescription
+
+from simulation.broker import Broker, SimulatedClient
+from simulation.disk import Disk, connecting
+from simulation.loop import PROCESS, Process, VirtualLoop
+from simulation.oracle import Oracle
+from simulation.plan import Plan
+from simulation.plan import Scan as PlannedScan
+
+HOST = "cloud"
+EPOCH_MS = 1_795_435_200_000
+WRITE_S = 0.004
+"""Mean time from a job handed over to its transaction."""
+NAMES = {"pH/PV": Datatype.DOUBLE, "Count": Datatype.INT64, "Pump": Datatype.BOOLEAN, "Phase": Datatype.STRING}
+
+
+class SimulatedClock:
+    """A computer's clock: it can be wrong, and be set."""
+
+    def __init__(self, loop: VirtualLoop, offset_ms: int = 0) -> None:
+        self._loop = loop
+        self.offset_ms = offset_ms
+
+    def wall_ms(self) -> int:
+        """The instant as this clock has it."""
+        return EPOCH_MS + self.offset_ms + int(self._loop.time() * 1000)
+
+    def monotonic_s(self) -> float:
+        """Seconds since the simulation began."""
+        return self._loop.time()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(max(seconds, 0.0))
+
+
+class LoopWriter(Writer):
+    """The log's writer with the event loop in the place of its thread."""
+
+    rng: Random
+    bite: int
+
+    def _start(self) -> None:
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop_of_timer = asyncio.get_running_loop()
+        self._upkeep._bite = self.bite
+        self._turn_within(LAZY_AFTER_S)
+
+    def monotonic_s(self) -> float:
+        """Virtual time."""
+        return self._loop_of_timer.time()
+
+    def submit(self, job: Job) -> None:
+        """Hand over a job."""
+        super().submit(job)
+        self._turn_within(self.rng.expovariate(1 / WRITE_S))
+
+    def _rest(self) -> None:
+        """The next turn comes in its time."""
+
+    def _turn_within(self, seconds: float) -> None:
+        due_s = self._loop_of_timer.time() + seconds
+        if self._timer is None or self._timer.when() > due_s:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop_of_timer.call_at(due_s, self._turn)
+
+    def _turn(self) -> None:
+        self._timer = None
+        busy = False
+        if self._queue.empty():
+            busy = self._look_after()
+        else:
+            jobs: list[Job] = []
+            self._gather(self._queue.get_nowait(), jobs)
+            self._write(jobs)
+            busy = not self._queue.empty() or self._upkeep.is_due(self._head)
+        self._turn_within(0.001 if busy else LAZY_AFTER_S)
+
+    def _end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        process = PROCESS.get()
+        if process is None or not process.alive:
+            return
+        going = True
+        while going:
+            jobs: list[Job] = []
+            going = self._gather(self._queue.get_nowait(), jobs)
+            self._write(jobs)
+        self._finish()
+
+
+class Machine:
+    """One agent's computer.
+
+    Attributes:
+        node: the agent's wire id, and the name of its line.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        plan: Plan,
+        loop: VirtualLoop,
+        broker: Broker,
+        oracle: Oracle,
+        folder: Path,
+    ) -> None:
+        self.node = node
+        self.rng = Random(f"{plan.seed}:{node}")
+        self.clock = SimulatedClock(loop, plan.clock_ms.get(node, 0))
+        self.disk = Disk(folder)
+        self.process: Process | None = None
+        self.log: SqliteLog | None = None
+        self.sender: Sender | None = None
+        self.keeping: Keeping | None = None
+        self.outlet: Outlet | None = None
+        self.boots = 0
+        self._plan = plan
+        self._loop = loop
+        self._broker = broker
+        self._oracle = oracle
+        self._path = folder / "log.db"
+        self._scans = sorted(scan for scan in plan.scans if scan.agent == node)
+        self._serial = 0
+        self._stop = asyncio.Event()
+        self._client: SimulatedClient | None = None
+        self._power_cut = False
+
+    @property
+    def running(self) -> bool:
+        """Whether its process lives."""
+        return self.process is not None and self.process.alive
+
+    @property
+    def scans_left(self) -> int:
+        """How many scans are still to be made."""
+        return len(self._scans)
+
+    def boot(self) -> None:
+        """Start the agent, on whatever the disk holds."""
+        if self.running:
+            return
+        self.boots += 1
+        self._let_go()
+        self.disk.revive(power_was_cut=self._power_cut, rng=self.rng)
+        self._power_cut = False
+        self._stop = asyncio.Event()
+        self.process = Process(self.node, self._loop)
+        self.process.died.append(self._died)
+        self.process.start(self._run())
+
+    def stop(self) -> None:
+        """Ask it to end in good order."""
+        if self.running:
+            self._stop.set()
+
+    def kill(self, steps: int, *, power: bool) -> None:
+        """Kill the process, or cut the power, after so many more steps."""
+        if self.process is not None and self.process.alive:
+            self._power_cut = power
+            self.process.kill_after(steps)
+
+    def kill_in_disk(self, operations: int, *, power: bool) -> None:
+        """The same, but in the midst of what the disk is to do."""
+        left = [operations]
+
+        def count() -> None:
+            left[0] -= 1
+            if left[0] <= 0:
+                self.disk.on_operation = lambda: None
+                self.kill(0, power=power)
+
+        if self.running:
+            self.disk.on_operation = count
+
+    def dispose(self) -> None:
+        """Close all files."""
+        if self.process is not None:
+            self.process.alive = False
+        self._let_go()
+        self.disk.forget()
+
+    def _died(self) -> None:
+        self.disk.dead = True
+        self.disk.on_operation = lambda: None
+        client, self._client = self._client, None
+        if client is not None and not self._power_cut:
+            client.abandon()  # the kernel closes the sockets of a dead process; one without power says nothing
+
+    def _let_go(self) -> None:
+        """What the kernel does for a dead process: files and locks are free again, nothing is written any more."""
+        log, self.log = self.log, None
+        self.disk.let_go()
+        if log is not None:
+            log.close()
+
+    async def _run(self) -> None:
+        connecting.set(self.disk)
+        log = self.log = await asyncio.to_thread(self._open)
+        tags = await asyncio.to_thread(log.register_tags, self._descriptions())
+        numbers = {(tag.device, tag.name): tag.number for tag in tags}
+        self._oracle.opened(self.node, log.stream, {tag.number: tag.name for tag in tags}, log.read(1, 1 << 30))
+        log.listen(lambda batch: self._oracle.logged(log.stream, batch))
+        absence = Absence(log, [[tag.number for tag in tags if tag.device == device] for device in self._devices])
+        keeping = self.keeping = Keeping(log, absence, self.clock, max_readings=self._plan.room)
+        outlet = self.outlet = Outlet(keeping.take, log.next_gap_id)
+        sender = self.sender = Sender(
+            log=log,
+            session=EdgeSession(
+                group=self._plan.groups[self.node],
+                node=self.node,
+                stream=log.stream,
+                bd_seq=log.bd_seq,
+                tags=await asyncio.to_thread(to_be_born, log, tags),
+                primary_host=HOST,
+            ),
+            address=Address("mqtt://broker", "broker", 1883, False, self.node, lambda: "", None, self.node),
+            clock=self.clock,
+            window=SendingWindow(
+                live_limit=self._plan.live_limit, backlog_limit=self._plan.backlog_limit, resend_after_s=5.0
+            ),
+            max_wait_s=10.0,
+            connect=self._connect,
+            rng=self.rng,
+        )
+        await keeping.close_orphans()
+        async with asyncio.TaskGroup() as tasks:
+            scanning = tasks.create_task(self._scan(outlet, numbers))
+            sending = tasks.create_task(sender.run())
+            others = [tasks.create_task(work) for work in (keeping.run(), outlet.watch())]
+            await self._stop.wait()
+            scanning.cancel()
+            await outlet.drain()
+            await keeping.end()
+            sender.stop()
+            await asyncio.wait((sending,))
+            for task in others:
+                task.cancel()
+        await asyncio.to_thread(log.close)
+        self.log = None
+        assert self.process is not None
+        self.process.alive = False
+
+    def _open(self) -> SqliteLog:
+        writer = type("SeededWriter", (LoopWriter,), {"rng": self.rng, "bite": self._plan.bite})
+        return SqliteLog.open(self._path, writer, self._plan.limits)
+
+    @property
+    def _devices(self) -> tuple[str, ...]:
+        return self._plan.agents[self.node]
+
+    def _descriptions(self) -> list[TagDescription]:
+        return [
+            TagDescription(0, device, name, datatype)
+            for device in self._devices
+            for name, datatype in (NAMES | dict(SYNC_TAGS)).items()
+        ]
+
+    async def _scan(self, outlet: Outlet, numbers: dict[tuple[str, str], int]) -> None:
+        """Make the scans that are due from now on; those of the time before are not made up for."""
+        while self._scans and self._scans[0].at_s < self._loop.time():
+            self._scans.pop(0)
+        while self._scans:
+            scan = self._scans[0]
+            await asyncio.sleep(scan.at_s - self._loop.time())
+            self._scans.pop(0)
+            outlet.put(Scan(scan.device, tuple(self._readings(scan, numbers))))
+
+    def _readings(self, scan: PlannedScan, numbers: dict[tuple[str, str], int]) -> list[Reading]:
+        now_ms = self.clock.wall_ms()
+        readings = []
+        for name in self.rng.sample(list(NAMES), scan.readings):
+            self._serial += 1
+            self._oracle.offered += 1
+            tag = numbers[scan.device, name]
+            value = self._value(name)
+            qualities = [quality for quality in Quality if value is not None or quality is not Quality.GOOD]
+            readings.append(Reading(tag, max(0, now_ms + self._serial), value, self.rng.choice(qualities)))
+        return readings
+
+    def _value(self, name: str) -> Any:
+        """Any value that a tag of that kind may have, odd ones rather often."""
+        rng = self.rng
+        if rng.random() < 0.1:
+            return None
+        if name == "pH/PV":
+            word = rng.choice((rng.getrandbits(64), 0x7FF8_0000_0000_0001, 1 << 63, 0x401C_0000_0000_0000))
+            return struct.unpack("<d", word.to_bytes(8, "little"))[0]
+        if name == "Count":
+            return rng.choice((0, -1, (1 << 53) + 1, -(1 << 63), rng.getrandbits(40)))
+        if name == "Pump":
+            return rng.random() < 0.5
+        return rng.choice(("", "growth", "µ-Phase", "x" * self._plan.text_length))
+
+    @asynccontextmanager
+    async def _connect(self, address: Address, will: Publish, protocol: ProtocolVersion) -> AsyncIterator[Any]:
+        """As `lms_agent.sending.connection.connect` does, on a simulated line."""
+        process = self.process
+        assert process is not None
+        client = SimulatedClient(self._broker, self.node, will, is_alive=lambda: process.alive)
+        try:
+            await client.__aenter__()
+        except MqttError as error:
+            raise BrokerUnreachable(address.url, str(error)) from error
+        self._client = client
+        try:
+            yield client
+        except MqttError as error:
+            client.abandon()
+            raise explain_loss(address, error) from error
+        except BaseException:
+            client.abandon()
+            raise
+        await client.__aexit__(None, None, None)

@@ -1,0 +1,174 @@
+"""Knows what every log has committed, bit for bit, and says whether the promise was kept.
+
+While it runs   an acknowledgement names only what the database holds, with the very digest of the agent's batch
+                a batch that was once in a log stays there as it was, whatever kills the agent
+                windows, queues, ranges and buffers stay within their limits
+                a batch taken while all is well is committed soon, also while a backlog is under way
+In the end      everything is acknowledged, and the database holds each reading of the logs once, and nothing else
+"""
+
+import struct
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from lms_cloud.telemetry.incoming import StreamBatch
+from lms_protocol.batches import digest
+from lms_protocol.messages import ACKED_NAME, ACKED_RANGES_NAME
+from lms_protocol.ranges import NumberRanges
+from lms_protocol.reading import Batch, Reading, Value
+from lms_protocol.sparkplug import decode
+from lms_protocol.topics import MessageType, NodeTopic, parse
+
+from simulation.database import MemoryDatabase
+
+
+class Violation(Exception):
+    """The promise was broken."""
+
+
+class Fact(NamedTuple):
+    """A reading as it must be found: device and name of its tag, time, kind and bits of its value, quality."""
+
+    device: str
+    tag: str
+    taken_at_ms: int
+    value: tuple[str, object]
+    quality: int
+
+
+def bits(value: Value) -> tuple[str, object]:
+    """A value so that equal means bit-equal and of the same kind."""
+    if isinstance(value, float):
+        return "float", struct.pack("<d", value)
+    return type(value).__name__, value
+
+
+class Known(NamedTuple):
+    """A batch that a log holds."""
+
+    batch: Batch
+    digest: bytes
+
+
+class Oracle:
+    """Watches one run."""
+
+    def __init__(self, database: MemoryDatabase, now_s: Callable[[], float]) -> None:
+        self._database = database
+        self._now_s = now_s
+        self._logged_s: dict[StreamBatch, float] = {}
+        self.in_time = 0
+        self.logs: dict[UUID, dict[int, Known]] = defaultdict(dict)
+        self._streams: dict[str, UUID] = {}
+        self._names: dict[tuple[UUID, int], str] = {}
+        self.checked_acknowledgements = 0
+        self.offered = 0
+
+    def opened(self, node: str, stream: UUID, tags: dict[int, str], batches: Iterable[Batch]) -> None:
+        """An agent has opened its log: what was in it must be in it still.
+
+        Raises:
+            Violation: it is not.
+        """
+        self._streams[node] = stream
+        self._names |= {(stream, number): name for number, name in tags.items()}
+        found = {batch.number: batch for batch in batches}
+        lowest = min(found, default=1)
+        for number, known in self.logs[stream].items():
+            if number < lowest and self._is_committed(stream, number, known):
+                continue  # retention took it, as it may
+            if number not in found:
+                raise Violation(f"batch {number} of {node} was committed to the log and is not in it any more")
+            if _digest(found[number]) != known.digest:
+                raise Violation(f"batch {number} of {node} is not in the log as it was committed")
+        for _, batch in sorted(found.items()):
+            self.logged(stream, batch)
+        if sorted(found) != list(range(lowest, lowest + len(found))):
+            raise Violation(f"the numbers in the log of {node} have holes: {sorted(found)}")
+
+    def _is_committed(self, stream: UUID, number: int, known: Known) -> bool:
+        row = self._database.ledger[stream].get(number)
+        return row is not None and row.digest == known.digest
+
+    def logged(self, stream: UUID, batch: Batch) -> None:
+        """A log has committed a batch."""
+        known = self.logs[stream].get(batch.number)
+        fingerprint = _digest(batch)
+        if known is not None and known.digest != fingerprint:
+            raise Violation(f"number {batch.number} was given to two different batches")
+        self.logs[stream][batch.number] = Known(batch, fingerprint)
+        self._logged_s.setdefault(StreamBatch(stream, batch.number), self._now_s())
+
+    def heard(self, topic: str, payload: bytes) -> None:
+        """A message is on the broker: an acknowledgement must be true now.
+
+        Raises:
+            Violation: it is not.
+        """
+        if "/NCMD/" not in topic:
+            return
+        parsed = parse(topic)
+        assert isinstance(parsed, NodeTopic)
+        assert parsed.type is MessageType.NCMD
+        values: dict[Any, Any] = {metric.name: metric.value for metric in decode(payload).metrics}
+        if ACKED_NAME not in values:
+            return
+        self.checked_acknowledgements += 1
+        stream = self._streams[parsed.node]
+        acked, rows = values[ACKED_NAME], self._database.ledger[stream]
+        named = NumberRanges.parse(values.get(ACKED_RANGES_NAME) or "")
+        named.add_range(1, acked)
+        for first, last in named:
+            for number in range(first, last + 1):
+                known = self.logs[stream].get(number)
+                row = rows.get(number)
+                if row is None or (known is not None and not row.dead and row.digest != known.digest):
+                    what = "is not committed" if row is None else "is committed with other content"
+                    raise Violation(f"batch {number} of {parsed.node} was acknowledged, but {what}")
+
+    def settled(self) -> bool:
+        """Whether every batch of every log is committed."""
+        return all(self._database.ledger[stream].keys() >= batches.keys() for stream, batches in self.logs.items())
+
+    def judge(self) -> None:
+        """All is over: compare.
+
+        Raises:
+            Violation: a reading is missing, doubled, altered, or was never logged.
+        """
+        expected: Counter[Fact] = Counter()
+        for stream, batches in self.logs.items():
+            for known in batches.values():
+                for reading in known.batch.readings:
+                    expected[self._fact(known.batch.device, self._names[stream, reading.tag], reading)] += 1
+        names = {number: (home, name) for (home, name), number in self._database.series.items()}
+        stored: Counter[Fact] = Counter()
+        for series, reading in self._database.readings:
+            home, name = names[series]
+            stored[self._fact(self._database.homes[home].device, name, reading)] += 1
+        for what, facts in (("missing or too rare", expected - stored), ("too often or altered", stored - expected)):
+            if facts:
+                raise Violation(f"{facts.total()} readings are {what} in the database, such as {next(iter(facts))}")
+
+    def judge_lateness(self, from_s: float, within_s: float) -> None:
+        """Batches logged from then on were committed soon.
+
+        Raises:
+            Violation: one was not.
+        """
+        for key, logged_s in self._logged_s.items():
+            if logged_s >= from_s:
+                late_s = self._database.committed_s[key] - logged_s
+                if late_s > within_s:
+                    raise Violation(f"batch {key.number}, live, was committed {late_s:.1f} s after it was logged")
+                self.in_time += 1
+
+    @staticmethod
+    def _fact(device: str, tag: str, reading: Reading) -> Fact:
+        return Fact(device, tag, reading.taken_at_ms, bits(reading.value), int(reading.quality))
+
+
+def _digest(batch: Batch) -> bytes:
+    return digest(batch.device, batch.number, batch.readings, batch.gaps)

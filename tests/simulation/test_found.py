@@ -1,0 +1,21 @@
+"""What the simulation has found, each as the shortest plan that showed it."""
+
+from simulation.plan import Fault, Plan, Scan
+from simulation.world import run
+
+
+def test_a_group_taken_over_while_the_broker_stalls_is_heard_once_it_answers_again():
+    """The worker held the lease, its connection lived on, but its subscription had timed out and was not repeated."""
+    plan = Plan(
+        seed=388,
+        agents={"agent-1": ("R10", "R11")},
+        groups={"agent-1": "acme"},
+        workers=("ingest-0", "ingest-1"),
+        scans=(Scan(62.0, "agent-1", "R10", 2),),
+        faults=(
+            Fault(33.415, "end_lease", "ingest-1"),
+            Fault(40.929, "kill_worker", "ingest-0", 0.0, 150),
+            Fault(50.157, "hang_link", "ingest-1", 15.4),
+        ),
+    )
+    assert run(plan).failure == ""

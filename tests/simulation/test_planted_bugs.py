@@ -1,0 +1,87 @@
+"""Bugs planted into the real code: each is found within so many seeds, or the simulation has become blind."""
+
+import lms_agent.log.upkeep
+import lms_cloud.telemetry.ingest
+import pytest
+from lms_agent.log.retention import remove_through
+from lms_cloud.telemetry.committing import Committer
+from lms_cloud.telemetry.incoming import Outcome
+from lms_protocol.delivery import SendingWindow
+
+from simulation.plan import draw_plan
+from simulation.shrinking import report, shorten
+from simulation.world import run
+
+WITHIN_SEEDS = 100
+
+
+def first_failure(seeds=WITHIN_SEEDS):
+    """The first run that breaks the promise; fails if none does."""
+    for seed in range(seeds):
+        result = run(draw_plan(seed))
+        if result.failure:
+            return result
+    pytest.fail(f"none of {seeds} seeds found the planted bug")
+
+
+@pytest.fixture
+def hasty_committer(monkeypatch):
+    """Acknowledges before it commits."""
+
+    class HastyCommitter(Committer):
+        async def _attempt(self, heard):
+            resolved = await self._resolver.resolve(heard)
+            outcome = Outcome(settled=[batch.key for batch in resolved.batches if batch.key])
+            self._tell_agents_and_browsers([(resolved.work(), outcome)], resolved)
+            await super()._attempt(heard)
+
+    monkeypatch.setattr(lms_cloud.telemetry.ingest, "Committer", HastyCommitter)
+
+
+@pytest.fixture
+def greedy_retention(monkeypatch):
+    """Takes one batch more than it may."""
+    monkeypatch.setattr(
+        lms_agent.log.upkeep, "remove_through", lambda connection, last: remove_through(connection, last + 1)
+    )
+
+
+@pytest.fixture
+def backlog_first(monkeypatch):
+    """Sends the whole backlog before anything live."""
+    original = SendingWindow.next
+
+    def next_(self, now_s):
+        if not self._backlog:
+            return original(self, now_s)
+        next_live, self._next_live = self._next_live, self._head + 1
+        try:
+            return original(self, now_s)
+        finally:
+            self._next_live = next_live
+
+    monkeypatch.setattr(SendingWindow, "next", next_)
+
+
+def test_finds_who_acknowledges_before_the_commit(hasty_committer):
+    assert "was acknowledged, but is not committed" in first_failure().failure
+
+
+def test_finds_who_trims_one_batch_too_many(greedy_retention):
+    failure = first_failure().failure
+    assert "not in it any more" in failure or "missing" in failure or "not all is acknowledged" in failure
+
+
+def test_finds_who_lets_a_backlog_starve_what_is_live(backlog_first):
+    assert "live, was committed" in first_failure().failure
+
+
+def test_a_failing_seed_prints_itself_and_its_shortest_story(hasty_committer):
+    result = first_failure()
+    text = report(result)
+    assert f"make simulate SEED={result.plan.seed}" in text
+    assert "Shortest plan that still fails" in text
+    shortest = shorten(result.plan)
+    assert len(shortest.faults) <= len(result.plan.faults)
+    assert len(shortest.scans) <= 2
+    assert run(shortest).failure
