@@ -148,6 +148,20 @@ def test_only_what_was_sent_since_the_start_counts_as_acknowledged() -> None:
     assert w.unacknowledged == 0
 
 
+def test_only_what_was_compared_counts_where_the_host_says_what_it_compared() -> None:
+    """Sent while the cloud's word about other batches under the same numbers was on its way: that is not theirs."""
+    w = window()
+    w.connected(acked=0, head=4)
+    drain(w, 0.0)
+    assert w.acknowledged(4, NumberRanges(), NumberRanges([(1, 2)])) == 2
+    assert w.acknowledged(4, NumberRanges(), NumberRanges()) == 2
+    assert w.unacknowledged == 2
+    with pytest.raises(DeliveryError, match="the log ends at"):
+        w.acknowledged(4, NumberRanges(), NumberRanges([(5, 5)]))
+    assert w.settle(3) == 3
+    assert w.acknowledged(4) == 4, "a host that does not say so is believed"
+
+
 def test_what_was_sent_on_an_earlier_connection_counts_on_the_next() -> None:
     w = window()
     w.connected(acked=0, head=3)

@@ -317,6 +317,14 @@ def test_commands_reach_the_edge_as_events() -> None:
     assert edge.receive("spBv1.0/g/NCMD/other", b"") == []
 
 
+def test_acknowledgement_names_what_was_compared() -> None:
+    edge, host = born_pair()
+    settled = NumberRanges([(3, 5), (9, 9)])
+    for said in (settled, NumberRanges(), None):
+        message = host.acknowledgement("g", "n", 12, NumberRanges(), 5, stream=edge.stream, settled=said)
+        assert edge.receive(message.topic, message.payload) == [Acknowledged(12, NumberRanges(), said)]
+
+
 def test_word_about_another_stream_is_not_taken_for_this_one() -> None:
     edge, host = born_pair()
     other = UUID(int=edge.stream.int ^ 1)

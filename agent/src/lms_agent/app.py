@@ -20,6 +20,7 @@ from lms_protocol.reading import TagDescription
 from lms_agent.ending import end
 from lms_agent.health import Health, InstrumentHealth
 from lms_agent.log.absence import TAKING_OVER, Absence
+from lms_agent.log.care import Care
 from lms_agent.log.errors import LogError
 from lms_agent.log.keeping import Keeping
 from lms_agent.log.sqlite_log import SqliteLog
@@ -118,12 +119,14 @@ class _Agent:
             clock=self._clock,
             notifier=self._notifier,
         )
+        care = Care(log, self._clock, restamp=self._clock.renewed)
         await keeping.close_orphans()
         LOGGER.info("Log %s, stream %s, %d batches", log.path, log.stream, log.head)
         async with asyncio.TaskGroup() as tasks:
             reading = tasks.create_task(parts.sampling.run(), name="sampling")
             sending = tasks.create_task(parts.sender.run(), name="sending")
-            others = [tasks.create_task(part, name=name) for name, part in _background(self._clock, keeping, health)]
+            background = _background(self._clock, keeping, health, care)
+            others = [tasks.create_task(part, name=name) for name, part in background]
             self._notifier.ready()
             while await _reload_before_stop(stop, self._reloading.asked):
                 fresh = await self._reloading.fresh(parts.settings)
@@ -220,8 +223,15 @@ async def _ended(reading: "asyncio.Task[None]") -> None:
     await end((reading,))
 
 
-def _background(clock: Timekeeper, keeping: Keeping, health: Health) -> list[tuple[str, Coroutine[Any, Any, None]]]:
-    return [("timekeeping", clock.run()), ("keeping", keeping.run()), ("health", health.run())]
+def _background(
+    clock: Timekeeper, keeping: Keeping, health: Health, care: Care
+) -> list[tuple[str, Coroutine[Any, Any, None]]]:
+    return [
+        ("timekeeping", clock.run()),
+        ("keeping", keeping.run()),
+        ("health", health.run()),
+        ("care", care.run()),
+    ]
 
 
 def tags_by_instrument(settings: AgentSettings, tags: list[TagDescription]) -> dict[str, tuple[int, ...]]:

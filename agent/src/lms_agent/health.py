@@ -18,7 +18,8 @@ from typing import Any
 from lms_protocol.reading import Batch, Gap
 
 from lms_agent.log.keeping import KeepingState
-from lms_agent.log.sqlite_log import FILE_MODE, SqliteLog
+from lms_agent.log.schema import FILE_MODE
+from lms_agent.log.sqlite_log import SqliteLog
 from lms_agent.notify import Notifier
 from lms_agent.sampling import Sampling
 from lms_agent.sending.state import SendingState

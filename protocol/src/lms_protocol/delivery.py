@@ -66,8 +66,14 @@ class SendingWindow:
         # number -> time at which it counts as lost; in order of sending, and so of expiry
         self._live_flight: OrderedDict[int, float] = OrderedDict()
         self._old_flight: OrderedDict[int, float] = OrderedDict()
-        self._sent = NumberRanges()  # since the start, above what is acknowledged
+        self._sent = NumberRanges()  # since the start
         self._connected = False
+
+    def fresh(self) -> "SendingWindow":
+        """A window with the same limits, for another stream."""
+        return SendingWindow(
+            live_limit=self._live_limit, backlog_limit=self._backlog_limit, resend_after_s=self._resend_after_s
+        )
 
     @property
     def acked(self) -> int:
@@ -148,12 +154,14 @@ class SendingWindow:
             return Sending(number, historical=True)
         return None
 
-    def acknowledged(self, number: int, ranges: NumberRanges | None = None) -> int:
+    def acknowledged(self, number: int, ranges: NumberRanges | None = None, settled: NumberRanges | None = None) -> int:
         """The cloud says what it has committed. Of numbers that were not sent since the start it means nothing.
 
         Args:
             number: all batches up to this one are committed.
             ranges: further ones above it.
+            settled: those whose content the cloud has just found to be committed; only they count then, as the rest may
+                be other batches under the same numbers. None if the cloud does not say.
 
         Returns:
             The number up to which everything is now known as committed; never less than before.
@@ -161,21 +169,33 @@ class SendingWindow:
         Raises:
             DeliveryError: a number that the log does not have yet. Nothing is taken from such a message.
         """
-        highest = max(number, (ranges.last or 0) if ranges is not None else 0)
+        highest = max(number, (ranges and ranges.last) or 0, (settled and settled.last) or 0)
         if highest > self._head:
             raise DeliveryError(f"was acknowledged, but the log ends at {self._head}", number=highest)
-        for first, last in ((1, number), *(ranges or ())):
+        for first, last in ((self._acked + 1, number), *(ranges or ())) if settled is None else settled:
             for sent_first, sent_last in self._sent.within(first, last):
                 self._above.add_range(sent_first, sent_last)
                 self._backlog.remove_range(sent_first, sent_last)  # what was above before left the backlog then
         self._acked = self._above.first_gap_after(self._acked) - 1
         self._above.remove_range(1, self._acked)
-        self._sent.remove_range(1, self._acked)
         self._backlog.remove_range(1, self._acked)
         for flight in (self._live_flight, self._old_flight):
             for done in [n for n in flight if n <= self._acked or n in self._above]:
                 del flight[done]
         return self._acked
+
+    def settle(self, number: int) -> int:
+        """A number is settled in another way than by its commit: the cloud refused it, and that is seen to.
+
+        Returns:
+            As `acknowledged`.
+        """
+        self._sent.add(number)
+        return self.acknowledged(self._acked, NumberRanges([(number, number)]))
+
+    def sent(self, number: int) -> bool:
+        """Whether a number was sent since the start."""
+        return number in self._sent
 
     def next_wakeup_s(self, now_s: float) -> float | None:
         """Seconds from `now_s` until a batch in flight counts as lost; None if none is in flight."""

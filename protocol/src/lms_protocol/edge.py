@@ -36,6 +36,7 @@ from lms_protocol.messages import (
     BD_SEQ_NAME,
     REBIRTH_NAME,
     REFUSED_NAME,
+    SETTLED_NAME,
     STREAM_NAME,
     SYNC_TAGS,
     HostState,
@@ -53,10 +54,15 @@ class RebirthRequested(NamedTuple):
 
 
 class Acknowledged(NamedTuple):
-    """The cloud has committed all batches up to `number`, and those in `ranges` above it."""
+    """The cloud has committed all batches up to `number`, and those in `ranges` above it.
+
+    Attributes:
+        settled: those whose content it has just compared with what is committed; None from a host that does not say.
+    """
 
     number: int
     ranges: NumberRanges
+    settled: NumberRanges | None = None
 
 
 class Refused(NamedTuple):
@@ -134,6 +140,26 @@ class EdgeSession:
             return _Device(names[BATCH_NAME].number, names[GAP_NAME].number, None if clock is None else clock.number)
         except KeyError as error:
             raise SessionError(f"device {device!r} has no tag {error.args[0]!r}") from None
+
+    def under(self, stream: UUID, tags: Iterable[TagDescription] | None = None) -> "EdgeSession":
+        """The session of the same node for another log: its next connection counts on from this one's.
+
+        Args:
+            tags: with the numbers that they have in that log; the same as here if not given.
+        """
+        return EdgeSession(
+            group=self.group,
+            node=self.node,
+            stream=stream,
+            bd_seq=self.bd_seq,
+            tags=self._tags.values() if tags is None else tags,
+            primary_host=self.primary_host,
+        )
+
+    @property
+    def tags(self) -> tuple[TagDescription, ...]:
+        """All tags, with their numbers."""
+        return tuple(self._tags.values())
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -267,10 +293,8 @@ class EdgeSession:
         if values.get(STREAM_NAME, str(self.stream)) != str(self.stream):
             return events  # about a log that this node sent from before
         if ACKED_NAME in values:
-            ranges = values.get(ACKED_RANGES_NAME) or ""
-            if not isinstance(ranges, str):
-                raise PayloadError("is not a text of ranges", metric=ACKED_RANGES_NAME)
-            events.append(Acknowledged(_number(values, ACKED_NAME), NumberRanges.parse(ranges)))
+            ranges, settled = _ranges(values, ACKED_RANGES_NAME), _ranges(values, SETTLED_NAME)
+            events.append(Acknowledged(_number(values, ACKED_NAME), ranges or NumberRanges(), settled))
         if REFUSED_NAME in values:
             events.append(Refused(_number(values, REFUSED_NAME)))
         return events
@@ -320,6 +344,13 @@ class EdgeSession:
     def _next_seq(self) -> int:
         self._seq = (self._seq + 1) % 256
         return self._seq
+
+
+def _ranges(values: Mapping[str | None, object], name: str) -> NumberRanges | None:
+    text = values.get(name)
+    if text is not None and not isinstance(text, str):
+        raise PayloadError("is not a text of ranges", metric=name)
+    return None if text is None else NumberRanges.parse(text)
 
 
 def _number(values: Mapping[str | None, object], name: str) -> int:

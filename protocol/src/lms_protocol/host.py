@@ -46,6 +46,7 @@ from lms_protocol.messages import (
     BD_SEQ_NAME,
     REBIRTH_NAME,
     REFUSED_NAME,
+    SETTLED_NAME,
     STREAM_NAME,
     HostState,
     Publish,
@@ -271,12 +272,26 @@ class HostSession:
         return self._node_command(group, node, now_ms, [Metric(REBIRTH_NAME, datatype=Datatype.BOOLEAN, value=True)])
 
     def acknowledgement(
-        self, group: str, node: str, acked: int, ranges: NumberRanges, now_ms: int, *, stream: UUID | None = None
+        self,
+        group: str,
+        node: str,
+        acked: int,
+        ranges: NumberRanges,
+        now_ms: int,
+        *,
+        stream: UUID | None = None,
+        settled: NumberRanges | None = None,
     ) -> Publish:
-        """NCMD: all batches of `stream` up to `acked` are committed, and those in `ranges` above it."""
+        """NCMD: all batches of `stream` up to `acked` are committed, and those in `ranges` above it.
+
+        Args:
+            settled: those whose content was just found to be what is committed.
+        """
         metrics = [*_about(stream), Metric(ACKED_NAME, datatype=Datatype.UINT64, value=acked)]
         if ranges:
             metrics.append(Metric(ACKED_RANGES_NAME, datatype=Datatype.STRING, value=str(ranges)))
+        if settled is not None:
+            metrics.append(Metric(SETTLED_NAME, datatype=Datatype.STRING, value=str(settled)))
         return self._node_command(group, node, now_ms, metrics)
 
     def refusal(self, group: str, node: str, number: int, now_ms: int, *, stream: UUID | None = None) -> Publish:

@@ -17,6 +17,7 @@ BD_SEQ_NAME: Final = "bdSeq"
 STREAM_NAME: Final = "Sync/Stream"
 ACKED_NAME: Final = "Sync/Acked"
 ACKED_RANGES_NAME: Final = "Sync/AckedRanges"
+SETTLED_NAME: Final = "Sync/Settled"
 REFUSED_NAME: Final = "Sync/Refused"
 SYNC_TAGS: Final[Mapping[str, Datatype]] = {
     BATCH_NAME: Datatype.UINT64,

@@ -18,7 +18,7 @@ from lms_agent.sending.connection import Address
 from lms_agent.sending.sender import Sender
 from lms_protocol.delivery import SendingWindow, StreamLedger
 from lms_protocol.edge import EdgeSession
-from lms_protocol.host import DataReceived, HostSession, RebirthWanted
+from lms_protocol.host import DataReceived, HostSession, NodeBorn, RebirthWanted
 from lms_protocol.messages import SYNC_TAGS, Publish
 from lms_protocol.reading import Batch, Reading, TagDescription
 
@@ -37,6 +37,8 @@ class Host:
         self.batches: dict[tuple[UUID | None, int | None], Batch] = {}
         self.ledgers: dict[UUID | None, StreamLedger] = {}
         self.acknowledges = True
+        self.new_ledger = StreamLedger
+        self.on_birth: Callable[[NodeBorn], Publish] | None = None
         self.changed = asyncio.Event()
         self.client: aiomqtt.Client | None = None
 
@@ -72,6 +74,8 @@ class Host:
                 self.events.append(event)
                 if isinstance(event, DataReceived):
                     await self.take(event)
+                elif isinstance(event, NodeBorn) and self.on_birth is not None:
+                    await self.publish(self.on_birth(event))
                 elif isinstance(event, RebirthWanted):
                     await self.publish(self.session.rebirth_command(event.group, event.node, 1))
             self.changed.set()

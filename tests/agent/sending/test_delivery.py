@@ -95,7 +95,7 @@ async def test_acknowledgement_from_the_future_is_no_progress(
     assert bench.log.acked == 0
 
 
-async def test_refusal_is_told_loudly(
+async def test_refusal_of_what_was_never_sent_is_not_believed(
     host: Any, bench: Any, make_sender: Any, running: Any, node: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     await host.say(online=True)
@@ -103,9 +103,25 @@ async def test_refusal_is_told_loudly(
     running(sender)
     await host.until(lambda: host.of(NodeBorn))
     await host.publish(host.session.refusal("test-org", node, 7, 1))
-    await host.until(lambda: sender.state.refused == 7)
-    assert "REFUSES batch 7" in caplog.text
-    assert [record.levelname for record in caplog.records if "REFUSES" in record.message] == ["ERROR"]
+    await host.until(lambda: "refusal is not believed" in caplog.text)
+    assert sender.state.refused is None
+    assert bench.log.trouble is None
+
+
+async def test_refusal_is_told_loudly(
+    host: Any, bench: Any, make_sender: Any, running: Any, node: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    host.acknowledges = False
+    await host.say(online=True)
+    sender = make_sender()
+    running(sender)
+    await host.until(lambda: sender.state.born)
+    await bench.append(1)
+    await host.until(lambda: host.batches)
+    await host.publish(host.session.refusal("test-org", node, 1, 1))
+    await host.until(lambda: bench.log.trouble is not None)
+    assert sender.state.refused == 1
+    assert [record.levelname for record in caplog.records if "REFUSES batch 1" in record.message] == ["ERROR"]
 
 
 async def test_malformed_command_is_passed_over(

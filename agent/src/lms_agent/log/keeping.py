@@ -18,7 +18,7 @@ from lms_protocol.reading import Gap
 
 from lms_agent.clock import Clock
 from lms_agent.log.absence import Absence
-from lms_agent.log.errors import LogClosed, LogError, LogWriteFailed
+from lms_agent.log.errors import LogClosed, LogError, LogMalformed, LogWriteFailed
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_agent.sampling import Scan
 
@@ -91,7 +91,7 @@ class Keeping:
             return
         try:
             await self._log.append(scan.device, scan.readings, scan.gaps)
-        except LogWriteFailed as error:
+        except (LogWriteFailed, LogMalformed) as error:
             self._failed(error)
             self._wait(scan)
 
@@ -122,7 +122,7 @@ class Keeping:
                     if self._waiting and self._waiting[0] is scan:  # not dropped for want of room meanwhile
                         self._waiting.popleft()
                         self.state.waiting -= len(scan.readings)
-            except LogWriteFailed as error:
+            except (LogWriteFailed, LogMalformed) as error:
                 self._failed(error)
                 return
         if self._refused.is_set():

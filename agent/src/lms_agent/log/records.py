@@ -64,6 +64,14 @@ def batch_from_row(path: Path, row: tuple[int, str, int, bytes]) -> Batch:
         raise LogDamaged(path, number, str(error)) from error
 
 
+def raw_fits(row: BatchRow) -> bool:
+    """Whether a whole row is as it was written."""
+    try:
+        return batch_checksum(row[0], row[1], row[7]) == row[6]
+    except TypeError:  # a damaged header gave a cell another type
+        return False
+
+
 def gap_row(batch: Batch, gap: Gap) -> GapRow:
     """Turn a gap that opened or closed with `batch` into its row."""
     row = (gap.id, batch.device, batch.number, json.dumps(gap.tags), gap.began_at_ms, gap.ended_at_ms, gap.reason)

@@ -29,6 +29,10 @@ MIGRATION_SET = "lms-agent-log"
 APPLICATION_ID = 0x4C4D534C
 """`LMSL` in the file's header, so that `file` and we can tell it from other SQLite files."""
 LATEST_MIGRATION = "0003_clocks"
+STAND_IN_TOTAL = -1
+"""The `total` of a batch that stands for one that could not be read."""
+FILE_MODE = 0o640
+"""The agent's user writes; its group, the technicians at the bench, may look with `lms-agent log` and `watch`."""
 BLOCK_BATCHES = 500
 """Batches in a block."""
 

@@ -9,27 +9,40 @@ Neighbours: `lms_agent.sampling` (through `lms_agent.log.keeping`) appends; `lms
 
 import asyncio
 import logging
-import os
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
+from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-from uuid import UUID
+from typing import Any, NamedTuple, Self
+from uuid import UUID, uuid4
 
 from lms_protocol.reading import Batch, Gap, Reading, TagDescription
 
-from lms_agent.log import schema
 from lms_agent.log.clocks import ClockChange
-from lms_agent.log.errors import LogUnavailable, explain
+from lms_agent.log.errors import LogDamaged, LogMalformed, LogUnavailable, LogWriteFailed, explain
+from lms_agent.log.files import FileWatch
 from lms_agent.log.lock import WriterLock
+from lms_agent.log.opening import open_or_renew
+from lms_agent.log.predecessors import Entry, row_of
 from lms_agent.log.reader import LogReader
+from lms_agent.log.renewing import (
+    INSERT_PREDECESSOR,
+    Intention,
+    Kind,
+    aside_name,
+    finish,
+    intention_path,
+    rows_of,
+    write_intention,
+)
 from lms_agent.log.retention import Limits, RetentionState
 from lms_agent.log.tags import write_tags
-from lms_agent.log.writer import Entry, Failed, Job, Writer, Written, configure, connect
+from lms_agent.log.writer import Entry as NewBatch
+from lms_agent.log.writer import Failed, Job, Writer, Written, connect
 from lms_agent.timekeeping.discipline import Memory, Past
 
 LOGGER = logging.getLogger(__name__)
@@ -37,42 +50,56 @@ LOGGER = logging.getLogger(__name__)
 RECENT = 256
 """Batches kept in memory after they were written, so that sending what is live reads nothing from the disk."""
 UNLIMITED = Limits()
-FILE_MODE = 0o640
-"""The agent's user writes; its group, the technicians at the bench, may look with `lms-agent log` and `watch`."""
+
+
+class Trouble(NamedTuple):
+    """Why a new log must be begun: in a word, and in a sentence."""
+
+    kind: Kind
+    reason: str
+
+
+class Remains(NamedTuple):
+    """What is left in memory of a log that was set aside.
+
+    Attributes:
+        reader: still open on the old file, which may have no name any more; to be closed.
+        recent: the newest batches.
+    """
+
+    reader: LogReader
+    recent: list[Batch]
 
 
 class SqliteLog:
-    """One log file, open for writing. Made by `open`; use it as a context manager or call `close`."""
+    """The log, open for writing. Made by `open`; use it as a context manager or call `close`.
+
+    The file under it may be exchanged while it runs (see `renew`): then stream and numbers are new ones.
+    """
 
     def __init__(
         self, path: Path, lock: WriterLock, reader: LogReader, writer: type[Writer] = Writer, limits: Limits = UNLIMITED
     ) -> None:
         self.path = path
-        self.stream: UUID = reader.stream
+        self.trouble: Trouble | None = None
+        self.predecessors: dict[str, Entry] = {}
         self._lock = lock
-        self._reader = reader
-        self._head, total = reader.head()
-        self._acked = min(reader.acked, self._head)
-        self._bd_seq = reader.bd_seq
-        self._gap_id = reader.last_gap_id()
-        self._recent: OrderedDict[int, Batch] = OrderedDict()
+        self._make_writer = writer
+        self._limits = limits
         self._listeners: list[Callable[[Batch], None]] = []
+        self._on_renewed: list[Callable[[], None]] = []
+        self._on_trouble: Callable[[], None] = _nothing
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._latest = reader.latest()
-        self._writer = writer(
-            path,
-            head=self._head,
-            total=total,
-            latest=self._latest,
-            on_written=self._on_written,
-            on_failed=self._on_failed,
-            limits=limits,
-        )
-        self._writer.acknowledged(self._acked)
+        self._renewing = False
+        self._tags: dict[int, TagDescription] = {}
+        self._adopt(reader)
 
     @classmethod
     def open(cls, path: Path, writer: type[Writer] = Writer, limits: Limits = UNLIMITED) -> Self:
         """Open a log for writing; a file that is not there is made, with a new stream.
+
+        A damaged log, or one that is older than what the agent said of it last, is set aside; a new one takes its
+        place.
 
         Args:
             writer: writes it; a subclass may serve the queue otherwise than by a thread.
@@ -84,8 +111,7 @@ class SqliteLog:
         """
         lock = WriterLock.take(path)
         try:
-            _prepare(path)
-            reader = LogReader.open(path)
+            reader = open_or_renew(path)
             try:
                 return cls(path, lock, reader, writer, limits)
             except BaseException:
@@ -95,11 +121,112 @@ class SqliteLog:
             lock.release()
             raise
 
+    def _adopt(self, reader: LogReader) -> None:
+        """Take a file into use."""
+        self._reader = reader
+        self.stream: UUID = reader.stream
+        self._head, total = reader.head()
+        self._acked = min(reader.acked, self._head)
+        self._bd_seq = reader.bd_seq
+        self._gap_id = reader.last_gap_id()
+        self._recent: OrderedDict[int, Batch] = OrderedDict()
+        self._latest = reader.latest()
+        self._tags |= {tag.number: tag for tag in reader.tags()}
+        self.predecessors = {entry.path: entry for entry in reader.predecessors()}
+        self.files = FileWatch(self.path)
+        self._writer = self._make_writer(
+            self.path,
+            head=self._head,
+            total=total,
+            latest=self._latest,
+            on_written=self._on_written,
+            on_failed=self._on_failed,
+            limits=self._limits,
+        )
+        self._writer.acknowledged(self._acked)
+
     def close(self) -> None:
         """Write what was handed over and give the file back. Closing twice is allowed."""
         self._writer.close()
         self._reader.close()
         self._lock.release()
+
+    def doubt(self, kind: Kind, reason: str) -> None:
+        """This log cannot be gone on with; whoever looks after it begins another (see `lms_agent.log.care`)."""
+        if self.trouble is None:
+            self.trouble = Trouble(kind, reason)
+            self._on_trouble()
+
+    def on_trouble(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called, in any thread, when a new log must be begun."""
+        self._on_trouble = listener
+
+    def on_renewed(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called, in the event loop, when a new log was begun."""
+        self._on_renewed.append(listener)
+
+    def off_renewed(self, listener: Callable[[], None]) -> None:
+        """Call `listener` no more."""
+        self._on_renewed = [other for other in self._on_renewed if other != listener]
+
+    def renew(self, trouble: Trouble, now_ms: int) -> Remains:
+        """Set the file aside and go on with a new one, under a new stream; tags keep their numbers. Blocks.
+
+        What was handed over before and not written is refused with `LogWriteFailed`, and so is what comes meanwhile.
+
+        Returns:
+            What is left of the old one in memory.
+
+        Raises:
+            LogUnavailable: the disk refuses. May be called again.
+        """
+        self._renewing = True
+        self._writer.close()
+        remains = Remains(self._reader, list(self._recent.values()))
+        try:
+            if not intention_path(self.path).exists():
+                write_intention(self.path, self._intention(trouble, now_ms))
+            finish(self.path)
+            reader = open_or_renew(self.path)
+        except (OSError, sqlite3.Error) as error:
+            words = explain(error) if isinstance(error, sqlite3.Error) else (str(error.strerror), "check the disk")
+            raise LogUnavailable(self.path, *words) from error
+        self._adopt(reader)
+        self.trouble = None
+        return remains
+
+    def told_renewed(self) -> None:
+        """Tell all who listen that this is another log now, and take appends again."""
+        for listener in self._on_renewed:
+            listener()
+        self._renewing = False
+
+    @property
+    def known_tags(self) -> Iterable[TagDescription]:
+        """All tags that this log has numbers for, from memory."""
+        return self._tags.values()
+
+    def _intention(self, trouble: Trouble, now_ms: int) -> Intention:
+        carried = self._reader.carried()
+        return Intention(
+            aside=aside_name(self.path, trouble.kind, now_ms),
+            kind=trouble.kind,
+            reason=trouble.reason,
+            at_ms=now_ms,
+            new_stream=str(uuid4()),
+            stream=str(self.stream),
+            # Of an older copy that came back, what the cloud acknowledged may have been other batches under the same
+            # numbers: all that is there is sent again, and the cloud's ledger knows what it has.
+            acked=self._reader.first() - 1 if trouble.kind is Kind.RESTORED else self._acked,
+            head=self._head,
+            tags=rows_of(list(self._tags.values())),
+            open_gaps=carried.open_gaps,
+            gap_id=self._gap_id,
+            bd_seq=self._bd_seq,
+            latest=self._latest.to_text(0),
+            predecessors=[row_of(entry) for entry in self.predecessors.values()],
+            origins=carried.origins,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -121,6 +248,11 @@ class SqliteLog:
     def bd_seq(self) -> int | None:
         """The `bdSeq` of the last connection; None before the first."""
         return self._bd_seq
+
+    @property
+    def is_final(self) -> bool:
+        """Batches come to it."""
+        return False
 
     @property
     def retention(self) -> RetentionState:
@@ -155,13 +287,13 @@ class SqliteLog:
         """
         wanted = list(descriptions)
         try:
-            connection = connect(self.path)
-            try:
-                return write_tags(connection, wanted)
-            finally:
-                connection.close()
+            with closing(connect(self.path)) as connection:
+                connection.execute("PRAGMA wal_autocheckpoint = 0").fetchall()  # the writer's alone, see there
+                numbered = write_tags(connection, wanted)
         except sqlite3.Error as error:
             raise LogUnavailable(self.path, *explain(error)) from error
+        self._tags |= {tag.number: tag for tag in numbered}
+        return numbered
 
     async def append(self, device: str, readings: Sequence[Reading], gaps: Sequence[Gap] = ()) -> Batch:
         """Write one batch; when this returns it is on the disk and has its number.
@@ -172,17 +304,19 @@ class SqliteLog:
             LogWriteFailed: the disk refused; nothing is written, the same may be appended again.
             LogClosed: the log was closed.
         """
-        (batch,) = await self._submit((Entry(device, tuple(readings), tuple(gaps)),))
+        (batch,) = await self._submit((NewBatch(device, tuple(readings), tuple(gaps)),))
         return batch
 
-    async def _submit(self, entries: Iterable[Entry] = (), **more: Any) -> list[Batch]:
-        """Hand a job to the writer and wait until it is on the disk."""
+    async def _submit(self, entries: Iterable[NewBatch] = (), *, even_now: bool = False, **more: Any) -> list[Batch]:
+        """Hand a job to the writer and wait until it is on the disk; `even_now`: also while a new log is begun."""
+        if self._renewing and not even_now:
+            raise LogWriteFailed(self.path, "a new log is about to take its place", "wait a moment")
         self._loop = asyncio.get_running_loop()
         done: asyncio.Future[list[Batch]] = self._loop.create_future()
         self._writer.submit(Job(entries, done=done, **more))
         return await done
 
-    def append_all(self, entries: Iterable[Entry]) -> tuple[int, int] | None:
+    def append_all(self, entries: Iterable[NewBatch]) -> tuple[int, int] | None:
         """Write many batches in one transaction: all of them or, if `entries` raises, none. Blocks.
 
         Returns:
@@ -203,7 +337,7 @@ class SqliteLog:
             LogWriteFailed: the disk refused; nothing has changed.
             LogClosed: the log was closed.
         """
-        await self._submit(clock=change)
+        await self._submit(clock=change, even_now=True)
 
     def remember(self, boot: UUID) -> tuple[Memory | None, Past]:
         """Return what the log knows of the clock in this boot, and of the time before it. Reads the disk."""
@@ -270,6 +404,50 @@ class SqliteLog:
         """Return the gaps that batch `number` was the last to tell of, each with its device. Reads the disk."""
         return self._reader.gaps_told_by(number)
 
+    async def refused(self, number: int) -> bool:
+        """The cloud has another batch under this number. True: it is settled by that; False: this log is an older copy.
+
+        Settled it is where no batch of ours could be sent: the cloud has the true one.
+        """
+        try:
+            batch = await asyncio.to_thread(self.get, number)
+        except (KeyError, LogDamaged):
+            return True
+        reason = (
+            f"the cloud has another batch than ours under number {batch.number}: an older copy of the log came back"
+        )
+        self.doubt(Kind.RESTORED, reason)
+        return False
+
+    async def append_again(self, batch: Batch, stream: UUID, number: int) -> None:
+        """Log a batch that came from another stream, with a note of its origin; nothing if that is there already.
+
+        Raises:
+            LogWriteFailed: the disk refused.
+        """
+        if await asyncio.to_thread(self._reader.has_origin, stream, number):
+            return
+        note = ("INSERT INTO origins VALUES (?, ?, ?)", (str(stream), number, "{number}"))
+        await self._submit((NewBatch(batch.device, batch.readings, batch.gaps),), statements=[note])
+
+    def note_progress(self, path: str, acked: int) -> None:
+        """Everything of a predecessor up to `acked` is settled; written down with the next transaction."""
+        self.predecessors[path] = replace(self.predecessors[path], acked=acked)
+
+    async def keep_predecessor(
+        self, entry: Entry, told: Sequence[NewBatch] = (), *, forget: UUID | None = None
+    ) -> None:
+        """Write down how far a predecessor has come, and in the same transaction batches that tell of it.
+
+        Raises:
+            LogWriteFailed: the disk refused.
+        """
+        statements: list[tuple[str, tuple[Any, ...]]] = [(INSERT_PREDECESSOR, row_of(entry))]
+        if forget is not None:
+            statements.append(("DELETE FROM origins WHERE stream = ?", (str(forget),)))
+        await self._submit(tuple(told), statements=statements)
+        self.predecessors[entry.path] = entry
+
     def next_gap_id(self) -> int:
         """Return a gap id that no gap of this stream has."""
         self._gap_id += 1
@@ -280,6 +458,8 @@ class SqliteLog:
         self._in_loop(self._take_notice, written)
 
     def _on_failed(self, failed: Failed) -> None:
+        if isinstance(failed.error, LogMalformed):
+            self.doubt(Kind.DAMAGED, failed.error.reason)
         self._in_loop(self._fail, failed)
 
     def _in_loop(self, act: Callable[[Any], None], what: Any) -> None:
@@ -322,24 +502,5 @@ class SqliteLog:
                 LOGGER.exception("A listener failed on batch %d", batch.number)
 
 
-def _prepare(path: Path) -> None:
-    """Make the file if it is not there, and bring its tables up to date."""
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
-    except OSError as error:
-        remedy = "check that its folder exists and that this user may write there"
-        raise LogUnavailable(path, str(error.strerror), remedy) from error
-    try:
-        connection = sqlite3.connect(path, isolation_level=None)
-        try:
-            schema.check_ours(path, connection)  # before anything is changed: `configure` would
-            if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that room can be given back bit by bit
-            configure(connection)
-            if not schema.is_current(connection):
-                schema.migrate(connection)
-            schema.check_known(path, connection)
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise LogUnavailable(path, *explain(error)) from error
+def _nothing() -> None:
+    """Nobody listens."""

@@ -5,29 +5,37 @@
     unknown   subscribed, silent
     online    births, live batches, behind them the backlog as historical
     offline   NDEATH, and the connection ends: a new one waits in silence
+    any       NDEATH and end, too, when it is another log's turn
 
 Neighbours: `lms_agent.sending.sender` opens the connection; `lms_protocol.edge` and `lms_protocol.delivery` decide.
 """
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from aiomqtt import Client
 from lms_protocol.delivery import SendingWindow
 from lms_protocol.edge import Acknowledged, EdgeEvent, EdgeSession, RebirthRequested, Refused, TagCommand
 from lms_protocol.errors import DeliveryError, LmsError, PayloadError
 from lms_protocol.messages import HostState, Publish
+from lms_protocol.ranges import NumberRanges
 from lms_protocol.reading import Batch
 
 from lms_agent.clock import Clock
 from lms_agent.ending import end
-from lms_agent.log.sqlite_log import SqliteLog
+from lms_agent.log.errors import LogWriteFailed
+from lms_agent.log.renewing import Kind
 from lms_agent.log.standing_in import stand_in
 from lms_agent.sending.holding import Holding
+from lms_agent.sending.sendable import SendableLog
 from lms_agent.sending.state import SendingState
 from lms_agent.sending.supply import Supply
 
 LOGGER = logging.getLogger(__name__)
+
+LONGEST_WAIT_S = 1.0
+"""How long it may take to notice that it is another log's turn."""
 
 
 class Conversation:
@@ -36,19 +44,21 @@ class Conversation:
     Args:
         holding: what may be sent yet.
         stopping: set when the agent ends: deaths are published and the conversation is over.
+        is_over: asked before each message: whether it is another log's turn.
     """
 
     def __init__(
         self,
         client: Client,
         *,
-        log: SqliteLog,
+        log: SendableLog,
         session: EdgeSession,
         window: SendingWindow,
         clock: Clock,
         state: SendingState,
         holding: Holding,
         stopping: asyncio.Event,
+        is_over: Callable[[], bool],
     ) -> None:
         self._holding = holding
         self._client = client
@@ -58,6 +68,10 @@ class Conversation:
         self._clock = clock
         self._state = state
         self._stopping = stopping
+        self._is_over = is_over
+        self._refused: list[int] = []
+        self._beyond: tuple[int, int] | None = None  # a number from the future, and after how many births it came
+        self._births = 0
         self._supply = Supply(log, self._sendable)
         self._wake = asyncio.Event()
         self._rebirth = False
@@ -92,9 +106,11 @@ class Conversation:
     async def _talk(self) -> None:
         while True:
             self._wake.clear()
-            if self._stopping.is_set() or (self._session.born and not self._host_online):
+            if self._stopping.is_set() or self._is_over() or (self._session.born and not self._host_online):
                 await self._say_goodbye()
                 return
+            while self._refused:
+                await self._settle_refused(self._refused.pop(0))
             if self._host_online:
                 await self._holding.settle()
                 if self._rebirth or not self._session.born:
@@ -116,10 +132,10 @@ class Conversation:
     async def _wait(self) -> None:
         timeout = self._window.next_wakeup_s(self._clock.monotonic_s())
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(LONGEST_WAIT_S if timeout is None else min(timeout, LONGEST_WAIT_S)):
                 await self._wake.wait()
         except TimeoutError:
-            self._state.timeouts += 1
+            self._state.timeouts += timeout is not None and timeout <= LONGEST_WAIT_S
 
     async def _give_birth(self) -> None:
         again, self._rebirth = self._session.born, False
@@ -132,6 +148,7 @@ class Conversation:
             await self._publish(message)
         self._state.born = True
         self._state.births += 1
+        self._births += 1
         LOGGER.info(
             "Births published for %d bioreactors; %d batches to catch up",
             len(self._session.devices),
@@ -179,13 +196,7 @@ class Conversation:
         elif isinstance(event, HostState):
             self._host_state(event)
         elif isinstance(event, Refused):
-            self._state.refused = event.number
-            LOGGER.error(
-                "The cloud REFUSES batch %d of this log: it has another batch under that number. Was an older copy of "
-                "the log brought back? Its new batches are not stored. Move the log away and start the agent: it "
-                "begins a new one.",
-                event.number,
-            )
+            self._take_refusal(event.number)
         else:
             self._command(event)
         self._wake.set()
@@ -193,15 +204,50 @@ class Conversation:
     def _acknowledged(self, event: Acknowledged) -> None:
         if not self._session.born:
             return  # of an earlier connection; the window is not open yet, and the cloud says it again
+        number, ranges, settled = event
+        if self._log.is_final:  # the cloud may know more numbers of this stream than it ever had
+            number, ranges = min(number, self._log.head), NumberRanges(ranges.within(1, self._log.head))
         try:
-            acked = self._window.acknowledged(event.number, event.ranges)
+            acked = self._window.acknowledged(number, ranges, settled)
         except DeliveryError as error:
             LOGGER.error("An acknowledgement is not believed: %s", error)
+            self._acknowledged_beyond(error.number or 0)
             return
-        self._log.acknowledge(acked)
         self._state.last_ack_at_ms = self._clock.wall_ms()
+        self._settled(acked)
+
+    def _settled(self, acked: int) -> None:
+        if self._is_over():
+            return  # the window is another log's already
+        self._log.acknowledge(acked)
         self._state.acked = acked
         self._state.unacknowledged = self._window.unacknowledged
+
+    def _acknowledged_beyond(self, number: int) -> None:
+        """The cloud has batches that this log never had: once is a mistake; again, after another birth, it is true."""
+        if self._beyond is None:
+            self._beyond = number, self._births
+            self._rebirth = True
+        elif self._births > self._beyond[1]:
+            reason = f"the cloud has batches up to {number}, but it ends with {self._log.head}: an older copy came back"
+            self._log.doubt(Kind.RESTORED, reason)
+
+    def _take_refusal(self, number: int) -> None:
+        if not self._session.born or not self._window.sent(number):
+            LOGGER.error("A refusal is not believed: batch %d was not sent, or is acknowledged", number)
+            return
+        self._state.refused = number
+        LOGGER.error("The cloud REFUSES batch %d: it has another batch of this stream under that number", number)
+        self._refused.append(number)
+
+    async def _settle_refused(self, number: int) -> None:
+        try:
+            settled = await self._log.refused(number)
+        except LogWriteFailed as error:
+            LOGGER.error("%s Batch %d is sent again later.", error, number)
+            return
+        if settled:
+            self._settled(self._window.settle(number))
 
     def _host_state(self, event: HostState) -> None:
         if event.host != self._session.primary_host or event.timestamp_ms < self._host_since_ms:

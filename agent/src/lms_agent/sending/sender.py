@@ -26,6 +26,7 @@ from lms_agent.sending.connection import Address, UnsupportedVersion, connect, s
 from lms_agent.sending.conversation import Conversation
 from lms_agent.sending.errors import BrokerLost
 from lms_agent.sending.holding import Holding, NothingHeld
+from lms_agent.sending.legacy import Legacy, Turn
 from lms_agent.sending.state import SendingState
 
 LOGGER = logging.getLogger(__name__)
@@ -82,7 +83,9 @@ class Sender:
         self._protocol = ProtocolVersion.V5
         self._stopping = asyncio.Event()
         self._conversation: Conversation | None = None
+        self._legacy = Legacy(log, clock)
         log.listen(self._appended)
+        log.on_renewed(self._begin_anew)
 
     def wake(self) -> None:
         """Look again at what may be sent."""
@@ -106,6 +109,8 @@ class Sender:
             await self._send_on()
         finally:
             self._log.unlisten(self._appended)
+            self._log.off_renewed(self._begin_anew)
+            self._legacy.close()
 
     async def _send_on(self) -> None:
         while not self._stopping.is_set():
@@ -132,11 +137,15 @@ class Sender:
             BrokerError: it could not be made, or ended soon: the next attempt should wait longer.
             LmsError: the log cannot be read, or holds what cannot be sent.
         """
-        will = self._session.will(self._clock.wall_ms())
+        if self._session.stream != self._log.stream:
+            self._begin_anew()
+        turn = await self._legacy.turn(self._session, self._window) or self._own_turn()
+        will = turn.session.will(self._clock.wall_ms())
+        self._session.bd_seq = turn.session.bd_seq
         await self._keep_bd_seq()
         began_s = self._clock.monotonic_s()
         try:
-            await self._unless_stopped(self._converse(will))
+            await self._unless_stopped(self._converse(will, turn))
         except UnsupportedVersion:
             self._protocol = ProtocolVersion.V311
             raise
@@ -147,20 +156,44 @@ class Sender:
             self._failed(error)
         finally:
             self._set_connected(False)
+            await self._legacy.ended(turn)
 
-    async def _converse(self, will: Publish) -> None:
+    def _own_turn(self) -> Turn:
+        """The present log's turn; when it has sent all, or had its time, one that was set aside may have its own."""
+        stream, began_s = self._log.stream, self._clock.monotonic_s()
+
+        def is_over() -> bool:
+            if self._log.stream != stream:
+                return True
+            if self._holding.first_held is not None:
+                return False  # nor is what was set aside to be sent before the time is known
+            busy = not self._session.born or self._window.backlog > 0
+            return self._legacy.wants_a_turn(self._clock.monotonic_s() - began_s, busy=busy)
+
+        return Turn(self._log, self._session, self._window, self.state, self._holding, is_over)
+
+    def _begin_anew(self) -> None:
+        """The log is another one now."""
+        self._session = self._session.under(self._log.stream)
+        self._window = self._window.fresh()
+        self.state.acked, self.state.unacknowledged, self.state.refused = 0, 0, None
+        if self._conversation is not None:
+            self._conversation.wake()
+
+    async def _converse(self, will: Publish, turn: Turn) -> None:
         async with self._connect(self._address, will, self._protocol) as client:
-            await subscribe(client, self._address, self._session.subscriptions)
+            await subscribe(client, self._address, turn.session.subscriptions)
             self._set_connected(True)
             conversation = Conversation(
                 client,
-                log=self._log,
-                session=self._session,
-                window=self._window,
+                log=turn.log,
+                session=turn.session,
+                window=turn.window,
                 clock=self._clock,
-                state=self.state,
-                holding=self._holding,
+                state=turn.state,
+                holding=turn.holding,
                 stopping=self._stopping,
+                is_over=turn.is_over,
             )
             self._conversation = conversation
             try:

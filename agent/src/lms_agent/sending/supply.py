@@ -9,9 +9,11 @@ from collections.abc import Callable
 
 from lms_protocol.reading import Batch
 
-from lms_agent.log.errors import LogDamaged
-from lms_agent.log.sqlite_log import SqliteLog
+from lms_agent.log.errors import LogDamaged, LogMalformed
+from lms_agent.log.reader import LogReader
+from lms_agent.log.renewing import Kind
 from lms_agent.log.standing_in import stand_in
+from lms_agent.sending.sendable import SendableLog
 
 LOGGER = logging.getLogger(__name__)
 
@@ -25,7 +27,7 @@ class Supply:
         sendable: the highest number that may be sent. Nothing beyond it is kept: its time may still be corrected.
     """
 
-    def __init__(self, log: SqliteLog, sendable: Callable[[], int]) -> None:
+    def __init__(self, log: SendableLog, sendable: Callable[[], int]) -> None:
         self._log = log
         self._sendable = sendable
         self._ahead: dict[int, Batch] = {}
@@ -40,7 +42,11 @@ class Supply:
         if batch is not None:
             return batch
         last = max(number, self._sendable())
-        self._ahead = await asyncio.to_thread(self._read, number, last)
+        try:
+            self._ahead = await asyncio.to_thread(self._read, number, last)
+        except LogMalformed:
+            # A device that fails makes SQLite say so. Only what a second look, at the file opened anew, finds is true.
+            self._ahead = {number: await asyncio.to_thread(self._again, number)}
         return self._ahead.pop(number)
 
     def _read(self, number: int, last: int) -> dict[int, Batch]:
@@ -61,5 +67,17 @@ class Supply:
             LOGGER.error("%s A gap is sent in its place.", error)
             return stand_in(self._log, number, str(error))
         except KeyError:
+            if number >= self._log.first:
+                raise LogMalformed(self._log.path, f"batch {number} cannot be found in it any more") from None
             LOGGER.debug("Batch %d was dropped; an empty one is sent in its place", number)
             return stand_in(self._log, number, "")
+
+    def _again(self, number: int) -> Batch:
+        try:
+            with LogReader.open(self._log.path) as reader:
+                return reader.get(number)
+        except (LogMalformed, KeyError) as error:
+            problem = error if isinstance(error, LogMalformed) else None
+            reason = problem.reason if problem is not None else f"batch {number} cannot be found in it any more"
+            self._log.doubt(Kind.DAMAGED, reason)
+            raise LogMalformed(self._log.path, reason) from error

@@ -189,6 +189,10 @@ class Discipline:
         self.open = False
         return self._change("readings are being sent; their time is final from now on")
 
+    def restate(self) -> Change:
+        """How the clock is, for a log that does not know it yet."""
+        return self._change("a new log begins")
+
     def observe(self, seen: Observation) -> Change | None:
         """Look at the computer's clock. Call it about once a second."""
         self._follow(seen)

@@ -212,6 +212,18 @@ class Timekeeper:
         self._note(self._discipline.observe(self._seen))
         await self.write()
 
+    async def renewed(self) -> None:
+        """The log is another one now, with numbers from 1: have it know how the clock is before anything is logged.
+
+        Raises:
+            LogClosed: the agent is ending.
+        """
+        self._pending.clear()
+        self._first_open = 1
+        self._is_open = self._discipline.open
+        self._note(self._discipline.restate(), starts=True)
+        await self.write()
+
     async def write(self) -> None:
         """Have the log write down what has changed; if it refuses, `run` tries again.
 

@@ -20,6 +20,7 @@ import tenacity
 from lms_protocol.delivery import MAX_RANGES_ON_WIRE
 from lms_protocol.host import DataReceived, HostSession
 from lms_protocol.messages import Publish
+from lms_protocol.ranges import NumberRanges
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -287,16 +288,17 @@ class Committer:
             if not self._leases.holds(node.group):
                 continue  # lost while it was committed: whoever has the group now acknowledges
             # Several messages where one cannot name all: what is never named would be sent again for ever.
-            for at in range(0, max(1, len(numbers)), MAX_RANGES_ON_WIRE):
-                settled = numbers[at : at + MAX_RANGES_ON_WIRE]
-                acked, above = self._resolver.ledgers[stream].acknowledgement(settled)
+            ranges = list(NumberRanges((number, number) for number in numbers))
+            for at in range(0, max(1, len(ranges)), MAX_RANGES_ON_WIRE):
+                settled = NumberRanges(ranges[at : at + MAX_RANGES_ON_WIRE])
+                acked, above = self._resolver.ledgers[stream].acknowledgement(first for first, _ in settled)
                 if acked or above:
                     self._publish(
-                        self._session.acknowledgement(node.group, node.node, acked, above, now_ms, stream=stream)
+                        self._session.acknowledgement(
+                            node.group, node.node, acked, above, now_ms, stream=stream, settled=settled
+                        )
                     )
                     _log.debug("acknowledged", stream=str(stream), agent=node.node, acked=acked, above=str(above))
-                if above.count() == 0:
-                    break  # without holes, one number says it all
         for work, outcome in done:
             for message in live_messages(work, outcome):
                 self._publish(message)

@@ -1,0 +1,212 @@
+"""Open the log's file, or begin a new one where the old one cannot be gone on with.
+
+    no file                        a new log
+    an older version's             brought up to date
+    damaged                        opened a second time; then set aside, a new log begun
+    older than the agent knows     a copy was brought back: set aside, a new log begun
+    anything else                  left alone, and refused: no log, or one of a newer version
+
+Neighbours: `lms_agent.log.sqlite_log`; what is set aside is read and sent by `lms_agent.log.care` and after it.
+"""
+
+import json
+import logging
+import os
+import sqlite3
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import quote
+from uuid import uuid4
+
+from lms_agent.log import schema
+from lms_agent.log.errors import LogMalformed, LogUnavailable, explain, is_malformed
+from lms_agent.log.reader import LogReader
+from lms_agent.log.renewing import Intention, Kind, aside_name, finish, rows_of, write_intention
+from lms_agent.log.salvage import FRAME_HEADER_BYTES, WAL_HEADER_BYTES, DamagedFile, wal_path
+from lms_agent.log.writer import configure
+
+LOGGER = logging.getLogger(__name__)
+
+
+_INDEX_HEADER_BYTES = 48
+"""Of the index to a write-ahead log; how many frames SQLite takes stands at 16 (sqlite.org/walformat.html)."""
+
+
+def open_or_renew(path: Path) -> LogReader:
+    """Open the log for reading, ready to be written.
+
+    Raises:
+        LogUnavailable: it cannot be opened, is no log, or was written by a newer program.
+    """
+    try:
+        finish(path)
+    except (OSError, sqlite3.Error) as error:
+        raise _unavailable(path, error) from error
+    try:
+        return _open(path)
+    except LogMalformed as error:
+        LOGGER.warning("%s It is opened once more.", error)  # a device that fails makes SQLite say so
+    try:
+        return _open(path)
+    except LogMalformed as error:
+        _set_damaged_aside(path, error)
+    return _open(path)
+
+
+def _open(path: Path) -> LogReader:
+    witness = _witness(path)
+    if path.exists():
+        _check_wal(path)
+    elif witness is not None:
+        LOGGER.error(
+            "ALARM: the log %s is gone. It was stream %s, with %d batches. A new one is begun.", path, *witness
+        )
+    prepare(path)
+    reader = LogReader.open(path)
+    try:
+        tags, head = reader.tags(), reader.head()[0]
+        (
+            reader.latest(),
+            reader.open_gaps(),
+            reader.predecessors(),
+        )  # for whoever opens the log
+        if witness is None or witness[0] != str(reader.stream) or witness[1] <= head:
+            return reader
+        carried = reader.carried()
+        known = {
+            "stream": str(reader.stream),
+            "acked": reader.first() - 1,  # see SqliteLog.renew
+            "head": head,
+            "tags": rows_of(tags),
+            "bd_seq": reader.bd_seq,
+            "gap_id": reader.last_gap_id(),
+            "latest": reader.latest().to_text(0),
+            **carried._asdict(),
+        }
+    except BaseException:
+        reader.close()
+        raise
+    reader.close()
+    reason = f"it ends with batch {head}, but had {witness[1]}: an older copy of it was brought back"
+    _set_aside(path, Kind.RESTORED, reason, known)
+    return LogReader.open(path)
+
+
+def prepare(path: Path) -> None:
+    """Make the file if it is not there, and bring its tables up to date.
+
+    Raises:
+        LogUnavailable: it cannot be opened, is no log, or was written by a newer program.
+        LogMalformed: it is damaged.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, schema.FILE_MODE))
+    except OSError as error:
+        remedy = "check that its folder exists and that this user may write there"
+        raise LogUnavailable(path, str(error.strerror), remedy) from error
+    try:
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            schema.check_ours(path, connection)  # before anything is changed: `configure` would
+            if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that room can be given back bit by bit
+            configure(connection)
+            if not schema.is_current(connection):
+                schema.migrate(connection)
+            schema.check_known(path, connection)
+    except sqlite3.Error as error:
+        if is_malformed(error):
+            raise LogMalformed(path, explain(error)[0]) from error
+        raise _unavailable(path, error) from error
+
+
+def _check_wal(path: Path) -> None:
+    """Look whether the write-ahead log goes on behind the place where SQLite stops.
+
+    Raises:
+        LogMalformed: it does, with transactions that were on the disk.
+    """
+    wal = wal_path(path)
+    if not wal.exists() or wal.stat().st_size <= WAL_HEADER_BYTES:
+        return
+    try:
+        # Read-only: else closing the last connection would fold the log in and remove it, with what is behind.
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
+            page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            index = path.with_name(path.name + "-shm").read_bytes()[:_INDEX_HEADER_BYTES]
+    except (sqlite3.Error, OSError):
+        return  # whatever it is, opening it for writing says so
+    if len(index) == _INDEX_HEADER_BYTES:
+        behind = _transactions_behind(wal, int.from_bytes(index[16:20], sys.byteorder), page_bytes)
+        if behind > 1:
+            raise LogMalformed(path, f"its write-ahead log is damaged before {behind} transactions")
+
+
+def _transactions_behind(wal: Path, frames: int, page_bytes: int) -> int:
+    """Transactions that stand in the write-ahead log behind the frames that SQLite takes.
+
+    One there may be what a power cut left half written; nobody was told that it was kept. A second one is not begun
+    before the first is safe.
+    """
+    with wal.open("rb") as file:
+        salt = file.read(WAL_HEADER_BYTES)[16:24]
+        behind = 0
+        at = WAL_HEADER_BYTES + frames * (FRAME_HEADER_BYTES + page_bytes)
+        while len(data := _frame_header(file, at)) == FRAME_HEADER_BYTES:
+            behind += data[8:16] == salt and any(data[4:8])
+            at += FRAME_HEADER_BYTES + page_bytes
+    return behind
+
+
+def _frame_header(file: BinaryIO, at: int) -> bytes:
+    file.seek(at)
+    return file.read(FRAME_HEADER_BYTES)
+
+
+def _set_damaged_aside(path: Path, error: LogMalformed) -> None:
+    """Begin a new log in the place of a damaged one, if it was a log."""
+    try:
+        with DamagedFile(path) as file:
+            basics = file.basics()
+            if not basics.ours and next(file.batches(0), None) is None:
+                raise LogUnavailable(path, "it is not an SQLite file", "choose another path for the log") from error
+    except OSError as unreadable:
+        raise _unavailable(path, unreadable) from unreadable
+    bd_seq = basics.metas.get("bd_seq", "null")
+    known = {
+        "stream": basics.stream,
+        "acked": basics.acked,
+        "tags": rows_of(list(basics.tags.values())),
+        "latest": basics.metas.get("latest"),
+        "bd_seq": int(bd_seq) if bd_seq.isdigit() else None,
+    }
+    _set_aside(path, Kind.DAMAGED, error.reason, known)
+
+
+def _set_aside(path: Path, kind: Kind, reason: str, known: dict[str, Any]) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    aside = aside_name(path, kind, now_ms)
+    LOGGER.error("ALARM: the log %s: %s. It is set aside as %s; a new one is begun.", path, reason, aside)
+    try:
+        write_intention(path, Intention(aside, kind, reason, now_ms, str(uuid4()), **known))
+        finish(path)
+    except (OSError, sqlite3.Error) as error:
+        raise _unavailable(path, error) from error
+
+
+def _witness(path: Path) -> tuple[str, int] | None:
+    """Stream and number that the agent last told of itself; None if it told nothing."""
+    try:
+        told = json.loads(path.with_name(path.name + ".status.json").read_text(encoding="utf-8"))["log"]
+        return str(told["stream"]), int(told["head"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _unavailable(path: Path, error: OSError | sqlite3.Error) -> LogUnavailable:
+    if isinstance(error, sqlite3.Error):
+        return LogUnavailable(path, *explain(error))
+    return LogUnavailable(path, str(error.strerror or error), "check the disk, and that this user may write there")

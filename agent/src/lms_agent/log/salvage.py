@@ -1,0 +1,338 @@
+"""Read what is readable of a damaged log, without SQLite: page by page, row by row.
+
+SQLite gives up on a page, or on all pages below it, when a byte of the tree is wrong. But each batch lies in one leaf
+page (a large one also in overflow pages) and carries its own checksum, so that no path to it is needed, and nothing
+that is read is believed unless its checksum fits. The write-ahead log is read in the same way: what SQLite would skip
+behind a damaged frame was on the disk, too.
+
+Neighbours: `lms_agent.log.readable` keeps what is found.
+Source: "Database File Format", sqlite.org/fileformat2.html, sections 1.3, 1.6, 2.1 and 4.1.
+"""
+
+import json
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from lms_protocol.reading import TagDescription
+
+from lms_agent.log.checksums import batch_checksum, gap_checksum, meta_checksum, tag_checksum
+from lms_agent.log.records import BatchRow, GapRow
+from lms_agent.log.schema import APPLICATION_ID
+from lms_agent.log.tags import from_row
+
+MAGIC = b"SQLite format 3\x00"
+USUAL_PAGE_BYTES = 4096
+WAL_HEADER_BYTES, FRAME_HEADER_BYTES = 32, 24
+_INTEGERS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
+_LONGEST_RECORD = 64 * 1024 * 1024
+
+
+class Cell(NamedTuple):
+    """One row of a leaf page.
+
+    Attributes:
+        sure: whether the page itself says that the row is there; else only its bytes are.
+    """
+
+    sure: bool
+    rowid: int
+    columns: list[Any]
+
+
+@dataclass(slots=True)
+class Basics:
+    """What a log says of itself, as far as it is readable.
+
+    Attributes:
+        stream: the highest `acked` and the rest of `meta` are taken from rows whose checksum fits.
+        ours: whether anything in the file can only be a log's.
+    """
+
+    stream: str | None = None
+    acked: int = 0
+    metas: dict[str, str] = field(default_factory=dict)
+    tags: dict[int, TagDescription] = field(default_factory=dict)
+    ours: bool = False
+
+
+def wal_path(path: Path) -> Path:
+    """The write-ahead log of a database file."""
+    return path.with_name(path.name + "-wal")
+
+
+class DamagedFile:
+    """A damaged log file with its write-ahead log, open for reading page by page; use as a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: BinaryIO = path.open("rb")
+        self._wal: BinaryIO | None = None
+        with suppress(FileNotFoundError):
+            self._wal = wal_path(path).open("rb")
+        self._page_bytes, self._usable = self._sizes()
+        self._frames = _frames(self._wal, self._page_bytes)
+        self._newest = {frame.page: frame.at for frame in self._frames if frame.valid}
+
+    def __enter__(self) -> "DamagedFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files."""
+        self._file.close()
+        if self._wal is not None:
+            self._wal.close()
+
+    @property
+    def lost_frames(self) -> bool:
+        """Whether the write-ahead log goes on behind a damaged frame, with transactions that were on the disk.
+
+        One transaction there may be what a power cut left half written; nobody was told that it was kept. A second one
+        is not begun before the first is safe.
+        """
+        return sum(frame.commits for frame in self._frames if not frame.valid and frame.same_salt) > 1
+
+    def basics(self) -> Basics:
+        """Stream, acknowledged number and tags."""
+        found = Basics()
+        self._file.seek(0)
+        header = self._file.read(100)
+        found.ours = header[68:72] == APPLICATION_ID.to_bytes(4, "big") and header[:16] == MAGIC
+        for _, page in self._pages():
+            if b"acked" in page or b"stream" in page or b'"datatype"' in page:
+                for cell in self._cells(page):
+                    _note(found, cell)
+        return found
+
+    def batches(self, above: int) -> Iterator[tuple[bool, BatchRow]]:
+        """Rows of `batches` above number `above` whose checksum fits; True with those that outdo any other of the same
+        number."""
+        for sure, page in self._pages():
+            for cell in self._cells(page):
+                row = _batch_row(cell)
+                if row is not None and row[0] > above:
+                    yield sure and cell.sure, row
+
+    def gaps(self) -> Iterator[GapRow]:
+        """Rows of `gaps` whose checksum fits."""
+        for _, page in self._pages():
+            if b"[" in page:
+                for cell in self._cells(page):
+                    row = _gap_row(cell)
+                    if row is not None:
+                        yield row
+
+    def _sizes(self) -> tuple[int, int]:
+        header = self._file.read(100)
+        stated = int.from_bytes(header[16:18], "big")
+        stated = 65536 if stated == 1 else stated
+        if header[:16] == MAGIC and stated >= 512 and stated & (stated - 1) == 0:
+            return stated, stated - min(header[20], 32)
+        return USUAL_PAGE_BYTES, USUAL_PAGE_BYTES
+
+    def _pages(self) -> Iterator[tuple[bool, bytes]]:
+        """All pages; False with those of the write-ahead log that SQLite would not take any more."""
+        self._file.seek(0)
+        while page := self._file.read(self._page_bytes):
+            if len(page) == self._page_bytes:
+                yield True, page
+        for frame in sorted(self._frames, key=lambda frame: frame.valid):
+            yield frame.valid, self._frame(frame.at)
+
+    def _frame(self, at: int) -> bytes:
+        assert self._wal is not None  # noqa: S101 - a frame was found in it
+        self._wal.seek(at)
+        return self._wal.read(self._page_bytes)
+
+    def _cells(self, page: bytes) -> Iterator[Cell]:
+        """The rows that a page has if it is a leaf of a table, whatever its own header says."""
+        start = 100 if page[:16] == MAGIC else 0
+        count = int.from_bytes(page[start + 3 : start + 5], "big")
+        for index in range((self._usable - start - 8) // 2):
+            at = int.from_bytes(page[start + 8 + 2 * index : start + 10 + 2 * index], "big")
+            if not start + 8 < at < self._usable:
+                return
+            try:
+                rowid, columns = self._cell(page, at)
+            except (IndexError, ValueError, struct.error):
+                continue
+            yield Cell(index < count, rowid, columns)
+
+    def _cell(self, page: bytes, at: int) -> tuple[int, list[Any]]:
+        size, at = _varint(page, at)
+        rowid, at = _varint(page, at)
+        if not 2 < size < _LONGEST_RECORD:
+            raise ValueError(size)
+        return _signed(rowid), _columns(self._payload(page, at, size))
+
+    def _payload(self, page: bytes, at: int, size: int) -> bytes:
+        usable = self._usable
+        if size <= usable - 35:
+            return _exactly(page[at : at + size], size)
+        least = (usable - 12) * 32 // 255 - 23
+        local = least + (size - least) % (usable - 4)
+        local = local if local <= usable - 35 else least
+        parts = [_exactly(page[at : at + local], local)]
+        next_ = int.from_bytes(page[at + local : at + local + 4], "big")
+        left = size - local
+        while left > 0:
+            overflow = self._page(next_)
+            parts.append(overflow[4 : 4 + min(left, usable - 4)])
+            left -= usable - 4
+            next_ = int.from_bytes(overflow[:4], "big")
+        return b"".join(parts)
+
+    def _page(self, number: int) -> bytes:
+        if number in self._newest:
+            return self._frame(self._newest[number])
+        if number < 1:
+            raise ValueError(number)
+        place = self._file.tell()
+        self._file.seek((number - 1) * self._page_bytes)
+        page = self._file.read(self._page_bytes)
+        self._file.seek(place)
+        return _exactly(page, self._page_bytes)
+
+
+class _Frame(NamedTuple):
+    """A frame of the write-ahead log: which page, where its bytes are, whether SQLite would take it."""
+
+    page: int
+    at: int
+    commits: bool
+    valid: bool
+    same_salt: bool
+
+
+def _frames(wal: BinaryIO | None, page_bytes: int) -> list[_Frame]:
+    if wal is None:
+        return []
+    header = wal.read(WAL_HEADER_BYTES)
+    if len(header) < WAL_HEADER_BYTES:
+        return []
+    magic, _, stated, _ = struct.unpack(">4I", header[:16])
+    order = ">" if magic & 1 else "<"
+    sums = _wal_sums(header[:24], (0, 0), order)
+    chain = magic & ~1 == 0x377F0682 and stated == page_bytes and sums == struct.unpack(">2I", header[24:])
+    frames: list[_Frame] = []
+    committed = 0
+    at = WAL_HEADER_BYTES
+    while len(data := wal.read(FRAME_HEADER_BYTES + page_bytes)) == FRAME_HEADER_BYTES + page_bytes:
+        page, pages_after = struct.unpack(">2I", data[:8])
+        same_salt = data[8:16] == header[16:24]
+        if chain and same_salt:
+            sums = _wal_sums(data[FRAME_HEADER_BYTES:], _wal_sums(data[:8], sums, order), order)
+            chain = sums == struct.unpack(">2I", data[16:24])
+        else:
+            chain = False
+        frames.append(_Frame(page, at + FRAME_HEADER_BYTES, pages_after > 0, chain, same_salt))
+        if chain and pages_after:
+            committed = len(frames)
+        at += len(data)
+    return [frame._replace(valid=frame.valid and index < committed) for index, frame in enumerate(frames)]
+
+
+def _wal_sums(data: bytes, sums: tuple[int, int], order: str) -> tuple[int, int]:
+    """The checksum of section 4.2, which is a sum modulo 2^32 of 32-bit words."""
+    first, second = sums
+    words = struct.unpack(f"{order}{len(data) // 4}I", data)
+    for even, odd in zip(words[::2], words[1::2], strict=True):
+        first = (first + even + second) & 0xFFFFFFFF
+        second = (second + odd + first) & 0xFFFFFFFF
+    return first, second
+
+
+def _note(found: Basics, cell: Cell) -> None:
+    columns = cell.columns
+    with suppress(ValueError, TypeError, KeyError, AttributeError):
+        if len(columns) in {2, 3} and columns[0] in {"stream", "acked", "bd_seq", "gap_id", "latest"}:
+            key, value = columns[0], columns[1]
+            if len(columns) == 3 and columns[2] != meta_checksum(key, value):
+                return
+            found.metas[key] = value
+            if key == "stream":
+                found.stream, found.ours = value, True
+            elif key == "acked":
+                found.acked = max(found.acked, int(value))  # whatever was once acknowledged is
+        elif len(columns) in {4, 5} and columns[0] is None:
+            cells = (cell.rowid, columns[1], columns[2], columns[3])
+            fits = len(columns) == 4 or columns[4] == tag_checksum(*cells)
+            if fits and "datatype" in json.loads(columns[3]):
+                tag = from_row(cells)
+                if cell.sure or tag.number not in found.tags:
+                    found.tags[tag.number] = tag
+
+
+def _batch_row(cell: Cell) -> BatchRow | None:
+    columns = cell.columns
+    if len(columns) < 8 or columns[0] is not None or type(columns[1]) is not str or type(columns[7]) is not bytes:
+        return None
+    device, first, last, readings, total, checksum, record = columns[1:8]
+    if batch_checksum(cell.rowid, device, record) != checksum:
+        return None
+    return (cell.rowid, device, first, last, readings, total, checksum, record)
+
+
+def _gap_row(cell: Cell) -> GapRow | None:
+    columns = cell.columns
+    if len(columns) != 8 or columns[0] is not None or type(columns[3]) is not str or type(columns[7]) is not int:
+        return None
+    row = (cell.rowid, *columns[1:7])
+    return (*row, columns[7]) if gap_checksum(row) == columns[7] else None
+
+
+def _columns(payload: bytes) -> list[Any]:
+    size, at = _varint(payload, 0)
+    if size > len(payload):
+        raise ValueError(size)
+    columns: list[Any] = []
+    body = size
+    while at < size:
+        kind, at = _varint(payload, at)
+        value, length = _value(payload, body, kind)
+        columns.append(value)
+        body += length
+    return columns
+
+
+def _value(payload: bytes, at: int, kind: int) -> tuple[Any, int]:
+    if kind == 0:
+        return None, 0
+    if kind in _INTEGERS:
+        length = _INTEGERS[kind]
+        return int.from_bytes(_exactly(payload[at : at + length], length), "big", signed=True), length
+    if kind == 7:
+        return struct.unpack(">d", payload[at : at + 8])[0], 8
+    if kind in {8, 9}:
+        return kind - 8, 0
+    if kind < 12:
+        raise ValueError(kind)
+    length = (kind - 12) // 2
+    data = _exactly(payload[at : at + length], length)
+    return (data.decode() if kind & 1 else data), length
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for index in range(8):
+        byte = data[at + index]
+        value = value << 7 | byte & 0x7F
+        if byte < 0x80:
+            return value, at + index + 1
+    return value << 8 | data[at + 8], at + 9
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def _exactly(data: bytes, size: int) -> bytes:
+    if len(data) != size:
+        raise ValueError(size)
+    return data
