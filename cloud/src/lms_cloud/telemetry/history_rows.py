@@ -133,7 +133,7 @@ from unnest(%(series)s::integer[]) as s (id) cross join lateral (
         string_agg(float8send(coalesce(last, 'NaN')), '') as lasts,
         string_agg(timestamptz_send(first_at), '') as firsts_at, string_agg(timestamptz_send(last_at), '') as lasts_at,
         string_agg(int2send(worst::smallint), '') as worsts, string_agg(int8send(readings), '') as numbers
-    from (select {columns} from ({spans}) as piece ({columns}) order by bucket, last_at) as ordered
+    from (select {columns} from ({spans}) as piece ({columns}) order by bucket) as ordered
 ) as packed where ats is not null
 """
 _ESTIMATE: Final = """

@@ -4,7 +4,6 @@ Before it: `lms_cloud.telemetry.history_series`, which reads, `drawing`, which t
 (`api.py`) and the WebSocket (`live`).
 """
 
-import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -134,10 +133,14 @@ def draw_envelope(
     places = breaks.after + 1
 
     def listed(numbers: NDArray[np.float64], *, as_read: bool = True) -> list[Value]:
-        found = np.insert(numbers, places, np.nan).tolist()
-        if as_read and tag.datatype in INTEGERS:
-            return [None if math.isnan(number) else int(number) for number in found]
-        return [None if math.isnan(number) else number for number in found]
+        broken = np.insert(numbers, places, np.nan)
+        absent = np.isnan(broken)
+        whole = as_read and tag.datatype in INTEGERS
+        # An integer tag that once was of another type has readings that are none.
+        found: list[Value] = [*map(_whole, np.where(absent, 0, broken).tolist())] if whole else [*broken.tolist()]
+        for place in np.flatnonzero(absent).tolist():
+            found[place] = None
+        return found
 
     return SeriesHistory(
         tag,
@@ -150,6 +153,10 @@ def draw_envelope(
         last=listed(envelope.last),
         bucket_s=bucket_s,
     )
+
+
+def _whole(number: float) -> float:
+    return int(number) if number.is_integer() else number
 
 
 def _ms(at: datetime) -> int:
