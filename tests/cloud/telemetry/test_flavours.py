@@ -180,6 +180,24 @@ async def test_readings_in_and_beside_columns_come_out_in_order(store, query, pl
     assert [value for (value,) in rows] == sorted(value for (value,) in rows)
 
 
+@pytest.mark.usefixtures("timescale")
+async def test_policy_turns_ended_pieces_into_columns_and_late_readings_too(store, query, plant) -> None:
+    (ago_ms,) = query("select ((extract(epoch from now()) - 4 * 86400) * 1000)::bigint")[0]
+    policy = "select job_id from timescaledb_information.jobs where hypertable_name = 'readings'"
+    rows = "select count(*) from only {}"
+    for number in (1, 2):
+        await store(number, [Reading(1, ago_ms + number, 1.0)])
+        ((chunk,),) = query("select show_chunks('readings')::text")
+        assert query(rows.format(chunk)) == [(1,)]
+        superuser(plant.superuser_url, f"call run_job({query(policy)[0][0]})")
+        assert query(CHUNKS) == [(True,)]
+        assert query("select count(*) from readings") == [(number,)]
+    # What came late lay beside the columns as a row, and is in them now.
+    with psycopg.connect(plant.superuser_url) as connection:
+        connection.execute("set timescaledb.enable_transparent_decompression = off")
+        assert connection.execute(rows.format(chunk)).fetchone() == (0,)
+
+
 async def test_ingest_may_write_and_web_may_only_read(plant, query, store) -> None:
     await store(1, [Reading(1, NOON_MS, 1.0)])
     for url in (plant.url, plant.web_url):
