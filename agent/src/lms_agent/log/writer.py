@@ -144,7 +144,10 @@ class Writer:
 
     Attributes:
         retention: what was given up for the limits.
+        monotonic_s: tells durations.
     """
+
+    monotonic_s: Callable[[], float] = staticmethod(time.monotonic)
 
     def __init__(
         self,
@@ -217,6 +220,10 @@ class Writer:
         if self._thread is not None:
             self._thread.join()
 
+    def _rest(self) -> None:
+        """A disk that refuses is not asked without end."""
+        time.sleep(LAZY_AFTER_S)
+
     def _run(self) -> None:
         going = True
         busy = False
@@ -229,7 +236,7 @@ class Writer:
                 busy = self._look_after()
                 continue
             if not self._write(jobs) and not jobs:
-                time.sleep(LAZY_AFTER_S)  # a disk that refuses is not asked without end
+                self._rest()
             busy = busy or self._upkeep.is_due(self._head)
         self._finish()
 
@@ -253,7 +260,7 @@ class Writer:
     def _look_after(self) -> bool:
         """Nothing waits: write what is lazy, and take one bite of upkeep; whether there is more of it."""
         if self._lazy and not self._write([]):
-            time.sleep(LAZY_AFTER_S)
+            self._rest()
             return False
         return self._bite()
 
@@ -263,14 +270,14 @@ class Writer:
             bite = self._upkeep.next(self._open(), self._head, at_once=at_once)
             if bite is None:
                 return False
-            began_s = time.monotonic()
+            began_s = self.monotonic_s()
             written, head, total, snapshot_at = self._transaction([], {}, bite)
         except sqlite3.Error as error:
             self._note(error)
             self._tell(LogWriteFailed(self._path, *explain(error)))
             self._reopen_later()
             return False
-        self._upkeep.took(bite, time.monotonic() - began_s)
+        self._upkeep.took(bite, self.monotonic_s() - began_s)
         self._committed(written, head, total, snapshot_at)
         return True
 
@@ -339,7 +346,7 @@ class Writer:
         """What was put off long enough; together, so that few transactions write more than their batch."""
         if not self._lazy:
             return {}
-        now_s = time.monotonic()
+        now_s = self.monotonic_s()
         if self._lazy_since_s is None:
             self._lazy_since_s = now_s
         if not everything and now_s - self._lazy_since_s < LAZY_AFTER_S:
