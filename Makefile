@@ -29,6 +29,7 @@ WORKERS := 2
 SEEDS := 1000
 FIRST := 0
 SEED :=
+QUICK :=
 
 # Exactly what the environment is made from; when it changes, or the checkout moves, the environment is made anew.
 ORIGIN = { cat uv.lock pyproject.toml */pyproject.toml; pwd; uname -m; } | cksum
@@ -74,8 +75,8 @@ bench: setup broker ## Measure, each figure beside the limit measured in the sam
 	@$(CACHES); exec $(PYTHON) -m pytest tests/benchmarks -m bench -n 0 -s --no-header -q --timeout 900
 
 .PHONY: simulate
-simulate: setup ## Simulate agents, broker, ingest and database with faults (SEEDS=1000, FIRST=0, or SEED=42 for its trace)
-	@PYTHONPATH=tests exec $(PYTHON) -m simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --first $(FIRST))
+simulate: setup ## Simulate agents, broker, ingest and database with faults (SEEDS=1000 FIRST=0; SEED=42; QUICK=1)
+	@PYTHONPATH=tests exec $(PYTHON) -m simulation $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --first $(FIRST))
 
 .PHONY: setup
 setup: .tools/uv/bin/uv ## Make the Python environment .venv from the lock file (also done by all others)

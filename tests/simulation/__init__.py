@@ -11,6 +11,8 @@
     machine.py    an agent's computer: real log, keeping and sender
     cloud.py      an ingest worker: the real one
     oracle.py     knows what every log committed, and says whether the promise was kept
+    quick.py      the same promise around the state machines alone: many times as many seeds a second
+    running.py    many seeds, over all cores
     shrinking.py  takes faults out of a failing plan for as long as it still fails
     listening.py  what the programs log becomes the trace
 

@@ -6,8 +6,9 @@ import pytest
 from lms_agent.log.retention import remove_through
 from lms_cloud.telemetry.committing import Committer
 from lms_cloud.telemetry.incoming import Outcome
-from lms_protocol.delivery import SendingWindow
+from lms_protocol.delivery import SendingWindow, StreamLedger
 
+from simulation import quick
 from simulation.plan import draw_plan
 from simulation.shrinking import report, shorten
 from simulation.world import run
@@ -85,3 +86,28 @@ def test_a_failing_seed_prints_itself_and_its_shortest_story(hasty_committer):
     assert len(shortest.faults) <= len(result.plan.faults)
     assert len(shortest.scans) <= 2
     assert run(shortest).failure
+
+
+@pytest.fixture
+def blind_to_holes(monkeypatch):
+    """Acknowledges the highest number instead of the highest below which nothing is missing."""
+    original = StreamLedger.acknowledgement
+
+    def acknowledgement(self, settled=()):
+        acked, above = original(self, settled)
+        return (above.last or acked, above)
+
+    monkeypatch.setattr(StreamLedger, "acknowledgement", acknowledgement)
+
+
+@pytest.fixture
+def forgetful_window(monkeypatch):
+    """Never sends again what was not acknowledged in time."""
+    monkeypatch.setattr(SendingWindow, "_expire", lambda self, now_s: None)
+
+
+@pytest.mark.parametrize("bug", ["blind_to_holes", "forgetful_window"])
+def test_the_quick_simulation_finds_what_is_wrong_with_the_state_machines(request, bug):
+    request.getfixturevalue(bug)
+    failures = [failure for failure, _ in map(quick.run, range(WITHIN_SEEDS)) if failure]
+    assert any("acknowledged" in failure for failure in failures)

@@ -4,12 +4,14 @@ from collections import Counter
 
 import pytest
 
+from simulation import quick
 from simulation.plan import draw_plan
 from simulation.shrinking import report
 from simulation.world import run
 
 SEEDS = 600
 CHUNK = 40
+QUICK_SEEDS = 2000
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
@@ -29,3 +31,12 @@ def test_a_seed_means_one_run_event_by_event():
         once, again = run(draw_plan(seed), trace=True), run(draw_plan(seed), trace=True)
         assert once.trace == again.trace
         assert once.counts == again.counts
+
+
+def test_the_state_machines_alone_keep_the_promise():
+    batches = 0
+    for seed in range(QUICK_SEEDS):
+        failure, world = quick.run(seed)
+        assert not failure, quick.report(seed)
+        batches += len(world.records)
+    assert batches > 3 * QUICK_SEEDS
