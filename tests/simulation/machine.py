@@ -7,13 +7,14 @@ two steps or two operations of its disk, lose its power, and start again from wh
 import asyncio
 import struct
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from aiomqtt import MqttError, ProtocolVersion
 from lms_agent.log.absence import Absence
+from lms_agent.log.errors import LogError
 from lms_agent.log.keeping import Keeping
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_agent.log.writer import LAZY_AFTER_S, Job, Writer
@@ -145,6 +146,7 @@ class Machine:
         self.keeping: Keeping | None = None
         self.outlet: Outlet | None = None
         self.boots = 0
+        self.trimmed = self.dropped = 0
         self._plan = plan
         self._loop = loop
         self._broker = broker
@@ -171,6 +173,7 @@ class Machine:
         if self.running:
             return
         self.boots += 1
+        self.count()
         self._let_go()
         self.disk.revive(power_was_cut=self._power_cut, rng=self.rng)
         self._power_cut = False
@@ -217,6 +220,16 @@ class Machine:
         if client is not None and not self._power_cut:
             client.abandon()  # the kernel closes the sockets of a dead process; one without power says nothing
 
+    def count(self) -> None:
+        """Note what retention has done, as far as the log can still be read."""
+        if self.log is None:
+            return
+        with suppress(LogError):
+            self.trimmed = max(self.trimmed, self.log.first - 1)
+            self.dropped = self.log.retention.dropped_batches
+            if self.dropped:
+                self._oracle.dropped(self.log.stream, self.log._reader._rows("SELECT first, last FROM drops"))
+
     def _let_go(self) -> None:
         """What the kernel does for a dead process: files and locks are free again, nothing is written any more."""
         log, self.log = self.log, None
@@ -229,6 +242,7 @@ class Machine:
         log = self.log = await asyncio.to_thread(self._open)
         tags = await asyncio.to_thread(log.register_tags, self._descriptions())
         numbers = {(tag.device, tag.name): tag.number for tag in tags}
+        self.count()
         self._oracle.opened(self.node, log.stream, {tag.number: tag.name for tag in tags}, log.read(1, 1 << 30))
         log.listen(lambda batch: self._oracle.logged(log.stream, batch))
         absence = Absence(log, [[tag.number for tag in tags if tag.device == device] for device in self._devices])

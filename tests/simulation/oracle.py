@@ -60,6 +60,8 @@ class Oracle:
         self._now_s = now_s
         self._logged_s: dict[StreamBatch, float] = {}
         self.in_time = 0
+        self._dropped: dict[UUID, NumberRanges] = defaultdict(NumberRanges)
+        self._told_otherwise: set[StreamBatch] = set()
         self.logs: dict[UUID, dict[int, Known]] = defaultdict(dict)
         self._streams: dict[str, UUID] = {}
         self._names: dict[tuple[UUID, int], str] = {}
@@ -77,7 +79,7 @@ class Oracle:
         found = {batch.number: batch for batch in batches}
         lowest = min(found, default=1)
         for number, known in self.logs[stream].items():
-            if number < lowest and self._is_committed(stream, number, known):
+            if number < lowest and (self._is_committed(stream, number, known) or number in self._dropped[stream]):
                 continue  # retention took it, as it may
             if number not in found:
                 raise Violation(f"batch {number} of {node} was committed to the log and is not in it any more")
@@ -124,9 +126,15 @@ class Oracle:
             for number in range(first, last + 1):
                 known = self.logs[stream].get(number)
                 row = rows.get(number)
-                if row is None or (known is not None and not row.dead and row.digest != known.digest):
-                    what = "is not committed" if row is None else "is committed with other content"
-                    raise Violation(f"batch {number} of {parsed.node} was acknowledged, but {what}")
+                if row is None:
+                    raise Violation(f"batch {number} of {parsed.node} was acknowledged, but is not committed")
+                if known is not None and not row.dead and row.digest != known.digest:
+                    self._told_otherwise.add(StreamBatch(stream, number))
+
+    def dropped(self, stream: UUID, ranges: Iterable[tuple[int, int]]) -> None:
+        """A log says which batches it gave up unacknowledged, as it was told to when it is full."""
+        for first, last in ranges:
+            self._dropped[stream].add_range(first, last)
 
     def settled(self) -> bool:
         """Whether every batch of every log is committed."""
@@ -138,11 +146,16 @@ class Oracle:
         Raises:
             Violation: a reading is missing, doubled, altered, or was never logged.
         """
+        for key in self._told_otherwise:
+            if key.number not in self._dropped[key.stream]:
+                raise Violation(f"batch {key.number} was acknowledged, but is committed with other content")
         expected: Counter[Fact] = Counter()
+        given_up: Counter[Fact] = Counter()
         for stream, batches in self.logs.items():
             for known in batches.values():
+                facts = given_up if self._was_given_up(stream, known) else expected
                 for reading in known.batch.readings:
-                    expected[self._fact(known.batch.device, self._names[stream, reading.tag], reading)] += 1
+                    facts[self._fact(known.batch.device, self._names[stream, reading.tag], reading)] += 1
         names = {number: (home, name) for (home, name), number in self._database.series.items()}
         stored: Counter[Fact] = Counter()
         for series, reading in self._database.readings:
@@ -151,6 +164,21 @@ class Oracle:
         for what, facts in (("missing or too rare", expected - stored), ("too often or altered", stored - expected)):
             if facts:
                 raise Violation(f"{facts.total()} readings are {what} in the database, such as {next(iter(facts))}")
+
+    def _was_given_up(self, stream: UUID, known: Known) -> bool:
+        """Whether a batch was dropped before it was committed; a committed gap must then tell of its readings.
+
+        Raises:
+            Violation: it was dropped in silence.
+        """
+        number = known.batch.number
+        if number not in self._dropped[stream] or self._is_committed(stream, number, known):
+            return False
+        gaps = [gap for (of, _), gap in self._database.gaps.items() if of == stream]
+        for reading in known.batch.readings:
+            if not any(gap[0] <= reading.taken_at_ms <= (gap[1] or 0) for gap in gaps):
+                raise Violation(f"batch {number} was dropped, and no gap tells of its reading at {reading.taken_at_ms}")
+        return True
 
     def judge_lateness(self, from_s: float, within_s: float) -> None:
         """Batches logged from then on were committed soon.

@@ -131,7 +131,7 @@ def draw_plan(seed: int) -> Plan:
     workers = tuple(f"ingest-{n}" for n in range(rng.choice((1, 1, 2, 2, 3))))
     faults = sorted(_draw_fault(rng, agents, workers) for _ in range(rng.randint(0, 9)))
     together = rng.random() < 0.3
-    limits = rng.choice((Limits(), *[Limits(keep_days=age_s / 86_400) for age_s in (0.5, 5, 20)]))
+    limits = _draw_limits(rng)
     return Plan(
         seed=seed,
         agents=agents,
@@ -145,7 +145,15 @@ def draw_plan(seed: int) -> Plan:
         clock_ms={agent: rng.choice((0, 0, 0, -3_600_000, 86_400_000)) for agent in agents},
         limits=limits,
         bite=rng.choice((1, 2, 5)),
+        text_length=40 if limits.max_bytes is None else 2500,
     )
+
+
+def _draw_limits(rng: Random) -> Limits:
+    """Of age, as short as scans are apart; or of size, so that a log is full after a dozen batches; or none."""
+    if rng.random() < 0.2:
+        return Limits(max_bytes=rng.choice((100_000, 120_000)), drop_oldest=rng.random() < 0.5)
+    return rng.choice((UNLIMITED, *(Limits(keep_days=age_s / 86_400) for age_s in (0.5, 5, 20))))
 
 
 def _draw_catch_up(seed: int, rng: Random) -> Plan:

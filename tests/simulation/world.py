@@ -136,12 +136,15 @@ class World(Faults):
             if self.loop.time() > ended_s:
                 raise Violation(self._not_home())
             await self._until(self.loop.time() + LOOK_EVERY_S)
+        self.counts()
         self.oracle.judge()
         if self.plan.live_within_s is not None:
             self.oracle.judge_lateness(LIVE_FROM_S, self.plan.live_within_s)
 
     def counts(self) -> dict[str, int]:
         """What was done."""
+        for machine in self.machines.values():
+            machine.count()
         return {
             "virtual seconds": int(self.loop.time()),
             "steps": self.loop.steps,
@@ -151,6 +154,8 @@ class World(Faults):
             "readings": len(self.database.readings),
             "commits": self.database.commits,
             "acknowledgements": self.oracle.checked_acknowledgements,
+            "batches trimmed": sum(machine.trimmed for machine in self.machines.values()),
+            "batches dropped": sum(machine.dropped for machine in self.machines.values()),
             "live batches in time": self.oracle.in_time,
         }
 
