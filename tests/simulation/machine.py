@@ -6,14 +6,16 @@ two steps or two operations of its disk, lose its power, and start again from wh
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import Any
+from uuid import UUID
 
 from aiomqtt import MqttError, ProtocolVersion
 from lms_agent.log.absence import Absence
+from lms_agent.log.clocks import ClockChange
 from lms_agent.log.errors import LogError
 from lms_agent.log.keeping import Keeping
 from lms_agent.log.sqlite_log import SqliteLog
@@ -24,6 +26,8 @@ from lms_agent.sampling.scan import Scan
 from lms_agent.sending.connection import Address, explain_loss
 from lms_agent.sending.errors import BrokerUnreachable
 from lms_agent.sending.sender import Sender
+from lms_agent.timekeeping.discipline import Observation, Rules
+from lms_agent.timekeeping.timekeeper import Timekeeper
 from lms_protocol.delivery import SendingWindow
 from lms_protocol.edge import EdgeSession
 from lms_protocol.messages import SYNC_TAGS, Publish
@@ -38,6 +42,7 @@ from simulation.plan import Scan as PlannedScan
 
 HOST = "cloud"
 EPOCH_MS = 1_795_435_200_000
+CLOCK_WAIT_S = 10.0
 WRITE_S = 0.004
 """Mean time from a job handed over to its transaction."""
 NAMES = {"pH/PV": Datatype.DOUBLE, "Count": Datatype.INT64, "Pump": Datatype.BOOLEAN, "Phase": Datatype.STRING}
@@ -53,6 +58,59 @@ class SimulatedClock:
     def wall_ms(self) -> int:
         """The instant as this clock has it."""
         return EPOCH_MS + self.offset_ms + int(self._loop.time() * 1000)
+
+    def monotonic_s(self) -> float:
+        """Seconds since the simulation began."""
+        return self._loop.time()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(max(seconds, 0.0))
+
+
+class SimulatedComputer:
+    """A Pi's clocks: the time since boot never steps; the system clock may be wrong until it is synchronised.
+
+    Args:
+        system: the system clock as people and time servers set it.
+        boot: the id of this boot.
+        synchronised_at_s: when a time server is first heard after the boot; until then, without a clock chip, the
+            system clock says what it was left at: 1970, or some time before.
+        asleep_at_ms: what the system clock says at boot without a clock chip; None: it has one.
+    """
+
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        system: SimulatedClock,
+        *,
+        boot: UUID,
+        booted_at_s: float,
+        synchronised_at_s: float,
+        asleep_at_ms: int | None,
+    ) -> None:
+        self.boot = boot
+        self._loop = loop
+        self._system = system
+        self._booted_at_s = booted_at_s
+        self._synchronised_at_s = synchronised_at_s
+        self._asleep_at_ms = asleep_at_ms
+
+    def synchronise(self) -> None:
+        """A time server is heard."""
+        self._synchronised_at_s = min(self._synchronised_at_s, self._loop.time())
+
+    def boot_ms(self) -> int:
+        """Time since boot."""
+        return int((self._loop.time() - self._booted_at_s) * 1000)
+
+    def observe(self) -> Observation:
+        """Both clocks, and whether the system's is synchronised."""
+        synchronised = self._loop.time() >= self._synchronised_at_s
+        system_ms = self._system.wall_ms()
+        if not synchronised and self._asleep_at_ms is not None:
+            system_ms = self._asleep_at_ms + self.boot_ms()
+        return Observation(self.boot_ms(), system_ms, synchronised)
 
     def monotonic_s(self) -> float:
         """Seconds since the simulation began."""
@@ -120,6 +178,21 @@ class LoopWriter(Writer):
         self._finish()
 
 
+class _Watched:
+    """The log as timekeeping has it; after each change the oracle reads what became of the batches."""
+
+    def __init__(self, log: SqliteLog, read_again: Callable[[], None]) -> None:
+        self._log = log
+        self._read_again = read_again
+        self.remember = log.remember
+        self.first_open = log.first_open
+
+    async def change_clock(self, change: ClockChange) -> None:
+        """Write a change down."""
+        await self._log.change_clock(change)
+        self._read_again()
+
+
 class Machine:
     """One agent's computer.
 
@@ -146,6 +219,9 @@ class Machine:
         self.keeping: Keeping | None = None
         self.outlet: Outlet | None = None
         self.boots = 0
+        self._starts = 0  # of the computer
+        self._computer: SimulatedComputer | None = None
+        self._synchronised = False
         self.trimmed = self.dropped = 0
         self._plan = plan
         self._loop = loop
@@ -176,11 +252,34 @@ class Machine:
         self.count()
         self._let_go()
         self.disk.revive(power_was_cut=self._power_cut, rng=self.rng)
+        if self._power_cut or self._computer is None:
+            self._computer = self._start_computer()
         self._power_cut = False
         self._stop = asyncio.Event()
         self.process = Process(self.node, self._loop)
         self.process.died.append(self._died)
         self.process.start(self._run())
+
+    def _start_computer(self) -> SimulatedComputer:
+        self._starts += 1
+        first, now_s = self._starts == 1, self._loop.time()
+        clock = self._plan.clocks[self.node]
+        return SimulatedComputer(
+            self._loop,
+            self.clock,
+            boot=UUID(int=self.rng.getrandbits(128), version=4),
+            booted_at_s=now_s - (60.0 if first and clock.well_at_start else 0.0),
+            synchronised_at_s=now_s
+            if self._synchronised or (first and clock.well_at_start)
+            else now_s + clock.synchronised_after_s,
+            asleep_at_ms=None if clock.has_chip else clock.asleep_at_ms,
+        )
+
+    def hear_time_server(self) -> None:
+        """The clock is synchronised from now on."""
+        self._synchronised = True
+        if self._computer is not None:
+            self._computer.synchronise()
 
     def stop(self) -> None:
         """Ask it to end in good order."""
@@ -227,8 +326,17 @@ class Machine:
         with suppress(LogError):
             self.trimmed = max(self.trimmed, self.log.first - 1)
             self.dropped = self.log.retention.dropped_batches
+            shifts = self.log._reader._rows("SELECT DISTINCT shift_ms FROM corrections")
+            self._oracle.shifts[self.log.stream].update(shift_ms for (shift_ms,) in shifts)
             if self.dropped:
                 self._oracle.dropped(self.log.stream, self.log._reader._rows("SELECT first, last FROM drops"))
+
+    def read_again(self) -> None:
+        """Have all that the log holds now compared with what it once said."""
+        self.count()
+        if self.log is not None:
+            for batch in self.log.read(1, 1 << 30):
+                self._oracle.read_again(self.log.stream, batch)
 
     def _let_go(self) -> None:
         """What the kernel does for a dead process: files and locks are free again, nothing is written any more."""
@@ -246,7 +354,12 @@ class Machine:
         self._oracle.opened(self.node, log.stream, {tag.number: tag.name for tag in tags}, log.read(1, 1 << 30))
         log.listen(lambda batch: self._oracle.logged(log.stream, batch))
         absence = Absence(log, [[tag.number for tag in tags if tag.device == device] for device in self._devices])
-        keeping = self.keeping = Keeping(log, absence, self.clock, max_readings=self._plan.room)
+        assert self._computer is not None
+        clock = await Timekeeper.begin(
+            self._computer, _Watched(log, self.read_again), log.head, Rules(wait_s=CLOCK_WAIT_S, persist_s=5.0)
+        )
+        self._stamps = clock.stamps
+        keeping = self.keeping = Keeping(log, absence, clock.stamps, max_readings=self._plan.room)
         outlet = self.outlet = Outlet(keeping.take, log.next_gap_id)
         sender = self.sender = Sender(
             log=log,
@@ -259,7 +372,8 @@ class Machine:
                 primary_host=HOST,
             ),
             address=Address("mqtt://broker", "broker", 1883, False, self.node, lambda: "", None, self.node),
-            clock=self.clock,
+            clock=clock,
+            holding=clock,
             window=SendingWindow(
                 live_limit=self._plan.live_limit, backlog_limit=self._plan.backlog_limit, resend_after_s=5.0
             ),
@@ -267,11 +381,12 @@ class Machine:
             connect=self._connect,
             rng=self.rng,
         )
+        clock.listen(sender.wake)
         await keeping.close_orphans()
         async with asyncio.TaskGroup() as tasks:
             scanning = tasks.create_task(self._scan(outlet, numbers))
             sending = tasks.create_task(sender.run())
-            others = [tasks.create_task(work) for work in (keeping.run(), outlet.watch())]
+            others = [tasks.create_task(work) for work in (clock.run(), keeping.run(), outlet.watch())]
             await self._stop.wait()
             scanning.cancel()
             await outlet.drain()
@@ -311,7 +426,7 @@ class Machine:
             outlet.put(Scan(scan.device, tuple(self._readings(scan, numbers))))
 
     def _readings(self, scan: PlannedScan, numbers: dict[tuple[str, str], int]) -> list[Reading]:
-        now_ms = self.clock.wall_ms()
+        now_ms = self._stamps.wall_ms()
         readings = []
         for name in self.rng.sample(list(NAMES), scan.readings):
             self._serial += 1

@@ -17,7 +17,7 @@ from lms_cloud.telemetry.incoming import StreamBatch
 from lms_protocol.batches import digest
 from lms_protocol.messages import ACKED_NAME, ACKED_RANGES_NAME
 from lms_protocol.ranges import NumberRanges
-from lms_protocol.reading import Batch, Reading, Value
+from lms_protocol.reading import Batch, Quality, Reading, Value
 from lms_protocol.sparkplug import decode
 from lms_protocol.topics import MessageType, NodeTopic, parse
 
@@ -60,6 +60,8 @@ class Oracle:
         self._now_s = now_s
         self._logged_s: dict[StreamBatch, float] = {}
         self.in_time = 0
+        self.corrected = 0
+        self.shifts: dict[UUID, set[int]] = defaultdict(lambda: {0})  # by which times were corrected, in ms
         self._dropped: dict[UUID, NumberRanges] = defaultdict(NumberRanges)
         self._told_otherwise: set[StreamBatch] = set()
         self.logs: dict[UUID, dict[int, Known]] = defaultdict(dict)
@@ -83,16 +85,32 @@ class Oracle:
                 continue  # retention took it, as it may
             if number not in found:
                 raise Violation(f"batch {number} of {node} was committed to the log and is not in it any more")
-            if _digest(found[number]) != known.digest:
-                raise Violation(f"batch {number} of {node} is not in the log as it was committed")
         for _, batch in sorted(found.items()):
-            self.logged(stream, batch)
+            self.read_again(stream, batch)
         if sorted(found) != list(range(lowest, lowest + len(found))):
             raise Violation(f"the numbers in the log of {node} have holes: {sorted(found)}")
 
     def _is_committed(self, stream: UUID, number: int, known: Known) -> bool:
         row = self._database.ledger[stream].get(number)
         return row is not None and row.digest == known.digest
+
+    def read_again(self, stream: UUID, batch: Batch) -> None:
+        """A batch, as a log gives it now: as it was, or with its time corrected before anybody had it.
+
+        Raises:
+            Violation: it is another.
+        """
+        known = self.logs[stream].get(batch.number)
+        if known is not None and known.digest != _digest(batch):
+            if not _is_shifted(known.batch, batch):
+                raise Violation(
+                    f"batch {batch.number} is not in the log as it was committed: {known.batch}, now {batch}"
+                )
+            if self._is_committed(stream, batch.number, known):
+                raise Violation(f"the time of batch {batch.number} was changed after it was sent and committed")
+            self.corrected += 1
+            del self.logs[stream][batch.number]
+        self.logged(stream, batch)
 
     def logged(self, stream: UUID, batch: Batch) -> None:
         """A log has committed a batch."""
@@ -147,7 +165,8 @@ class Oracle:
             Violation: a reading is missing, doubled, altered, or was never logged.
         """
         for key in self._told_otherwise:
-            if key.number not in self._dropped[key.stream]:
+            known = self.logs[key.stream][key.number]
+            if key.number not in self._dropped[key.stream] and not self._is_committed(*key, known):
                 raise Violation(f"batch {key.number} was acknowledged, but is committed with other content")
         expected: Counter[Fact] = Counter()
         given_up: Counter[Fact] = Counter()
@@ -176,7 +195,8 @@ class Oracle:
             return False
         gaps = [gap for (of, _), gap in self._database.gaps.items() if of == stream]
         for reading in known.batch.readings:
-            if not any(gap[0] <= reading.taken_at_ms <= (gap[1] or 0) for gap in gaps):
+            at_ms = {reading.taken_at_ms + shift_ms for shift_ms in self.shifts[stream]}
+            if not any(gap[0] <= ms <= (gap[1] or 0) for gap in gaps for ms in at_ms):
                 raise Violation(f"batch {number} was dropped, and no gap tells of its reading at {reading.taken_at_ms}")
         return True
 
@@ -198,5 +218,24 @@ class Oracle:
         return Fact(device, tag, reading.taken_at_ms, bits(reading.value), int(reading.quality))
 
 
+def _is_shifted(old: Batch, new: Batch) -> bool:
+    """Whether a batch is the same with all its times moved by one interval."""
+    shifts = {b.taken_at_ms - a.taken_at_ms for a, b in zip(old.readings, new.readings, strict=False)}
+    return (
+        len(shifts) <= 1
+        and len(old.readings) == len(new.readings)
+        and all(
+            (a.tag, bits(a.value)) == (b.tag, bits(b.value)) and b.quality in {a.quality, _less_sure(a.quality)}
+            for a, b in zip(old.readings, new.readings, strict=True)
+        )
+        and [gap.id for gap in old.gaps] == [gap.id for gap in new.gaps]
+    )
+
+
+def _less_sure(quality: Quality) -> Quality:
+    """What a good reading becomes when its time turns out to be an estimate."""
+    return Quality.UNCERTAIN if quality is Quality.GOOD else quality
+
+
 def _digest(batch: Batch) -> bytes:
-    return digest(batch.device, batch.number, batch.readings, batch.gaps)
+    return digest(batch.device, batch.number, batch.readings, batch.gaps, batch.clock)

@@ -4,6 +4,7 @@ Everything about a run is drawn here or from generators named after who draws, s
 changes as little of the rest as can be.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import NamedTuple
@@ -52,6 +53,22 @@ class Scan(NamedTuple):
     readings: int
 
 
+class ClockPlan(NamedTuple):
+    """What an agent's computer knows of the time when it starts.
+
+    Attributes:
+        well_at_start: at the first start it is synchronised; later starts find it as the rest says.
+        synchronised_after_s: how long after a start a time server is heard.
+        has_chip: the system clock goes on without power.
+        asleep_at_ms: else it begins with that.
+    """
+
+    well_at_start: bool = True
+    synchronised_after_s: float = 0.0
+    has_chip: bool = True
+    asleep_at_ms: int = 0
+
+
 @dataclass(frozen=True)
 class Plan:
     """One run.
@@ -63,6 +80,7 @@ class Plan:
         live_limit, backlog_limit: of the agents' sending windows.
         room: readings that may wait in an agent's memory while its disk refuses.
         clock_ms: what each agent's clock is wrong by at the start.
+        clocks: what else is to be said of it.
         limits: of the agents' logs.
         bite: batches that a first bite of upkeep takes.
         text_length: of the longest text value.
@@ -79,6 +97,7 @@ class Plan:
     backlog_limit: int = 6
     room: int = 60
     clock_ms: dict[str, int] = field(default_factory=dict)
+    clocks: dict[str, ClockPlan] = field(default_factory=lambda: defaultdict(ClockPlan))
     limits: Limits = UNLIMITED
     bite: int = 1
     text_length: int = 40
@@ -143,9 +162,21 @@ def draw_plan(seed: int) -> Plan:
         backlog_limit=rng.choice((1, 3, 8, 32)),
         room=rng.choice((4, 12, 60)),
         clock_ms={agent: rng.choice((0, 0, 0, -3_600_000, 86_400_000)) for agent in agents},
+        clocks={agent: _draw_clock(rng) for agent in agents},
         limits=limits,
         bite=rng.choice((1, 2, 5)),
         text_length=40 if limits.max_bytes is None else 2500,
+    )
+
+
+def _draw_clock(rng: Random) -> ClockPlan:
+    if rng.random() < 0.6:
+        return ClockPlan()
+    return ClockPlan(
+        well_at_start=rng.random() < 0.5,
+        synchronised_after_s=rng.choice((0.5, 5.0, 15.0, 1e9)),
+        has_chip=rng.random() < 0.3,
+        asleep_at_ms=rng.choice((0, 1_795_435_200_000 - 5_000, 1_795_435_200_000 - 86_400_000)),
     )
 
 

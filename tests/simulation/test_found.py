@@ -19,3 +19,19 @@ def test_a_group_taken_over_while_the_broker_stalls_is_heard_once_it_answers_aga
         ),
     )
     assert run(plan).failure == ""
+
+
+def test_the_host_is_online_again_when_a_leader_was_in_doubt_while_another_led_and_died():
+    """Its own STATE connection had stood all the while; nobody outdid the dead one's will, and no agent sent again."""
+    plan = Plan(
+        seed=23099,
+        agents={"agent-0": ("R00", "R01")},
+        groups={"agent-0": "acme"},
+        workers=("ingest-0", "ingest-1"),
+        scans=(Scan(61.5, "agent-0", "R00", 2),),
+        faults=(
+            Fault(45.113, "cut_off_lease", "ingest-1", 14.3),
+            Fault(59.408, "kill_worker", "ingest-0", 8.5, 4),
+        ),
+    )
+    assert run(plan).failure == ""

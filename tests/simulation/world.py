@@ -136,7 +136,8 @@ class World(Faults):
             if self.loop.time() > ended_s:
                 raise Violation(self._not_home())
             await self._until(self.loop.time() + LOOK_EVERY_S)
-        self.counts()
+        for machine in self.machines.values():
+            machine.read_again()
         self.oracle.judge()
         if self.plan.live_within_s is not None:
             self.oracle.judge_lateness(LIVE_FROM_S, self.plan.live_within_s)
@@ -154,6 +155,7 @@ class World(Faults):
             "readings": len(self.database.readings),
             "commits": self.database.commits,
             "acknowledgements": self.oracle.checked_acknowledgements,
+            "batches corrected": self.oracle.corrected,
             "batches trimmed": sum(machine.trimmed for machine in self.machines.values()),
             "batches dropped": sum(machine.dropped for machine in self.machines.values()),
             "live batches in time": self.oracle.in_time,
@@ -241,6 +243,7 @@ class World(Faults):
         for machine in self.machines.values():
             machine.disk.refuses = 0
             machine.disk.on_operation = lambda: None
+            machine.hear_time_server()
             if machine.process is not None:
                 machine.process.spare()
             machine.boot()

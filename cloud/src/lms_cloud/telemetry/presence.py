@@ -66,6 +66,10 @@ class HostPresence:
 
     def look(self) -> None:
         """Something changed with the leases, or with what this worker hears."""
+        if self._online and self._latest_ms > self._state_ms and self._leases.leading and self._leases.sure:
+            # While our leases were in doubt another worker led, and perhaps died since: its STATE is the last word.
+            _log.warning("another worker's STATE is later than this connection's", found_ms=self._latest_ms)
+            self._outdone.set()
         self._look.set()
 
     def leave(self) -> None:
