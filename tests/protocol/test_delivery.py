@@ -9,10 +9,17 @@ from lms_protocol.errors import DeliveryError
 from lms_protocol.ranges import NumberRanges
 
 LIVE_LIMIT, BACKLOG_LIMIT, RESEND_S = 3, 4, 10.0
+PACKED_LIMIT, PACKED_BYTES, RECORD_BYTES = 6, 500, 100
 
 
 def window() -> SendingWindow:
-    return SendingWindow(live_limit=LIVE_LIMIT, backlog_limit=BACKLOG_LIMIT, resend_after_s=RESEND_S)
+    return SendingWindow(
+        live_limit=LIVE_LIMIT,
+        backlog_limit=BACKLOG_LIMIT,
+        packed_limit=PACKED_LIMIT,
+        packed_bytes=PACKED_BYTES,
+        resend_after_s=RESEND_S,
+    )
 
 
 def drain(w: SendingWindow, now_s: float) -> list[tuple[int, bool]]:
@@ -34,6 +41,7 @@ class LossyLink(RuleBasedStateMachine):
         self.head = 0
         self.now_s = 0.0
         self.wire: list[int] = []
+        self.packs: list[list[int]] = []
         self.ledger = StreamLedger()
         self.committed: set[int] = set()
         self.online = False
@@ -45,6 +53,7 @@ class LossyLink(RuleBasedStateMachine):
 
     @rule()
     def connect(self) -> None:
+        self.packs.clear()
         self.window.connected(acked=self.log_acked, head=self.head)
         self.online = True
 
@@ -52,9 +61,11 @@ class LossyLink(RuleBasedStateMachine):
     def disconnect(self) -> None:
         self.window.disconnected()
         self.online = False
+        self.packs.clear()
 
     @rule()
     def agent_restarts(self) -> None:
+        self.packs.clear()
         self.window = window()
         self.window.connected(acked=self.log_acked, head=self.head)
         self.online = True
@@ -71,6 +82,24 @@ class LossyLink(RuleBasedStateMachine):
             assert 1 <= sending.number <= self.head
             assert sending.number > self.log_acked
             self.wire.append(sending.number)
+
+    @rule(most=st.integers(1, 3), fitting=st.integers(0, 3))
+    def pack(self, most: int, fitting: int) -> None:
+        """Some of the backlog is taken; what does not fit is given back, the rest waits to be sent."""
+        taken = self.window.take_backlog(most)
+        assert not taken or self.online
+        self.window.give_back(taken[fitting:])
+        self.packs.append(taken[:fitting])
+
+    @precondition(lambda self: self.packs)
+    @rule(drop=st.booleans())
+    def send_packed(self, drop: bool) -> None:
+        if drop:
+            self.window.give_back(self.packs.pop())
+        elif self.window.has_room_for_packed:
+            numbers = self.packs.pop(0)
+            self.window.sent_packed(dict.fromkeys(numbers, RECORD_BYTES), self.now_s)
+            self.wire.extend(numbers)
 
     @precondition(lambda self: self.wire)
     @rule(data=st.data(), keep=st.booleans())
@@ -118,7 +147,7 @@ class LossyLink(RuleBasedStateMachine):
 
     @invariant()
     def memory_is_bounded(self) -> None:
-        assert self.window.in_flight <= LIVE_LIMIT + BACKLOG_LIMIT
+        assert self.window.in_flight <= LIVE_LIMIT + BACKLOG_LIMIT + PACKED_LIMIT + 2  # a pack is sent whole
 
     def teardown(self) -> None:
         """A link that works at last brings everything over."""
@@ -169,6 +198,46 @@ def test_what_was_sent_on_an_earlier_connection_counts_on_the_next() -> None:
     w.disconnected()
     w.connected(acked=0, head=3)
     assert w.acknowledged(3) == 3
+
+
+def test_packed_backlog_goes_behind_what_is_live_and_within_its_bytes() -> None:
+    w = window()
+    w.connected(acked=0, head=40)
+    assert w.next(0.0, packing=True) is None, "the backlog is not sent one by one"
+    assert w.take_backlog(3) == [1, 2, 3]
+    w.give_back([3])
+    w.appended(41)
+    assert not w.has_room_for_packed, "the live batch goes first"
+    assert w.next(0.0, packing=True) == (41, False)
+    w.sent_packed({1: RECORD_BYTES, 2: RECORD_BYTES}, 0.0)
+    assert w.take_backlog(3) == [3, 4, 5]
+    w.sent_packed(dict.fromkeys((3, 4, 5), RECORD_BYTES), 0.0)
+    assert not w.has_room_for_packed
+    w.acknowledged(1, NumberRanges())
+    assert w.has_room_for_packed
+    assert w.acked == 1
+
+
+def test_packed_batch_without_acknowledgement_is_backlog_again() -> None:
+    w = window()
+    w.connected(acked=0, head=3)
+    w.sent_packed(dict.fromkeys(w.take_backlog(2), RECORD_BYTES), 0.0)
+    assert w.next(RESEND_S, packing=True) is None
+    assert w.in_flight == 0
+    assert w.take_backlog(9) == [3, 1, 2]
+
+
+def test_what_was_acknowledged_while_it_was_packed_is_not_waited_for() -> None:
+    w = window()
+    w.connected(acked=0, head=3)
+    w.sent_packed(dict.fromkeys(w.take_backlog(3), RECORD_BYTES), 0.0)
+    w.next(RESEND_S, packing=True)
+    again = w.take_backlog(3)
+    w.acknowledged(2)
+    w.sent_packed(dict.fromkeys(again, RECORD_BYTES), RESEND_S)
+    assert w.in_flight == 1
+    w.acknowledged(3)
+    assert (w.in_flight, w.backlog, w.acked) == (0, 0, 3)
 
 
 def test_live_goes_before_backlog_and_is_not_marked_historical() -> None:

@@ -375,7 +375,10 @@ class Machine:
             clock=clock,
             holding=clock,
             window=SendingWindow(
-                live_limit=self._plan.live_limit, backlog_limit=self._plan.backlog_limit, resend_after_s=5.0
+                live_limit=self._plan.live_limit,
+                backlog_limit=self._plan.backlog_limit,
+                packed_limit=self._plan.backlog_limit,
+                resend_after_s=5.0,
             ),
             max_wait_s=10.0,
             connect=self._connect,

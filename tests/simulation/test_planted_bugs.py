@@ -52,9 +52,9 @@ def backlog_first(monkeypatch):
     """Sends the whole backlog before anything live."""
     original = SendingWindow.next
 
-    def next_(self, now_s):
+    def next_(self, now_s, *, packing=False):
         if not self._backlog:
-            return original(self, now_s)
+            return original(self, now_s, packing=packing)
         next_live, self._next_live = self._next_live, self._head + 1
         try:
             return original(self, now_s)

@@ -31,6 +31,7 @@ DIGEST_BYTES: Final = 16
 
 RECORD_2: Final = b"\x01"
 """The first byte of a record; no protobuf message begins with it."""
+_RECORD_1: Final = (b"\x12", b"")
 
 _QUALITIES: Final = {int(quality): quality for quality in Quality}
 _DOUBLE_OR_UNDECLARED: Final = frozenset({Datatype.DOUBLE, None})
@@ -99,8 +100,10 @@ def record_decode(number: int, device: str, record: bytes) -> Batch:
     Raises:
         PayloadError: the bytes are not a record.
     """
-    if record[:1] != RECORD_2:
+    if record[:1] in _RECORD_1:
         return _record_1_decode(number, device, record)
+    if record[:1] != RECORD_2:
+        raise PayloadError(f"a record does not begin with the byte {record[0]}")
     columns, end = Columns.parse(record, 1)
     return Batch(number, device, columns.readings, *read_remarks(record, end))
 

@@ -174,12 +174,19 @@ def encode(readings: Sequence[Reading]) -> bytes:
         if set(map(type, values)) == {float}:  # nearly always
             data = _form(count).pack(count, *tags, *times, *qualities, bytes((DOUBLE,)) * count, *values)
         else:
+            if None in values:
+                qualities = tuple(map(_quality, values, qualities))
             data = _encode_mixed(count, (*tags, *times, *qualities), values)
     except (struct.error, ValueError) as error:
         raise PayloadError(f"a reading is out of range: {error}") from error
     if min(times) < 0:  # Sparkplug's times are unsigned
         raise PayloadError(f"{min(times)} ms is before 1970")
     return data
+
+
+def _quality(value: Value, quality: Quality) -> Quality:
+    """Null without another quality reads as BAD on every wire, so it is that from the start."""
+    return Quality.BAD if value is None and quality == Quality.GOOD else quality
 
 
 def _encode_mixed(count: int, columns: tuple[int, ...], values: Sequence[Value]) -> bytes:

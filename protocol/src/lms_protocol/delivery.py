@@ -12,6 +12,9 @@ How a batch moves through `SendingWindow`:
     (none)         backlog          it is unacknowledged when the connection is made
     waiting        in flight, live  `next` gives it, before anything of the backlog
     backlog        in flight, old   `next` gives it, round and round in rising order, as historical
+    backlog        taken            `take_backlog` gives it, in the same order, to be packed with others
+    taken          in flight, old   `sent_packed`: it is sent, as historical
+    taken          backlog          `give_back`: it did not fit
     in flight      backlog          no acknowledgement within `resend_after_s`, or too many live in flight
     any but none   acknowledged     an acknowledgement covers it
     any            (none)           the connection ends
@@ -24,11 +27,12 @@ Round and round: numbers that nobody acknowledges (of a bioreactor that the clou
 after all others had their turn, so that they never keep the others' backlog from being sent.
 
 Live batches are never held back by a full backlog window, so a backlog of a week does not delay what happens now; as
-only numbers in ranges are kept for what is not in flight, memory is bounded by the two limits.
+only numbers in ranges are kept for what is not in flight, memory is bounded by the limits. Packed batches are limited
+in bytes, too: what is in flight waits in the broker and in the host, for all agents at once.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from lms_protocol.errors import DeliveryError
@@ -49,13 +53,24 @@ class SendingWindow:
 
     Args:
         live_limit: most live batches in flight; the oldest beyond it falls back to the backlog.
-        backlog_limit: most backlog batches in flight.
+        backlog_limit: most backlog batches in flight, as long as they are sent one by one.
+        packed_limit, packed_bytes: most packed batches in flight, and most bytes of their records together.
         resend_after_s: how long to wait for an acknowledgement, in seconds.
     """
 
-    def __init__(self, *, live_limit: int = 64, backlog_limit: int = 256, resend_after_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        *,
+        live_limit: int = 64,
+        backlog_limit: int = 256,
+        packed_limit: int = 4096,
+        packed_bytes: int = 1 << 20,
+        resend_after_s: float = 10.0,
+    ) -> None:
         self._live_limit = live_limit
         self._backlog_limit = backlog_limit
+        self._packed_limit = packed_limit
+        self._packed_bytes = packed_bytes
         self._resend_after_s = resend_after_s
         self._acked = 0
         self._head = 0
@@ -67,6 +82,9 @@ class SendingWindow:
         self._live_flight: OrderedDict[int, float] = OrderedDict()
         self._old_flight: OrderedDict[int, float] = OrderedDict()
         self._sent = NumberRanges()  # since the start
+        self._taken: set[int] = set()
+        self._sizes: dict[int, int] = {}  # number -> bytes, of packed batches in flight
+        self._bytes_in_flight = 0
         self._connected = False
 
     def fresh(self) -> "SendingWindow":
@@ -120,6 +138,9 @@ class SendingWindow:
         self._connected = False
         self._live_flight.clear()
         self._old_flight.clear()
+        self._taken.clear()
+        self._sizes.clear()
+        self._bytes_in_flight = 0
         self._backlog = NumberRanges()
         self._last_old = 0
 
@@ -133,8 +154,12 @@ class SendingWindow:
             raise DeliveryError(f"the log's last batch was {self._head}", number=number)
         self._head = number
 
-    def next(self, now_s: float) -> Sending | None:
-        """The batch to send now, which then counts as in flight; None when there is nothing to do but wait."""
+    def next(self, now_s: float, *, packing: bool = False) -> Sending | None:
+        """The batch to send now, which then counts as in flight; None when there is nothing to do but wait.
+
+        Args:
+            packing: the backlog is sent packed (see `take_backlog`), so give only live batches.
+        """
         if not self._connected:
             return None
         self._expire(now_s)
@@ -147,12 +172,54 @@ class SendingWindow:
                 oldest, _ = self._live_flight.popitem(last=False)
                 self._backlog.add(oldest)
             return Sending(number, historical=False)
-        if self._backlog and len(self._old_flight) < self._backlog_limit:
+        if self._backlog and not packing and len(self._old_flight) < self._backlog_limit:
             number = self._last_old = self._backlog.pop_above(self._last_old)
             self._old_flight[number] = now_s + self._resend_after_s
             self._sent.add(number)
             return Sending(number, historical=True)
         return None
+
+    @property
+    def has_room_for_packed(self) -> bool:
+        """Whether another value of packed batches may be sent now; live batches come first."""
+        has_room = len(self._old_flight) < self._packed_limit and self._bytes_in_flight < self._packed_bytes
+        return self._connected and has_room and self._next_live > self._head
+
+    def take_backlog(self, count: int) -> list[int]:
+        """Take at most `count` numbers of the backlog to be packed, and no more than may be in flight, in order."""
+        if not self._connected:
+            return []
+        numbers: list[int] = []
+        while self._backlog and len(numbers) < min(count, self._packed_limit):
+            self._last_old = self._backlog.pop_above(self._last_old)
+            numbers.append(self._last_old)
+        self._taken.update(numbers)
+        return numbers
+
+    def give_back(self, numbers: Iterable[int]) -> None:
+        """What was taken is not sent now after all: it is the next of the backlog again."""
+        back = [number for number in numbers if number in self._taken]
+        self._taken.difference_update(back)
+        for number in back:
+            if not self._is_acknowledged(number):
+                self._backlog.add(number)
+        if back:
+            self._last_old = min(back) - 1
+
+    def sent_packed(self, sizes: Mapping[int, int], now_s: float) -> None:
+        """Taken batches are sent, and are in flight now.
+
+        Args:
+            sizes: bytes of each batch's record, by number.
+        """
+        for number, size in sizes.items():
+            if number in self._taken:
+                self._taken.discard(number)
+                if not self._is_acknowledged(number):
+                    self._old_flight[number] = now_s + self._resend_after_s
+                    self._sent.add(number)
+                    self._sizes[number] = size
+                    self._bytes_in_flight += size
 
     def acknowledged(self, number: int, ranges: NumberRanges | None = None, settled: NumberRanges | None = None) -> int:
         """The cloud says what it has committed. Of numbers that were not sent since the start it means nothing.
@@ -180,8 +247,8 @@ class SendingWindow:
         self._above.remove_range(1, self._acked)
         self._backlog.remove_range(1, self._acked)
         for flight in (self._live_flight, self._old_flight):
-            for done in [n for n in flight if n <= self._acked or n in self._above]:
-                del flight[done]
+            for done in [n for n in flight if self._is_acknowledged(n)]:
+                self._land(flight, done)
         return self._acked
 
     def settle(self, number: int) -> int:
@@ -197,6 +264,13 @@ class SendingWindow:
         """Whether a number was sent since the start."""
         return number in self._sent
 
+    def _is_acknowledged(self, number: int) -> bool:
+        return number <= self._acked or number in self._above
+
+    def _land(self, flight: OrderedDict[int, float], number: int) -> None:
+        del flight[number]
+        self._bytes_in_flight -= self._sizes.pop(number, 0)
+
     def next_wakeup_s(self, now_s: float) -> float | None:
         """Seconds from `now_s` until a batch in flight counts as lost; None if none is in flight."""
         expiries = [next(iter(flight.values())) for flight in (self._live_flight, self._old_flight) if flight]
@@ -208,7 +282,7 @@ class SendingWindow:
                 number, expires_at_s = next(iter(flight.items()))
                 if expires_at_s > now_s:
                     break
-                del flight[number]
+                self._land(flight, number)
                 self._backlog.add(number)
 
 

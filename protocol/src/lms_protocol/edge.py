@@ -7,7 +7,8 @@ broker delivers into events. `lms_agent.sending` moves its bytes.
     ───────────  ─────────────────────────  ──────────────────────────────────────────────
     offline      will(), CONNECT with it    connecting; bdSeq is one higher than last time
     connecting   births()                   born; sequence numbers begin at 0
-    born         data()                     born; sequence number + 1
+    born         data(), packed()           born; sequence number + 1
+    born         Accepts                    born; packed() is allowed until the next births
     born         RebirthRequested           publish births() again, same bdSeq
     born         death(), DISCONNECT        offline
     any          connection lost            offline; the broker publishes the will
@@ -31,9 +32,11 @@ from lms_protocol.batches import (
 )
 from lms_protocol.errors import PayloadError, SessionError
 from lms_protocol.messages import (
+    ACCEPTS_NAME,
     ACKED_NAME,
     ACKED_RANGES_NAME,
     BD_SEQ_NAME,
+    PACKED_NAME,
     REBIRTH_NAME,
     REFUSED_NAME,
     SETTLED_NAME,
@@ -41,11 +44,25 @@ from lms_protocol.messages import (
     SYNC_TAGS,
     HostState,
     Publish,
+    packed_payload,
     state_from_bytes,
 )
+from lms_protocol.packing import PACKED_1
 from lms_protocol.ranges import NumberRanges
 from lms_protocol.reading import Batch, Datatype, Quality, Reading, TagDescription, Value
-from lms_protocol.sparkplug import INT32, PAYLOAD, UNSUPPORTED, Metric, Payload, Property, decode, encode, fits, resolve
+from lms_protocol.sparkplug import (
+    BYTES,
+    INT32,
+    PAYLOAD,
+    UNSUPPORTED,
+    Metric,
+    Payload,
+    Property,
+    decode,
+    encode,
+    fits,
+    resolve,
+)
 from lms_protocol.topics import MessageType, NodeTopic, StateTopic, check_id, node_topic, parse
 
 
@@ -65,6 +82,12 @@ class Acknowledged(NamedTuple):
     settled: NumberRanges | None = None
 
 
+class Accepts(NamedTuple):
+    """The cloud says which forms of backlog it can read, besides plain data."""
+
+    forms: frozenset[str]
+
+
 class Refused(NamedTuple):
     """The cloud holds another batch under this number: this log and the cloud's ledger do not belong together."""
 
@@ -80,7 +103,7 @@ class TagCommand(NamedTuple):
     timestamp_ms: int | None
 
 
-EdgeEvent: TypeAlias = RebirthRequested | Acknowledged | Refused | HostState | TagCommand
+EdgeEvent: TypeAlias = RebirthRequested | Acknowledged | Accepts | Refused | HostState | TagCommand
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +146,7 @@ class EdgeSession:
         self.primary_host = None if primary_host is None else check_id(primary_host, "host")
         self._seq = 0
         self._born = False
+        self._accepted: frozenset[str] = frozenset()
         self._tags: dict[int, TagDescription] = {}
         self._by_device: dict[str, dict[str, TagDescription]] = {}
         for tag in tags:
@@ -172,6 +196,11 @@ class EdgeSession:
         return self._born
 
     @property
+    def may_pack(self) -> bool:
+        """Whether the host that answered the births has said that it can read packed batches."""
+        return self._born and PACKED_1 in self._accepted
+
+    @property
     def subscriptions(self) -> tuple[tuple[str, int], ...]:
         """Topics and QoS to subscribe to before the births: node and device commands, the primary host's state."""
         commands = (
@@ -209,11 +238,13 @@ class EdgeSession:
             raise SessionError("births come after will() and CONNECT")
         self._seq = 0
         self._born = True
+        self._accepted = frozenset()  # whoever answers says it anew: it may be another host by now
         metrics = [
             Metric(BD_SEQ_NAME, timestamp_ms=now_ms, datatype=Datatype.INT64, value=self.bd_seq),
             Metric(REBIRTH_NAME, timestamp_ms=now_ms, datatype=Datatype.BOOLEAN, value=False),
             Metric(STREAM_NAME, timestamp_ms=now_ms, datatype=Datatype.STRING, value=str(self.stream)),
             Metric(ACKED_NAME, timestamp_ms=now_ms, datatype=Datatype.UINT64, value=acked),
+            Metric(PACKED_NAME, timestamp_ms=now_ms, datatype=BYTES),
         ]
         topic = node_topic(self.group, MessageType.NBIRTH, self.node)
         messages = [Publish(topic, encode(Payload(now_ms, metrics, seq=0)))]
@@ -268,6 +299,20 @@ class EdgeSession:
         message.seq = self._next_seq()
         return Publish(self._data_topics[batch.device], message.SerializeToString())
 
+    def packed(self, value: bytes, now_ms: int) -> Publish:
+        """Several batches of the backlog as one NDATA.
+
+        Args:
+            value: see `lms_protocol.packing`.
+
+        Raises:
+            SessionError: no births are out, or the host has not said that it can read this.
+        """
+        if not self.may_pack:
+            raise SessionError("packed batches cannot be sent: the host has not said that it accepts them")
+        topic = node_topic(self.group, MessageType.NDATA, self.node)
+        return Publish(topic, packed_payload(value, now_ms, self._next_seq()))
+
     def receive(self, topic: str, payload: bytes) -> list[EdgeEvent]:
         """Turn a message from the broker into events.
 
@@ -292,6 +337,9 @@ class EdgeSession:
             events.append(RebirthRequested())
         if values.get(STREAM_NAME, str(self.stream)) != str(self.stream):
             return events  # about a log that this node sent from before
+        if ACCEPTS_NAME in values:
+            self._accepted = frozenset(str(values[ACCEPTS_NAME] or "").split(","))
+            events.append(Accepts(self._accepted))
         if ACKED_NAME in values:
             ranges, settled = _ranges(values, ACKED_RANGES_NAME), _ranges(values, SETTLED_NAME)
             events.append(Acknowledged(_number(values, ACKED_NAME), ranges or NumberRanges(), settled))

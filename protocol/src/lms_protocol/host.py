@@ -11,6 +11,7 @@ Edge nodes of other makers are followed too: without `Sync/Stream` in the birth 
     any            NBIRTH                         born: NodeBorn; its devices are unknown until their DBIRTH
     born           DBIRTH                         DeviceBorn
     born           data of a born device          DataReceived, or RebirthWanted for an alias without birth
+    born           packed batches                 the same for each batch
     born           sequence number not expected   the gap's clock starts; RebirthWanted if it does not close in time
     born           NDEATH with this bdSeq         NodeDied, unknown; with another bdSeq it is ignored
     born           DDEATH                         DeviceDied
@@ -23,6 +24,7 @@ Source: Sparkplug 3.0.0, chapters 4 to 6.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from struct import iter_unpack
 from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -30,10 +32,12 @@ from lms_protocol.batches import (
     BATCH_NAME,
     CLOCK_NAME,
     GAP_NAME,
+    RECORD_2,
     clock_from_text,
     fingerprint,
     gap_from_text,
     read_quality,
+    read_remarks,
     remarks,
 )
 from lms_protocol.births import BirthMetric, read_birth
@@ -41,24 +45,30 @@ from lms_protocol.columns import Columns
 from lms_protocol.errors import LmsError, PayloadError, TopicError
 from lms_protocol.layouts import Body, Layouts
 from lms_protocol.messages import (
+    ACCEPTS_NAME,
     ACKED_NAME,
     ACKED_RANGES_NAME,
     BD_SEQ_NAME,
+    PACKED_NAME,
     REBIRTH_NAME,
     REFUSED_NAME,
     SETTLED_NAME,
     STREAM_NAME,
     HostState,
     Publish,
+    packed_payload,
     state_from_bytes,
     state_message,
 )
+from lms_protocol.packing import PACKED_1, PackedBatch, pack, unpack
 from lms_protocol.ranges import NumberRanges
 from lms_protocol.reading import ClockRecord, Datatype, Gap, Quality, Reading, TagDescription
 from lms_protocol.sparkplug import UNSUPPORTED, Metric, Payload, encode, get_value, parse
 from lms_protocol.topics import LiveTopic, MessageType, NodeTopic, StateTopic, node_topic
 from lms_protocol.topics import parse as parse_topic
 
+MAX_TAG_COLUMNS: Final = 64
+"""Columns of aliases remembered of one birth."""
 LATEST_MS: Final = 253_402_300_799_999  # the end of the year 9999, the last that dates can be shown for
 
 
@@ -109,6 +119,7 @@ class DataReceived(NamedTuple):
         readings, gaps: `Reading.tag` is the number in the birth's `TagDescription`.
         historical: whether the batch was sent late.
         clock: the agent's clock from this batch on, if it has changed.
+        packed: whether it came with others in one message; see `alone`.
     """
 
     group: str
@@ -121,6 +132,12 @@ class DataReceived(NamedTuple):
     gaps: tuple[Gap, ...]
     historical: bool
     clock: ClockRecord | None = None
+    packed: bool = False
+
+    def alone(self) -> tuple[str, bytes]:
+        """Topic and payload of a message with this batch only, for whoever keeps one of many that came packed."""
+        record = b"".join((RECORD_2, self.readings.data, remarks(self.gaps, self.clock)))
+        return _alone(self.group, self.node, PackedBatch(self.number or 0, self.device or "", record))
 
 
 class NodeDied(NamedTuple):
@@ -178,11 +195,26 @@ class _Birth:
         self.by_alias = {metric.tag.number: metric for metric in metrics if metric.has_alias}
         self.by_name = {metric.tag.name: metric for metric in metrics}
         self.layouts = Layouts()
+        self._known_tags: set[bytes] = set()
         self.learnable = {
             alias: metric.tag.name == BATCH_NAME
             for alias, metric in self.by_alias.items()
             if metric.tag.name == BATCH_NAME or not metric.is_control
         }
+
+    def unknown_alias(self, tags: bytes) -> int | None:
+        """An alias of a column (u64) that no birth told; None if there is none."""
+        if tags in self._known_tags:  # nearly always: the same tags scan after scan
+            return None
+        for (alias,) in iter_unpack("<Q", tags):
+            if alias not in self.by_alias:
+                return int(alias)
+            if self.by_alias[alias].is_control:
+                raise PayloadError("is no tag of an instrument", metric=alias)
+        if len(self._known_tags) >= MAX_TAG_COLUMNS:
+            self._known_tags.clear()
+        self._known_tags.add(tags)
+        return None
 
 
 @dataclass(slots=True)
@@ -281,13 +313,17 @@ class HostSession:
         *,
         stream: UUID | None = None,
         settled: NumberRanges | None = None,
+        born: bool = False,
     ) -> Publish:
         """NCMD: all batches of `stream` up to `acked` are committed, and those in `ranges` above it.
 
         Args:
             settled: those whose content was just found to be what is committed.
+            born: it answers a birth, and so says, too, what this host can read.
         """
         metrics = [*_about(stream), Metric(ACKED_NAME, datatype=Datatype.UINT64, value=acked)]
+        if born:
+            metrics.append(Metric(ACCEPTS_NAME, datatype=Datatype.STRING, value=PACKED_1))
         if ranges:
             metrics.append(Metric(ACKED_RANGES_NAME, datatype=Datatype.STRING, value=str(ranges)))
         if settled is not None:
@@ -386,6 +422,8 @@ class HostSession:
         birth = node.births.get(topic.device)
         if birth is None:
             return self._want_rebirth(key, node, f"data of device {topic.device!r} came before its DBIRTH", now_s)
+        if (value := _packed_value(message)) is not None:
+            return self._packed(topic, node, value, payload, now_s)
         number: int | None = None
         historical = False
         readings: list[Reading] = []
@@ -420,6 +458,44 @@ class HostSession:
             birth.layouts.learn(payload, birth.learnable, Body(number, columns, historical))
         mark = fingerprint(topic.device or "", number, columns, remarks(gaps, clock))
         return [DataReceived(*key, topic.device, node.stream, number, mark, columns, tuple(gaps), historical, clock)]
+
+    def _packed(self, topic: NodeTopic, node: _Node, value: bytes, payload: bytes, now_s: float) -> list[HostEvent]:
+        """Batches that came together; one that cannot be used does not keep the others from being used."""
+        if node.stream is None:
+            raise PayloadError("batches came packed from a node that has no stream", metric=PACKED_NAME)
+        try:
+            batches = unpack(value)
+        except PayloadError as error:
+            raise PayloadError(error.reason, metric=PACKED_NAME) from error
+        events: list[HostEvent] = []
+        for batch in batches:
+            try:
+                events += self._packed_batch(topic, node, node.stream, batch, now_s)
+            except PayloadError as error:
+                where = (topic.group, topic.node, batch.device)
+                alone = _alone(topic.group, topic.node, batch)
+                events.append(Malformed(*alone, str(error), *where, node.stream, batch.number))
+        return events
+
+    def _packed_batch(
+        self, topic: NodeTopic, node: _Node, stream: UUID, batch: PackedBatch, now_s: float
+    ) -> list[HostEvent]:
+        key = (topic.group, topic.node)
+        number, device, record = batch
+        if topic.device not in (None, device):
+            raise PayloadError(f"the batch is of another device, {device!r}", metric=PACKED_NAME)
+        birth = node.births.get(device)
+        if birth is None:
+            return self._want_rebirth(key, node, f"data of device {device!r} came before its DBIRTH", now_s)
+        if record[:1] != RECORD_2:
+            raise PayloadError("its record is of another form")
+        columns, end = Columns.parse(record, 1)
+        gaps, clock = read_remarks(record, end)
+        unknown = birth.unknown_alias(bytes(columns.tags))
+        if unknown is not None:
+            return self._want_rebirth(key, node, f"alias {unknown} is in no birth of {device!r}", now_s)
+        mark = fingerprint(device, number, columns, remarks(gaps, clock))
+        return [DataReceived(*key, device, stream, number, mark, columns, gaps, True, clock, packed=True)]
 
     def _by_layout(self, topic: NodeTopic, payload: bytes, now_s: float) -> list[HostEvent] | None:
         """Data whose shape is known; None for all else."""
@@ -463,6 +539,19 @@ _COMMANDS: Final = frozenset({MessageType.NCMD, MessageType.DCMD})
 def _about(stream: UUID | None) -> list[Metric]:
     """Which stream a command is about: an agent that has just begun another must not take it for that one's."""
     return [] if stream is None else [Metric(STREAM_NAME, datatype=Datatype.STRING, value=str(stream))]
+
+
+def _alone(group: str, node: str, batch: PackedBatch) -> tuple[str, bytes]:
+    """One batch as a message of its device, which tells more of it than the node's that it came in."""
+    return str(NodeTopic(group, MessageType.DDATA, node, batch.device)), packed_payload(pack([batch]), 0, None)
+
+
+def _packed_value(message: Any) -> bytes | None:
+    """What a message says under `Sync/Packed`; None if it does not."""
+    for metric in message.metrics:
+        if metric.name == PACKED_NAME:
+            return bytes(metric.bytes_value)
+    return None
 
 
 def _stream(value: object) -> UUID:

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from lms_protocol.batches import BATCH_NAME, CLOCK_NAME, GAP_NAME
 from lms_protocol.errors import PayloadError
 from lms_protocol.reading import Datatype
+from lms_protocol.sparkplug import PAYLOAD
 from lms_protocol.topics import StateTopic
 
 REBIRTH_NAME: Final = "Node Control/Rebirth"
@@ -19,6 +20,8 @@ ACKED_NAME: Final = "Sync/Acked"
 ACKED_RANGES_NAME: Final = "Sync/AckedRanges"
 SETTLED_NAME: Final = "Sync/Settled"
 REFUSED_NAME: Final = "Sync/Refused"
+ACCEPTS_NAME: Final = "Sync/Accepts"
+PACKED_NAME: Final = "Sync/Packed"
 SYNC_TAGS: Final[Mapping[str, Datatype]] = {
     BATCH_NAME: Datatype.UINT64,
     GAP_NAME: Datatype.STRING,
@@ -42,6 +45,20 @@ class HostState(NamedTuple):
     host: str
     online: bool
     timestamp_ms: int
+
+
+def packed_payload(value: bytes, now_ms: int, seq: int | None) -> bytes:
+    """The payload of an NDATA with packed batches (see `lms_protocol.packing`); `seq` is None where it is only kept."""
+    message = PAYLOAD()
+    message.timestamp = now_ms
+    metric = message.metrics.add()
+    metric.name = PACKED_NAME
+    metric.timestamp = now_ms
+    metric.is_historical = True
+    metric.bytes_value = value
+    if seq is not None:
+        message.seq = seq
+    return bytes(message.SerializeToString())
 
 
 def state_message(host: str, *, online: bool, timestamp_ms: int) -> Publish:

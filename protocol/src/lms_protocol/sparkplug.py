@@ -53,6 +53,7 @@ WIRE_TYPES: Final[Mapping[int, WireType]] = {
     15: WireType.TEXT,  # UUID
 }
 INT32: Final = 3
+BYTES: Final = 17
 
 
 class Unsupported(Enum):

@@ -39,6 +39,7 @@ class Host:
         self.acknowledges = True
         self.new_ledger = StreamLedger
         self.on_birth: Callable[[NodeBorn], Publish] | None = None
+        self.reads_packs = False
         self.changed = asyncio.Event()
         self.client: aiomqtt.Client | None = None
 
@@ -76,6 +77,12 @@ class Host:
                     await self.take(event)
                 elif isinstance(event, NodeBorn) and self.on_birth is not None:
                     await self.publish(self.on_birth(event))
+                elif isinstance(event, NodeBorn) and self.reads_packs:
+                    ledger = self.ledgers.setdefault(event.stream, StreamLedger())
+                    acked, above = ledger.acknowledgement()
+                    await self.publish(
+                        self.session.acknowledgement(event.group, event.node, acked, above, now_ms=1, born=True)
+                    )
                 elif isinstance(event, RebirthWanted):
                     await self.publish(self.session.rebirth_command(event.group, event.node, 1))
             self.changed.set()

@@ -2,15 +2,20 @@
 
 import asyncio
 import sqlite3
+import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
+from lms_agent.log.checksums import batch_checksum
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_firmware_sim.stand import broker_access
 from lms_protocol.delivery import SendingWindow
 from lms_protocol.host import DeviceBorn, NodeBorn, NodeDied
+from lms_protocol.packing import unpack
 from lms_protocol.ranges import NumberRanges
+from lms_protocol.reading import Reading
+from lms_protocol.sparkplug import parse
 
 
 async def test_acknowledgements_advance_the_log(host: Any, bench: Any, make_sender: Any, running: Any) -> None:
@@ -137,9 +142,74 @@ async def test_malformed_command_is_passed_over(
     await host.until(lambda: len(host.batches) == 1)
 
 
-async def test_damaged_batch_blocks_nobody(
-    host: Any, bench: Any, make_sender: Any, running: Any, tmp_path: Path
+def packs(host: Any) -> list[int]:
+    """How many batches each message with packed ones held."""
+    found = []
+    for topic, payload in host.messages:
+        if "/NDATA/" in topic:
+            (metric,) = parse(payload).metrics
+            found.append(len(unpack(metric.bytes_value)))
+    return found
+
+
+async def test_backlog_goes_packed_to_a_host_that_reads_packs(
+    host: Any, bench: Any, make_sender: Any, running: Any
 ) -> None:
+    host.reads_packs = True
+    batches = await bench.append(700)
+    await host.say(online=True)
+    sender = make_sender()
+    running(sender)
+    await host.until(lambda: bench.log.acked == 700)
+    live = await bench.append(5)
+    await host.until(lambda: bench.log.acked == 705)
+    assert {number: batch for (_, number), batch in host.batches.items()} == {b.number: b for b in [*batches, *live]}
+    assert set(host.numbers(historical=False)) == {batch.number for batch in live}, "what is live is sent plain"
+    assert sum(packs(host)) >= 500, "some went before the host had answered"
+    assert max(packs(host)) > 50
+    assert sender.state.sent_batches >= 705
+
+
+async def test_backlog_goes_plain_after_births_that_no_such_host_answers(
+    host: Any, bench: Any, make_sender: Any, running: Any, node: str
+) -> None:
+    host.reads_packs = True
+    host.acknowledges = False
+    await bench.append(20)
+    await host.say(online=True)
+    running(make_sender(window=SendingWindow(backlog_limit=8, resend_after_s=0.3)))
+    await host.until(lambda: packs(host))
+    host.reads_packs = False
+    await host.publish(host.session.rebirth_command("test-org", node, 1))
+    await host.until(lambda: len(host.of(NodeBorn)) == 2)
+    host.acknowledges = True
+    before = len(packs(host))
+    await host.until(lambda: bench.log.acked == 20)
+    assert len(packs(host)) <= before + 1, "one may have been on its way"
+
+
+async def test_live_overtakes_a_packed_backlog_that_nobody_acknowledges(
+    host: Any, bench: Any, make_sender: Any, running: Any
+) -> None:
+    host.reads_packs = True
+    host.acknowledges = False
+    await bench.append(400)
+    await host.say(online=True)
+    running(
+        make_sender(window=SendingWindow(backlog_limit=8, packed_limit=100, packed_bytes=2_000, resend_after_s=600))
+    )
+    await host.until(lambda: packs(host))
+    await bench.append(30)
+    await host.until(lambda: len(host.numbers(historical=False)) == 30)
+    assert len(set(host.numbers(historical=True))) < 400, "it waits for acknowledgements"
+    assert bench.log.acked == 0
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_damaged_batch_blocks_nobody(
+    host: Any, bench: Any, make_sender: Any, running: Any, tmp_path: Path, packed: bool
+) -> None:
+    host.reads_packs = packed
     await bench.append(300)  # more than the log keeps in memory
     connection = sqlite3.connect(tmp_path / "log.sqlite3")
     connection.execute("UPDATE batches SET record = x'00' WHERE number = 3")
@@ -153,6 +223,30 @@ async def test_damaged_batch_blocks_nobody(
     (gap,) = sent[3].gaps
     assert "damaged" in gap.reason
     assert gap.began_at_ms > 0
+
+
+async def test_large_batches_and_records_of_the_first_release_go_with_the_backlog(
+    host: Any, bench: Any, make_sender: Any, running: Any, tmp_path: Path
+) -> None:
+    host.reads_packs = True
+    number = next(tag.number for tag in bench.tags if tag.device == "R1" and tag.name == "pH/PV")
+    large = await bench.log.append("R1", [Reading(number, 1_700_000_000_000 + n, n / 7) for n in range(12_000)])
+    old, *_ = await bench.append(300)
+    form_1 = b"\x12\x12\x10" + bytes([number]) + bytes.fromhex("18e8d795ffbc31") + b"\x69" + struct.pack("<d", 7.03)
+    connection = sqlite3.connect(tmp_path / "log.sqlite3")
+    connection.execute(
+        "UPDATE batches SET record = ?, checksum = ? WHERE number = ?",
+        (form_1, batch_checksum(old.number, "R1", form_1), old.number),
+    )
+    connection.commit()
+    connection.close()
+    await host.say(online=True)
+    running(make_sender())
+    await host.until(lambda: bench.log.acked == 301)
+    sent = {number: batch for (_, number), batch in host.batches.items()}
+    assert sent[large.number] == large
+    assert sent[old.number].readings == (Reading(number, 1_700_000_001_000, 7.03),)
+    assert 1 <= sum(packs(host)) <= 300
 
 
 async def test_killed_broker_costs_nothing(

@@ -33,7 +33,12 @@ VALUES = st.one_of(
     st.integers(-(2**63), 2**64 - 1),
     st.text(st.characters(codec="utf-8", exclude_characters="\0")),
 )
-READINGS = st.lists(st.builds(Reading, st.integers(1, 9), TIMES, VALUES, st.sampled_from(Quality)), max_size=40)
+READINGS = st.lists(
+    st.builds(Reading, st.integers(1, 9), TIMES, VALUES, st.sampled_from(Quality)).filter(
+        lambda reading: reading.value is not None or reading.quality is not Quality.GOOD  # that reads as BAD
+    ),
+    max_size=40,
+)
 
 
 TAGS = DeviceTags({number: 100 + number for number in range(1, 10)}, {}, frozenset())

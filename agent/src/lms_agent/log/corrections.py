@@ -87,6 +87,10 @@ class Corrections:
                 raise sqlite3.DatabaseError("the checksum of a correction of times does not fit")
         return cls(_from_row(row) for row in rows)
 
+    def covers(self, number: int) -> bool:
+        """Whether anything in this batch was corrected, so that its record says it otherwise."""
+        return any(row.first <= number <= row.last for row in self.rows)
+
     def apply(self, batch: Batch) -> Batch:
         """The batch with corrected times; the same object if there is nothing to correct."""
         for rows, times in self._events:

@@ -23,6 +23,7 @@ from lms_protocol.reading import Batch, Gap, Reading, TagDescription
 from lms_agent.log.errors import LogDamaged
 from lms_agent.log.predecessors import Entry
 from lms_agent.log.reader import LogReader
+from lms_agent.log.records import RawBatch
 from lms_agent.log.renewing import Kind
 
 LOGGER = logging.getLogger(__name__)
@@ -96,6 +97,10 @@ class Predecessor:
     def read(self, first: int, limit: int) -> list[Batch]:
         """Return up to `limit` batches from number `first` on."""
         return self._reader.read(first, limit)
+
+    def records(self, first: int, last: int, most_bytes: int) -> tuple[list[RawBatch], int]:
+        """Return batches as they are in the file."""
+        return self._reader.records(first, last, most_bytes)
 
     def get(self, number: int) -> Batch:
         """Return one batch."""

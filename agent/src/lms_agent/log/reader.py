@@ -10,7 +10,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -27,7 +27,16 @@ from lms_agent.log.corrections import SHIFT_SQL, Corrections
 from lms_agent.log.errors import LogDamaged, LogError, LogMalformed, LogUnavailable, explain, is_malformed
 from lms_agent.log.lock import is_written
 from lms_agent.log.predecessors import Entry, entry_from_row
-from lms_agent.log.records import LATEST_KEY, BatchRow, LatestReadings, batch_from_row, gap_from_row, raw_fits
+from lms_agent.log.records import (
+    LATEST_KEY,
+    BatchRow,
+    LatestReadings,
+    RawBatch,
+    batch_from_row,
+    gap_from_row,
+    raw_fits,
+    raw_from_row,
+)
 from lms_agent.log.retention import DROP_GAP_IDS, dropped, used_bytes
 from lms_agent.log.schema import BLOCK_BATCHES, STAND_IN_TOTAL
 from lms_agent.log.tags import read_tags
@@ -250,6 +259,31 @@ class LogReader:
         with self._lock, self._errors():
             spans = clocks.open_spans(self._connection)
         return spans[0].first if spans else None
+
+    def records(self, first: int, last: int, most_bytes: int) -> tuple[list[RawBatch], int]:
+        """Return batches as they are in the file, without looking into their records.
+
+        Args:
+            first, last: numbers, both included.
+            most_bytes: stop when the records come to this; one is returned in any case, if there is one.
+
+        Returns:
+            The batches, without those that are damaged, and those whose times were corrected since they were written;
+            and the number up to which was looked.
+        """
+        corrections = self.corrections()
+        found: list[RawBatch] = []
+        size = 0
+        sql = "SELECT number, device, checksum, record FROM batches WHERE number BETWEEN ? AND ? ORDER BY number"
+        with self._lock, self._errors(), closing(self._connection.execute(sql, (first, last))) as rows:
+            for row in rows:
+                raw = raw_from_row(row)
+                if raw is not None and not corrections.covers(raw.number):
+                    found.append(raw)
+                    size += len(raw.record)
+                    if size >= most_bytes:
+                        return found, raw.number
+        return found, last
 
     def extent(self, number: int) -> tuple[str, int, int]:
         """Return a batch's device, and when its first and last reading were taken (ms UTC), without its record.

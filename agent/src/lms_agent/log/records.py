@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from struct import unpack_from
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from lms_protocol.batches import record_decode, record_encode
 from lms_protocol.errors import PayloadError
@@ -70,6 +70,23 @@ def raw_fits(row: BatchRow) -> bool:
         return batch_checksum(row[0], row[1], row[7]) == row[6]
     except TypeError:  # a damaged header gave a cell another type
         return False
+
+
+class RawBatch(NamedTuple):
+    """A batch as it is in the file."""
+
+    number: int
+    device: str
+    record: bytes
+
+
+def raw_from_row(row: tuple[int, str, int, bytes]) -> RawBatch | None:
+    """A row (number, device, checksum, record) without its checksum; None if that does not fit."""
+    number, device, expected, record = row
+    try:
+        return RawBatch(number, device, record) if batch_checksum(number, device, record) == expected else None
+    except TypeError:  # a damaged header gave a cell another type
+        return None
 
 
 def gap_row(batch: Batch, gap: Gap) -> GapRow:

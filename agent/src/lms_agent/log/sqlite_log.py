@@ -29,6 +29,7 @@ from lms_agent.log.lock import WriterLock
 from lms_agent.log.opening import open_or_renew
 from lms_agent.log.predecessors import Entry, row_of
 from lms_agent.log.reader import LogReader
+from lms_agent.log.records import RawBatch
 from lms_agent.log.renewing import (
     INSERT_PREDECESSOR,
     Intention,
@@ -387,6 +388,10 @@ class SqliteLog:
             LogDamaged: the bytes of one are not those that were written.
         """
         return self._reader.read(first, limit)
+
+    def records(self, first: int, last: int, most_bytes: int) -> tuple[list[RawBatch], int]:
+        """Return batches as they are in the file: see `LogReader.records`. Reads the disk."""
+        return self._reader.records(first, last, most_bytes)
 
     def tags(self) -> list[TagDescription]:
         """Return every tag that the log ever knew, by number. Reads the disk."""

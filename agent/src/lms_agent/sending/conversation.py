@@ -3,7 +3,7 @@
     host      then
     ────────  ─────────────────────────────────────────────────────────
     unknown   subscribed, silent
-    online    births, live batches, behind them the backlog as historical
+    online    births, live batches, behind them the backlog as historical: packed, if the host says that it reads that
     offline   NDEATH, and the connection ends: a new one waits in silence
     any       NDEATH and end, too, when it is another log's turn
 
@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from aiomqtt import Client
 from lms_protocol.delivery import SendingWindow
-from lms_protocol.edge import Acknowledged, EdgeEvent, EdgeSession, RebirthRequested, Refused, TagCommand
+from lms_protocol.edge import Accepts, Acknowledged, EdgeEvent, EdgeSession, RebirthRequested, Refused, TagCommand
 from lms_protocol.errors import DeliveryError, LmsError, PayloadError
 from lms_protocol.messages import HostState, Publish
 from lms_protocol.ranges import NumberRanges
@@ -28,6 +28,7 @@ from lms_agent.log.errors import LogWriteFailed
 from lms_agent.log.renewing import Kind
 from lms_agent.log.standing_in import stand_in
 from lms_agent.sending.holding import Holding
+from lms_agent.sending.packer import Pack, Packer
 from lms_agent.sending.sendable import SendableLog
 from lms_agent.sending.state import SendingState
 from lms_agent.sending.supply import Supply
@@ -74,6 +75,7 @@ class Conversation:
         self._births = 0
         self._supply = Supply(log, self._sendable)
         self._wake = asyncio.Event()
+        self._packer = Packer(log, self._supply, window, session, self.wake)
         self._rebirth = False
         self._host_online = session.primary_host is None
         # Of this connection only: a host whose clock once ran ahead, and a broker that forgot that STATE, would silence
@@ -93,12 +95,13 @@ class Conversation:
         """
         hearing = asyncio.ensure_future(self._hear())
         talking = asyncio.ensure_future(self._talk())
+        packing = asyncio.ensure_future(self._packer.run())
         try:
-            done, _ = await asyncio.wait((hearing, talking), return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait((hearing, talking, packing), return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            await end((hearing, talking))
+            await end((hearing, talking, packing))
             self._window.disconnected()
             self._session.connection_lost()
             self._state.born = False
@@ -116,13 +119,25 @@ class Conversation:
                 if self._rebirth or not self._session.born:
                     await self._give_birth()
                 elif self._window.head < self._sendable():  # what was held back may go now, as backlog
+                    self._packer.drop()
                     self._window.connected(acked=self._log.acked, head=self._sendable())
-            sending = self._window.next(self._clock.monotonic_s())
-            if sending is None:
-                await self._wait()
-            else:
+            now_s = self._clock.monotonic_s()
+            sending = self._window.next(now_s, packing=self._session.may_pack)
+            if sending is not None:
                 await self._publish(await self._data(sending.number, historical=sending.historical))
                 self._state.sent_batches += 1
+            elif (pack := self._packer.next(now_s)) is not None:
+                await self._publish_pack(pack)
+            else:
+                await self._wait()
+
+    async def _publish_pack(self, pack: Pack) -> None:
+        if pack.value is not None:
+            await self._publish(self._session.packed(pack.value, self._clock.wall_ms()))
+        else:
+            for number in pack.sizes:
+                await self._publish(await self._data(number, historical=True))
+        self._state.sent_batches += len(pack.sizes)
 
     def _sendable(self) -> int:
         """The highest number that may be sent."""
@@ -139,6 +154,7 @@ class Conversation:
 
     async def _give_birth(self) -> None:
         again, self._rebirth = self._session.born, False
+        self._packer.drop()
         messages = self._session.births(
             self._clock.wall_ms(), self._holding.presentable(self._log.latest()), self._log.acked
         )
@@ -195,6 +211,8 @@ class Conversation:
             self._rebirth = True
         elif isinstance(event, HostState):
             self._host_state(event)
+        elif isinstance(event, Accepts):
+            LOGGER.info("The host reads the backlog as: %s", ", ".join(sorted(event.forms)))
         elif isinstance(event, Refused):
             self._take_refusal(event.number)
         else:

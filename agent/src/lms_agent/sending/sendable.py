@@ -9,6 +9,7 @@ from uuid import UUID
 
 from lms_protocol.reading import Batch, Gap, Reading, TagDescription
 
+from lms_agent.log.records import RawBatch
 from lms_agent.log.renewing import Kind
 
 
@@ -55,6 +56,10 @@ class SendableLog(Protocol):
 
     def read(self, first: int, limit: int) -> list[Batch]:
         """Up to `limit` batches from number `first` on. Reads the disk."""
+        ...
+
+    def records(self, first: int, last: int, most_bytes: int) -> tuple[list[RawBatch], int]:
+        """Batches as they are in the file: see `LogReader.records`. Reads the disk."""
         ...
 
     def get(self, number: int) -> Batch:

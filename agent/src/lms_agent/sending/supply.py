@@ -58,9 +58,10 @@ class Supply:
                 batches = {}
             if number in batches:
                 return batches
-        return {number: self._one(number)}
+        return {number: self.one(number)}
 
-    def _one(self, number: int) -> Batch:
+    def one(self, number: int) -> Batch:
+        """Return a batch, or what replaces it. Reads the disk."""
         try:
             return self._log.get(number)
         except LogDamaged as error:

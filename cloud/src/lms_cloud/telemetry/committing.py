@@ -126,7 +126,7 @@ class Committer:
         self._queue.append(heard)
         self._offered += 1
         self._queued_readings += heard.readings
-        self._queued_bytes += len(heard.payload)
+        self._queued_bytes += heard.size
         self._wake.set()
         return True
 
@@ -170,7 +170,7 @@ class Committer:
             taken.append(self._queue.popleft())
             readings += taken[-1].readings
         self._queued_readings -= readings
-        self._queued_bytes -= sum(len(heard.payload) for heard in taken)
+        self._queued_bytes -= sum(heard.size for heard in taken)
         return taken
 
     async def _settle(self, heard: Sequence[Heard]) -> None:
@@ -289,16 +289,18 @@ class Committer:
                 continue  # lost while it was committed: whoever has the group now acknowledges
             # Several messages where one cannot name all: what is never named would be sent again for ever.
             ranges = list(NumberRanges((number, number) for number in numbers))
+            born = (node, stream) in resolved.born
             for at in range(0, max(1, len(ranges)), MAX_RANGES_ON_WIRE):
                 settled = NumberRanges(ranges[at : at + MAX_RANGES_ON_WIRE])
                 acked, above = self._resolver.ledgers[stream].acknowledgement(first for first, _ in settled)
-                if acked or above:
+                if acked or above or born:
                     self._publish(
                         self._session.acknowledgement(
-                            node.group, node.node, acked, above, now_ms, stream=stream, settled=settled
+                            node.group, node.node, acked, above, now_ms, stream=stream, settled=settled, born=born
                         )
                     )
                     _log.debug("acknowledged", stream=str(stream), agent=node.node, acked=acked, above=str(above))
+                born = False
         for work, outcome in done:
             for message in live_messages(work, outcome):
                 self._publish(message)
@@ -337,7 +339,7 @@ def _without_culprit(work: Work, error: Exception) -> Work:
         return replace(work, batches=(), unreplayable=(*work.unreplayable, Unreplayable(batch.letter, reason)))
     home = batch.bioreactor
     letter = DeadLetter(
-        *("poison", batch.topic, batch.payload, reason, home.organization_id, home, batch.key, batch.node),
+        *("poison", *batch.kept, reason, home.organization_id, home, batch.key, batch.node),
         batch.birth,
     )
     return replace(work, batches=(), letters=(*work.letters, letter))

@@ -2,7 +2,7 @@
 
 import json
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from struct import iter_unpack
@@ -122,10 +122,11 @@ class Incoming:
         tags: what its readings' tag numbers stand for.
         historical: sent late: not to be shown as live.
         node: wire id of the agent that sent it, to whom the acknowledgement goes.
-        topic, payload: as received, for the dead letter if it comes to that.
+        topic, payload: as received.
         birth: what its numbers stood for, as a dead letter keeps it.
         letter: of the dead letter that it is read from again; None for one that has just come.
         clock: the agent's clock from this batch on, if it has changed.
+        alone: of a batch that came with others in one message: makes topic and payload of one with this batch only.
     """
 
     bioreactor: Bioreactor
@@ -141,6 +142,12 @@ class Incoming:
     birth: BirthRecord | None = None
     letter: UUID | None = None
     clock: ClockRecord | None = None
+    alone: Callable[[], tuple[str, bytes]] | None = None
+
+    @property
+    def kept(self) -> tuple[str, bytes]:
+        """Topic and payload to keep in a dead letter, if it comes to that."""
+        return (self.topic, self.payload) if self.alone is None else self.alone()
 
     @property
     def columns(self) -> Columns:

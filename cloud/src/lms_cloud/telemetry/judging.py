@@ -67,7 +67,7 @@ def conflict_letter(batch: Incoming) -> DeadLetter:
     number = batch.key.number if batch.key else 0
     reason = f"batch {number} of this stream is already committed with other content"
     return DeadLetter(
-        *("conflict", batch.topic, batch.payload, reason, home.organization_id, home, batch.key, batch.node),
+        *("conflict", *batch.kept, reason, home.organization_id, home, batch.key, batch.node),
         birth=batch.birth,
         digest=batch.digest,
     )

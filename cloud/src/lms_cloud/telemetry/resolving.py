@@ -105,6 +105,13 @@ class Heard(NamedTuple):
         """How many readings it brings."""
         return len(self.event.readings) if isinstance(self.event, DataReceived) else 0
 
+    @property
+    def size(self) -> int:
+        """How many bytes it keeps in memory; of many batches in one message, each its own."""
+        if isinstance(self.event, DataReceived) and self.event.packed:
+            return len(self.event.readings.data)
+        return len(self.payload)
+
 
 class Node(NamedTuple):
     """Wire ids of an agent: where acknowledgements go."""
@@ -276,6 +283,7 @@ class Resolver:
             *(_bioreactor(entry), key, event.digest or b"", event.readings, event.gaps, tags, event.historical),
             *(event.node, heard.topic, heard.payload, session.births.get(entry.device) if session else None),
             clock=event.clock,
+            alone=event.alone if event.packed else None,
         )
         self._add(batch, resolved)
 
@@ -288,7 +296,7 @@ class Resolver:
             home = batch.bioreactor
             resolved.letters.append(
                 DeadLetter(
-                    *("poison", batch.topic, batch.payload, error.reason, home.organization_id, home, key, batch.node),
+                    *("poison", *batch.kept, error.reason, home.organization_id, home, key, batch.node),
                     batch.birth,
                 )
             )

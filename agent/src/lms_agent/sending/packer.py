@@ -1,0 +1,150 @@
+"""The backlog as packs of many batches, made ahead of their sending and off the event loop.
+
+Only for a host that has said that it reads packs; the records go from the file into the pack as they are, so that a
+backlog of days costs a Pi next to nothing but deflating it.
+
+Neighbours: `lms_agent.log` holds the records; `lms_agent.sending.conversation` sends the packs; `lms_protocol.packing`
+words them.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final, NamedTuple
+
+from lms_protocol.batches import RECORD_2, record_encode
+from lms_protocol.delivery import SendingWindow
+from lms_protocol.edge import EdgeSession
+from lms_protocol.packing import FULL_BYTES, MAX_BYTES, PackedBatch, pack
+
+from lms_agent.sending.sendable import SendableLog
+from lms_agent.sending.supply import Supply
+
+AHEAD: Final = 2
+"""Packs kept ready: one is made while another is sent."""
+FIRST_COUNT: Final = 64
+MOST_COUNT: Final = 4096
+"""Most batches in a pack, however small they are."""
+
+
+class Pack(NamedTuple):
+    """Batches to be sent together.
+
+    Attributes:
+        sizes: bytes of each one's record, by number.
+        value: what to send; None for a single batch that is too large for a pack, and so is sent plain.
+    """
+
+    sizes: Mapping[int, int]
+    value: bytes | None
+
+
+class Packer:
+    """Makes packs of what the window has to send late.
+
+    Args:
+        session: says whether the host reads packs.
+        ready: called when there is a pack to send.
+    """
+
+    def __init__(
+        self, log: SendableLog, supply: Supply, window: SendingWindow, session: EdgeSession, ready: Callable[[], None]
+    ) -> None:
+        self._log = log
+        self._supply = supply
+        self._window = window
+        self._session = session
+        self._on_ready = ready
+        self._packs: deque[Pack] = deque()
+        self._wanted = asyncio.Event()
+        self._count = FIRST_COUNT
+        self._round = 0
+
+    def next(self, now_s: float) -> Pack | None:
+        """The pack to send now, whose batches then count as in flight; None if there is none, or no room for it."""
+        if not self._session.may_pack:
+            return None
+        if len(self._packs) < AHEAD and self._window.backlog:
+            self._wanted.set()
+        if not self._packs or not self._window.has_room_for_packed:
+            return None
+        pack = self._packs.popleft()
+        self._window.sent_packed(pack.sizes, now_s)
+        return pack
+
+    def drop(self) -> None:
+        """The host may be another one now: give back all that is ready."""
+        self._round += 1
+        while self._packs:
+            self._window.give_back(self._packs.popleft().sizes)
+
+    async def run(self) -> None:
+        """Make packs when they are wanted, until cancelled.
+
+        Raises:
+            LogError: the log cannot be read.
+        """
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            # What is taken for a host that reads no packs would never be sent.
+            while self._session.may_pack and len(self._packs) < AHEAD:
+                numbers, began = self._window.take_backlog(self._count), self._round
+                if not numbers:
+                    break
+                pack = await asyncio.to_thread(self._make, numbers)
+                if began != self._round:
+                    self._window.give_back(numbers)
+                    continue
+                self._window.give_back(number for number in numbers if number not in pack.sizes)
+                # What fitted this time fits the next time, too, more or less; one more than fits costs no second look.
+                self._count = min(MOST_COUNT, 2 * len(pack.sizes) + 1)
+                self._packs.append(pack)
+                self._on_ready()
+
+    def _make(self, numbers: list[int]) -> Pack:
+        """A pack of as many of the batches as fit, from the first on. Reads the disk."""
+        batches: list[PackedBatch] = []
+        size = 0
+        for batch in self._batches(numbers):
+            if size + batch.size > MAX_BYTES:
+                if not batches:
+                    return Pack({batch.number: len(batch.record)}, None)
+                break
+            batches.append(batch)
+            size += batch.size
+            if size >= FULL_BYTES:
+                break
+        return Pack({batch.number: len(batch.record) for batch in batches}, pack(batches))
+
+    def _batches(self, numbers: Iterable[int]) -> Iterator[PackedBatch]:
+        for first, last in _runs(numbers):
+            at = first
+            while at <= last:
+                found, looked = self._log.records(at, last, FULL_BYTES)
+                known = {raw.number: raw for raw in found}
+                for number in range(at, looked + 1):
+                    raw = known.get(number)
+                    yield self._instead(number) if raw is None else self._as_packed(*raw)
+                at = looked + 1
+
+    def _as_packed(self, number: int, device: str, record: bytes) -> PackedBatch:
+        if record[:1] == RECORD_2:
+            return PackedBatch(number, device, record)
+        return self._instead(number)  # of the first release: the batch is the same, its record another
+
+    def _instead(self, number: int) -> PackedBatch:
+        """What goes in the place of a record that is damaged, dropped, of an older form, or since corrected."""
+        batch = self._supply.one(number)
+        return PackedBatch(number, batch.device, record_encode(batch))
+
+
+def _runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """The numbers as runs without holes (first, last), in the order given."""
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], number)
+        else:
+            runs.append((number, number))
+    return runs
