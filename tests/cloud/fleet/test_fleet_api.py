@@ -1,7 +1,8 @@
 """REST of the fleet: what members may do by role, and that another organization's things do not exist."""
 
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 from lms_cloud.accounts.roles import Role
 from lms_cloud.organizations.service import OrganizationService
@@ -71,7 +72,19 @@ async def test_scientists_change_the_fleet_and_viewers_do_not(new_person, cloud_
     assert (await person.client.get("/api/v1/bioreactors", headers=person.bearer)).status_code == 200
 
 
-async def test_every_route_answers_a_foreign_id_with_404(app, new_person) -> None:
+async def dead_letter(url: str, organization_id: UUID) -> UUID:
+    """A letter that an organization has; as only ingest writes them, straight into the table."""
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        made = await connection.execute(
+            "insert into dead_letters (organization_id, kind, topic, payload, digest, reason)"
+            " values (%s, 'poison', 'spBv1.0/kefir/DDATA/a/b', 'Secret', '\\x00', 'Secret') returning public_id",
+            (organization_id,),
+        )
+        (letter,) = await made.fetchone()
+    return letter
+
+
+async def test_every_route_answers_a_foreign_id_with_404(app, new_person, migrated_database) -> None:
     ours = await new_person("ana@example.org", organization="Fermenta")
     theirs = await new_person("bo@example.org", organization="Kefir")
     agent = await make(theirs, "agents", name="Secret agent")
@@ -83,6 +96,7 @@ async def test_every_route_answers_a_foreign_id_with_404(app, new_person) -> Non
         "tag_id": tag["id"],
         "organization_id": str(theirs.organization_id),
         "user_id": str(theirs.user_id),
+        "letter_id": await dead_letter(migrated_database.superuser_url, theirs.organization_id),
     }
     bodies = {
         "/organizations/{organization_id}/members/{user_id}": {"role": "viewer"},
@@ -139,6 +153,7 @@ async def test_get_changes_nothing(app, new_person, cloud_database) -> None:
                     "tag_id": uuid4(),
                     "agent_id": uuid4(),
                     "organization_id": person.organization_id,
+                    "letter_id": uuid4(),
                 }
             )
             await person.client.get(address, headers=person.bearer)
