@@ -229,7 +229,7 @@ class SmallAgent:
                 self.refused.append(event.number)
 
     async def _be_born(self, client: aiomqtt.Client) -> None:
-        for publish in self.session.births(time.time_ns() // 1_000_000, {}, self.window.acked):
+        for publish in self.session.births(time.time_ns() // 1_000_000, {}, self.window.acked, len(self.log)):
             await client.publish(*publish)
         self.window.connected(acked=self.window.acked, head=len(self.log))
         self._appended.set()

@@ -36,6 +36,7 @@ from lms_protocol.messages import (
     ACKED_NAME,
     ACKED_RANGES_NAME,
     BD_SEQ_NAME,
+    HEAD_NAME,
     PACKED_NAME,
     REBIRTH_NAME,
     REFUSED_NAME,
@@ -224,12 +225,13 @@ class EdgeSession:
         """The connection is gone; nothing may be published until births() of a new one."""
         self._born = False
 
-    def births(self, now_ms: int, latest: Mapping[int, Reading], acked: int) -> list[Publish]:
+    def births(self, now_ms: int, latest: Mapping[int, Reading], acked: int, head: int | None = None) -> list[Publish]:
         """NBIRTH and every device's DBIRTH, in the order to publish them.
 
         Args:
             latest: the last known reading of each tag, by tag number.
             acked: the highest batch number that the agent knows as acknowledged, without holes.
+            head: the number of the log's last batch; None: the host is not told.
 
         Raises:
             SessionError: there was no will() before.
@@ -246,6 +248,8 @@ class EdgeSession:
             Metric(ACKED_NAME, timestamp_ms=now_ms, datatype=Datatype.UINT64, value=acked),
             Metric(PACKED_NAME, timestamp_ms=now_ms, datatype=BYTES),
         ]
+        if head is not None:
+            metrics.append(Metric(HEAD_NAME, timestamp_ms=now_ms, datatype=Datatype.UINT64, value=head))
         topic = node_topic(self.group, MessageType.NBIRTH, self.node)
         messages = [Publish(topic, encode(Payload(now_ms, metrics, seq=0)))]
         messages.extend(self.device_birth(device, now_ms, latest) for device in self._devices)

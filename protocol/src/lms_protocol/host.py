@@ -49,6 +49,7 @@ from lms_protocol.messages import (
     ACKED_NAME,
     ACKED_RANGES_NAME,
     BD_SEQ_NAME,
+    HEAD_NAME,
     PACKED_NAME,
     REBIRTH_NAME,
     REFUSED_NAME,
@@ -79,6 +80,7 @@ class NodeBorn(NamedTuple):
         stream: the identity of its log, None for a node without acknowledged delivery.
         acked: the highest batch number that it knows as acknowledged.
         tags, readings: what the birth says of the node itself (other makers' nodes).
+        head: the number of its log's last batch; None if it does not say.
     """
 
     group: str
@@ -89,6 +91,7 @@ class NodeBorn(NamedTuple):
     at_ms: int | None
     tags: tuple[TagDescription, ...]
     readings: tuple[Reading, ...]
+    head: int | None = None
 
 
 class DeviceBorn(NamedTuple):
@@ -383,6 +386,7 @@ class HostSession:
         self._nodes[topic.group, topic.node] = node
         node.births[None] = _Birth(metrics)
         self._with_gap.discard((topic.group, topic.node))
+        head = values.get(HEAD_NAME)
         return NodeBorn(
             topic.group,
             topic.node,
@@ -392,6 +396,7 @@ class HostSession:
             at_ms,
             tuple(metric.tag for metric in metrics if not metric.is_control),
             tuple(readings),
+            head if type(head) is int and stream is not None else None,
         )
 
     def _node_died(self, topic: NodeTopic, node: _Node, message: Any, at_ms: int | None) -> list[HostEvent]:

@@ -156,7 +156,10 @@ class Conversation:
         again, self._rebirth = self._session.born, False
         self._packer.drop()
         messages = self._session.births(
-            self._clock.wall_ms(), self._holding.presentable(self._log.latest()), self._log.acked
+            self._clock.wall_ms(),
+            self._holding.presentable(self._log.latest()),
+            self._log.acked,
+            self._log.head,
         )
         if not again:  # before anything is awaited: from now on each new batch is announced to the window
             self._window.connected(acked=self._log.acked, head=self._sendable())

@@ -33,6 +33,9 @@ COMMANDS = {
     "user": _Entry("lms_cloud.cli.user", "app", "Create, list and disable users."),
     "agent": _Entry("lms_cloud.cli.agent", "app", "Create and list agents."),
     "bioreactor": _Entry("lms_cloud.cli.bioreactor", "app", "Create and list bioreactors."),
+    "completeness": _Entry(
+        "lms_cloud.cli.completeness", "completeness", "Tell whether all that agents logged is stored."
+    ),
     "dead-letters": _Entry(
         "lms_cloud.cli.dead_letters", "app", "List messages that could not be stored, and have them stored."
     ),

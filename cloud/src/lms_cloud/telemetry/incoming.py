@@ -103,13 +103,19 @@ class StatusChange(NamedTuple):
 
 
 class AgentStatusChange(NamedTuple):
-    """An agent came online or went offline. `stream`: the log that it sends from, where it says so."""
+    """An agent came online or went offline.
+
+    Attributes:
+        stream: the log that it sends from, where it says so.
+        head: the number of that log's last batch, where it says so.
+    """
 
     agent_id: UUID
     organization_id: UUID
     online: bool
     since: datetime
     stream: UUID | None
+    head: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,8 +234,12 @@ class Resolver:
         if agent is None:
             resolved.unknown[heard.topic] += 1
             return
-        resolved.agents.append(AgentStatusChange(agent.agent_id, agent.organization_id, True, heard.at, event.stream))
-        if event.stream is not None and await self._own_stream(agent, event.stream):
+        own = event.stream is not None and await self._own_stream(agent, event.stream)
+        head = event.head if own and event.head is not None and event.head <= MAX_NUMBER else None
+        resolved.agents.append(
+            AgentStatusChange(agent.agent_id, agent.organization_id, True, heard.at, event.stream, head)
+        )
+        if event.stream is not None and own:
             resolved.born.append((node, event.stream))
             committed = self.ledgers[event.stream]
             if event.acked > committed.acked and not committed.above:

@@ -22,6 +22,7 @@ from lms_cloud.telemetry.incoming import DeadLetter, Incoming, Outcome, StatusCh
 from lms_cloud.telemetry.judging import LedgerEntry, conflict_letter, fingerprint, first_of_each, judge
 from lms_cloud.telemetry.replayed import bounds, close_letters, lock_letters, revive
 from lms_cloud.telemetry.rollups.marks import write_marks
+from lms_cloud.telemetry.tallies import write_heads, write_tallies
 
 Connection = AsyncConnection[tuple[Any, ...]]
 Cursor = AsyncCursor[tuple[Any, ...]]
@@ -105,6 +106,7 @@ async def commit_work(connection: Connection, work: Work) -> Outcome:
         await write_marks(cursor, outcome.stored)
         await _write_gaps(cursor, outcome.stored)
         await write_clocks(cursor, outcome.stored)
+        await write_tallies(cursor, outcome.stored, fresh)
         for letter in (*work.letters, *conflicts):
             await _write_letter(cursor, letter)
         await close_letters(cursor, batches, outcome, work.unreplayable)
@@ -237,3 +239,4 @@ async def _write_statuses(cursor: Cursor, work: Work, outcome: Outcome) -> None:
         await cursor.execute(
             _SET_AGENT_STATUS, (agent.agent_id, agent.organization_id, agent.online, agent.since, agent.stream)
         )
+    await write_heads(cursor, work.agents)

@@ -20,7 +20,7 @@ from lms_cloud.live.hub import LiveHub
 from lms_cloud.operations import api as operations_api
 from lms_cloud.organizations import api as organizations_api
 from lms_cloud.telemetry import api as telemetry_api
-from lms_cloud.telemetry import dead_letters_api
+from lms_cloud.telemetry import completeness_api, dead_letters_api
 from lms_cloud.telemetry.history_stream import HistoryStreams
 from lms_cloud.web import api_docs, pages
 from lms_cloud.web.browser_routes import BROWSER_ROUTES
@@ -39,6 +39,7 @@ _REST: tuple[APIRouter, ...] = (
     fleet_api.router,
     telemetry_api.router,
     dead_letters_api.router,
+    completeness_api.router,
 )
 _OTHERS: tuple[APIRouter, ...] = (
     live_sockets.router,

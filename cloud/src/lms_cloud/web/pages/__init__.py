@@ -9,11 +9,11 @@ from http import HTTPStatus
 from fastapi import APIRouter, Response
 from fastapi.responses import RedirectResponse
 
-from lms_cloud.web.pages import bioreactors, dead_letters, fleet, organizations, sign_in
+from lms_cloud.web.pages import bioreactors, completeness, dead_letters, fleet, organizations, sign_in
 from lms_cloud.web.pages.routing import error_page, page_router
 
 router = APIRouter()
-for _area in (sign_in, fleet, bioreactors, dead_letters, organizations):
+for _area in (sign_in, fleet, bioreactors, completeness, dead_letters, organizations):
     router.include_router(_area.router)
 
 _SHORT = {"/": "/app/", "/app": "/app/", "/login": "/app/login", "/register": "/app/register", "/dashboard": "/app/"}
