@@ -18,7 +18,7 @@ from lms_cloud.telemetry.incoming import StreamBatch, Work
 from lms_cloud.telemetry.replaying import Replaying
 from lms_cloud.telemetry.storage import commit_work
 from lms_protocol.reading import Gap, Reading
-from lms_protocol.topics import parse as parse_topic
+from psycopg.rows import namedtuple_row
 
 NOON_MS = 1_795_435_200_000
 FORM = {"Content-Type": "application/x-www-form-urlencoded", "Origin": "https://lms.example.org"}
@@ -73,6 +73,14 @@ async def settled(client, ana, letter):
     return found
 
 
+async def read_again(plant):
+    """What the one letter of the database says today."""
+    with psycopg.connect(plant.superuser_url, row_factory=namedtuple_row) as connection:
+        row = connection.execute("select *, %s as home from dead_letters", [plant.group]).fetchone()
+    async with Database(plant.url) as database:
+        return await Replaying(database, FleetDirectory(database)).read_again(row)
+
+
 def ledger(query):
     return query("select number, dead, readings from ledger order by number")
 
@@ -124,12 +132,9 @@ async def test_command_line_stores_it_too(dead, migrated_database, plant, query)
 
 
 async def test_two_workers_that_read_a_letter_again_store_it_once(dead, connect, query, plant):
+    replay = await read_again(plant)
     with psycopg.connect(plant.superuser_url) as connection:
-        row = connection.execute("select public_id, kind, topic, payload, birth from dead_letters").fetchone()
         connection.execute("update dead_letters set state = 'asked'")
-    async with Database(plant.url) as database:
-        letter = type("Row", (), dict(zip(("public_id", "kind", "topic", "payload", "birth"), row, strict=True)))
-        replay = await Replaying(database, FleetDirectory(database)).read_again(parse_topic(row[2]), letter)
     work = Work([replay.incoming])
     connections = [await connect() for _ in range(4)]
     outcomes = await asyncio.gather(*(commit_work(connection, work) for connection in connections))
@@ -224,11 +229,7 @@ async def test_ingest_can_bring_a_dead_row_to_life_but_change_no_other(dead, con
 
 
 async def test_letter_replayed_under_a_number_that_is_committed_by_now_stays_open(dead, connect, query, plant):
-    with psycopg.connect(plant.superuser_url) as connection:
-        row = connection.execute("select public_id, kind, topic, payload, birth from dead_letters").fetchone()
-    async with Database(plant.url) as database:
-        letter = type("Row", (), dict(zip(("public_id", "kind", "topic", "payload", "birth"), row, strict=True)))
-        replay = await Replaying(database, FleetDirectory(database)).read_again(parse_topic(row[2]), letter)
+    replay = await read_again(plant)
     stream = replay.incoming.key.stream
     with psycopg.connect(plant.superuser_url) as connection:
         connection.execute("update ledger set dead = false, digest = 'other' where number = 2")

@@ -34,7 +34,9 @@ AGAIN_AFTER_S: Final = 30.0
 
 _log = structlog.get_logger(__name__)
 _ASKED = text("""
-select public_id, kind, topic, payload, birth from dead_letters where state = 'asked' order by id limit :limit
+select d.public_id, d.kind, d.topic, d.payload, d.birth, o.properties ->> 'wire_id' as home
+from dead_letters d join entities o on o.id = d.organization_id
+where d.state = 'asked' order by d.id limit :limit
 """)
 _SERIES = text("""
 select t.name, s.id, s.datatype from series s join entities t on t.id = s.tag_id
@@ -86,31 +88,27 @@ class Replaying:
         now_s = self._monotonic_s()
         self._offered_s = {id_: at_s for id_, at_s in self._offered_s.items() if now_s - at_s < AGAIN_AFTER_S}
         for row in rows:
-            try:
-                topic = parse_topic(row.topic)
-            except TopicError:
-                continue
-            ours = isinstance(topic, NodeTopic) and holds(topic.group)
-            if isinstance(topic, NodeTopic) and ours and row.public_id not in self._offered_s:
-                replay = await self.read_again(topic, row)
+            if holds(row.home) and row.public_id not in self._offered_s:
+                replay = await self.read_again(row)
                 if offer(Heard(replay, row.topic, row.payload, datetime.now(UTC))):
                     self._offered_s[row.public_id] = now_s
 
-    async def read_again(self, topic: NodeTopic, row: Any) -> Replay:
+    async def read_again(self, row: Any) -> Replay:
         """What a letter says today.
 
         Args:
-            topic: where it came from.
-            row: of the table, with `public_id`, `kind`, `payload` and `birth`.
+            row: of the table, with `public_id`, `kind`, `topic`, `payload`, `birth`, and its organization's wire id as
+                `home`.
         """
         try:
-            incoming = await self._read(topic, row)
+            incoming = await self._read(row)
         except (_CannotBeRead, NotStorableError, PayloadError) as error:
             reason = str(error) if isinstance(error, _CannotBeRead) else error.reason
-            return Replay(topic.group, topic.node, row.public_id, None, reason)
-        return Replay(topic.group, topic.node, row.public_id, incoming, "")
+            return Replay(row.home, "", row.public_id, None, reason)
+        return Replay(row.home, incoming.node, row.public_id, incoming, "")
 
-    async def _read(self, topic: NodeTopic, row: Any) -> Incoming:
+    async def _read(self, row: Any) -> Incoming:
+        topic = _topic(row)
         if row.kind == "conflict":
             raise _CannotBeRead(
                 "another batch is committed under its number; an agent of today logs it anew under a new number"
@@ -144,6 +142,16 @@ class Replaying:
         series = {number: known[name][0] for number, name in names.items()}
         texts = frozenset(series for series, datatype in known.values() if datatype == Datatype.STRING)
         return DeviceTags(series, names, texts)
+
+
+def _topic(row: Any) -> NodeTopic:
+    try:
+        topic = parse_topic(row.topic)
+    except TopicError as error:
+        raise _CannotBeRead(str(error)) from error
+    if not isinstance(topic, NodeTopic) or topic.group != row.home:
+        raise _CannotBeRead("its topic names no agent of its organization")
+    return topic
 
 
 def _birth(record: Mapping[str, Any] | str, device: str) -> BirthRecord:

@@ -218,7 +218,7 @@ class Resolver:
             await self._replay(event, resolved)
 
     async def _replay(self, event: Replay, resolved: Resolved) -> None:
-        agent = await self._directory.agent(event.group, event.node)
+        agent = await self._directory.agent(event.group, event.node) if event.incoming else None
         key = event.incoming and event.incoming.key
         if event.incoming is None:
             resolved.unreplayable.append(Unreplayable(event.letter, event.refusal))
