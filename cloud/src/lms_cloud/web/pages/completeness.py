@@ -20,6 +20,8 @@ from lms_cloud.web.pages.templates import render
 
 router = page_router()
 HEIGHT = 20.0
+BELOW = 4.0
+"""Height of the marks under the bars."""
 LISTED = 50
 
 
@@ -47,7 +49,7 @@ class Bar:
 
     Attributes:
         x, width, y, height: in the strip's box, one unit wide for each bucket and 20 high.
-        mark: "missing", "dead", "gap" or "".
+        mark: under the bar: "missing", "dead", "gap" or "".
         says: the same in words.
     """
 
@@ -109,6 +111,7 @@ async def page(viewer: CurrentViewer, window: Annotated[str, Query()] = WINDOWS[
         "window": chosen,
         "windows": WINDOWS,
         "height": HEIGHT,
+        "below": BELOW,
         "listed": LISTED,
         "agents": {agent.id: agent.name for agent in await fleet.list_agents()},
     }
