@@ -43,11 +43,13 @@ class Absence:
         self._bearable_ms = bearable_ms or {}
         instruments = [frozenset(group) for group in groups]
         latest = log.latest()
-        self._open = [entry for entry in log.open_gaps() if any(tags.issuperset(entry[1].tags) for tags in instruments)]
-        self._orphans = [entry for entry in log.open_gaps() if entry not in self._open]
+        # In memory times are those that scans bear; the log may have corrected its own since the agent started.
+        gaps = [(device, gap._replace(began_at_ms=log.stamp_of(gap.began_at_ms))) for device, gap in log.open_gaps()]
+        self._open = [entry for entry in gaps if any(tags.issuperset(entry[1].tags) for tags in instruments)]
+        self._orphans = [entry for entry in gaps if entry not in self._open]
         covered = {tag for _, gap in self._open for tag in gap.tags}
         read = frozenset().union(*instruments) - covered
-        self._last = {tag: latest[tag].taken_at_ms for tag in read if tag in latest}
+        self._last = {tag: log.stamp_of(latest[tag].taken_at_ms) for tag in read if tag in latest}
 
     @property
     def open_gaps(self) -> list[Gap]:

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from lms_protocol.messages import SYNC_TAGS
 from lms_protocol.reading import TagDescription
 
 from lms_agent.clock import Clock
+from lms_agent.log.clocks import never_known
+from lms_agent.log.corrections import Correction
 from lms_agent.log.errors import LogError, LogWriteFailed, explain
 from lms_agent.log.opening import prepare
 from lms_agent.log.predecessors import Entry, readable_path
@@ -157,7 +159,8 @@ class Care:
             if stream is None or not tags:
                 return replace(entry, state=State.LOST, ended_at_ms=self._clock.wall_ms()), Kept(0, 0, 0)
             acked = max(entry.acked, sources.acked)
-            known = Known(stream, acked, entry.head, _complete(tags), entry.set_aside_at_ms)
+            corrections = sources.corrections(entry.set_aside_at_ms)
+            known = Known(stream, acked, entry.head, _complete(tags), entry.set_aside_at_ms, corrections)
             kept = write_readable(target, known, sources.batches(acked), sources.gaps(), reason=entry.reason)
         prepare(target)
         state = State.READY if kept.head > acked else State.SENT
@@ -202,6 +205,14 @@ class _Sources:
                 yield True, row
             for batch in self._remains.recent:
                 yield True, batch_row(batch, 0)
+
+    def corrections(self, now_ms: int) -> list[Correction]:
+        """What was corrected of the times of batches; and those whose time was not known yet: it never will be."""
+        rows, spans = ([], []) if self._file is None else (self._file.corrections(), self._file.spans())
+        if self._remains is not None:
+            with suppress(LogError):
+                rows, spans = self._remains.reader.corrections().rows, self._remains.reader.spans()
+        return [*rows, *never_known(spans, max((row.event for row in rows), default=0) + 1, now_ms)]
 
     def gaps(self) -> Iterator[GapRow]:
         """Rows of gaps."""

@@ -9,19 +9,20 @@ Neighbours: `lms_agent.timekeeping` decides; `lms_agent.log.writer` has changes 
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import NamedTuple
 from uuid import UUID
 
 from lms_protocol.reading import ClockRecord, Gap
 
-from lms_agent.log.checksums import gap_checksum, row_checksum
-from lms_agent.log.corrections import Correction, Corrections, TimeMap
+from lms_agent.log.checksums import gap_checksum
+from lms_agent.log.corrections import INSERT_CORRECTION, Correction, Corrections, TimeMap, correction_row
 from lms_agent.log.schema import BLOCK_BATCHES
 from lms_agent.timekeeping.discipline import Change, Memory, Past, Trust
 from lms_agent.timekeeping.placing import Homeless, place
 
+LAST_NUMBER = (1 << 63) - 1
 _NEWEST_OF = 1000
 """Batches at the end of a span among which its newest reading is: those of several lines are not quite in order."""
 
@@ -107,10 +108,7 @@ def write(connection: sqlite3.Connection, head: int, change: ClockChange) -> lis
         for span, shift_ms, trusted, estimated in moved
     ]
     for row in corrections:
-        connection.execute(
-            "INSERT INTO corrections VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*row, row_checksum(row)),
-        )
+        connection.execute(INSERT_CORRECTION, correction_row(row))
         connection.execute("UPDATE spans SET began_ms = began_ms + ? WHERE first = ?", (row.shift_ms, row.first))
         if row.boot != boot:
             connection.execute("UPDATE spans SET open = 0 WHERE first = ?", (row.first,))
@@ -145,6 +143,26 @@ def open_spans(connection: sqlite3.Connection) -> list[Span]:
 def all_spans(connection: sqlite3.Connection) -> list[Span]:
     """All spans, in order."""
     return [Span(*row) for row in connection.execute("SELECT * FROM spans ORDER BY first").fetchall()]
+
+
+def never_known(spans: Iterable[Span], event: int, at_ms: int) -> list[Correction]:
+    """What to say of the open spans of a log that was set aside: their time will not be known any more.
+
+    Args:
+        spans: of that log.
+        event: higher than that of any of its corrections.
+        at_ms: when it was set aside, ms UTC.
+    """
+    return [
+        Correction(
+            *(event, span.first, LAST_NUMBER if span.last is None else span.last, span.boot, span.began_ms, 0),
+            trusted=False,
+            estimated=True,
+            at_ms=at_ms,
+        )
+        for span in spans
+        if span.open
+    ]
 
 
 def newest_span(connection: sqlite3.Connection) -> Span | None:

@@ -45,6 +45,14 @@ class Correction(NamedTuple):
     at_ms: int
 
 
+INSERT_CORRECTION = "INSERT INTO corrections VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+def correction_row(correction: Correction) -> tuple[object, ...]:
+    """The cells of a correction's row, as `INSERT_CORRECTION` takes them."""
+    return (*correction, row_checksum(correction))
+
+
 class TimeMap:
     """Which shift a time gets, by when it was: before the first beginning none."""
 
@@ -85,7 +93,7 @@ class Corrections:
         for *cells, expected in rows:
             if row_checksum(cells) != expected:
                 raise sqlite3.DatabaseError("the checksum of a correction of times does not fit")
-        return cls(_from_row(row) for row in rows)
+        return cls(correction_from_row(row[:9]) for row in rows)
 
     def covers(self, number: int) -> bool:
         """Whether anything in this batch was corrected, so that its record says it otherwise."""
@@ -116,8 +124,9 @@ class Corrections:
         return ms
 
 
-def _from_row(row: Sequence[Any]) -> Correction:
-    event, first, last, boot, began_ms, shift_ms, trusted, estimated, at_ms, _ = row
+def correction_from_row(row: Sequence[Any]) -> Correction:
+    """Turn the cells of a row, from `event` to `at_ms`, into the correction."""
+    event, first, last, boot, began_ms, shift_ms, trusted, estimated, at_ms = row
     return Correction(event, first, last, boot, began_ms, shift_ms, bool(trusted), bool(estimated), at_ms)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from lms_protocol.reading import Batch, Gap, TagDescription
 
 from lms_agent.log import schema
+from lms_agent.log.corrections import INSERT_CORRECTION, Correction, correction_row
 from lms_agent.log.records import BatchRow, GapRow, batch_row
 from lms_agent.log.standing_in import STAND_IN_GAP_IDS
 from lms_agent.log.tags import tag_row
@@ -49,6 +50,7 @@ class Known:
         acked: highest number known as committed in the cloud: what is below is left out.
         head: highest number that is known to have been given; 0 if that is not known.
         tags: every tag.
+        corrections: of the times of batches, which are copied as they were written.
         until_ms: when it was found that the log could not be read, ms UTC.
     """
 
@@ -57,6 +59,7 @@ class Known:
     head: int
     tags: Sequence[TagDescription]
     until_ms: int
+    corrections: Sequence[Correction] = ()
 
 
 def write_readable(
@@ -83,6 +86,7 @@ def write_readable(
         connection.executemany(
             "INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?, ?)", [tag_row(tag.number, tag) for tag in known.tags]
         )
+        connection.executemany(INSERT_CORRECTION, [correction_row(row) for row in known.corrections])
         for sure, row in rows:
             if row[0] > known.acked:
                 connection.execute(_INSERT.format("REPLACE" if sure else "IGNORE"), row)

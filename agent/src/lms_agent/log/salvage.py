@@ -19,10 +19,13 @@ from typing import Any, BinaryIO, NamedTuple
 
 from lms_protocol.reading import TagDescription
 
-from lms_agent.log.checksums import batch_checksum, gap_checksum, meta_checksum, tag_checksum
+from lms_agent.log.checksums import batch_checksum, gap_checksum, meta_checksum, row_checksum, tag_checksum
+from lms_agent.log.clocks import Span
+from lms_agent.log.corrections import Correction, correction_from_row
 from lms_agent.log.records import BatchRow, GapRow
 from lms_agent.log.schema import APPLICATION_ID
 from lms_agent.log.tags import from_row
+from lms_agent.timekeeping.discipline import Trust
 
 MAGIC = b"SQLite format 3\x00"
 USUAL_PAGE_BYTES = 4096
@@ -118,6 +121,26 @@ class DamagedFile:
                 row = _batch_row(cell)
                 if row is not None and row[0] > above:
                     yield sure and cell.sure, row
+
+    def corrections(self) -> list[Correction]:
+        """Rows of `corrections` whose checksum fits, in order."""
+        found: dict[int, Correction] = {}
+        for _, page in self._pages():
+            for cell in self._cells(page):
+                row = _correction(cell)
+                if row is not None:
+                    found[cell.rowid] = row
+        return [row for _, row in sorted(found.items())]
+
+    def spans(self) -> list[Span]:
+        """Rows of `spans`, as far as they can be told from others, in order."""
+        found: dict[int, Span] = {}
+        for _, page in self._pages():
+            for cell in self._cells(page):
+                row = _span(cell)
+                if row is not None:
+                    found[row.first] = row
+        return [row for _, row in sorted(found.items())]
 
     def gaps(self) -> Iterator[GapRow]:
         """Rows of `gaps` whose checksum fits."""
@@ -285,6 +308,21 @@ def _gap_row(cell: Cell) -> GapRow | None:
         return None
     row = (cell.rowid, *columns[1:7])
     return (*row, columns[7]) if gap_checksum(row) == columns[7] else None
+
+
+def _correction(cell: Cell) -> Correction | None:
+    columns = cell.columns
+    if len(columns) != 11 or columns[0] is not None or type(columns[10]) is not int:
+        return None
+    return correction_from_row(columns[1:10]) if row_checksum(columns[1:10]) == columns[10] else None
+
+
+def _span(cell: Cell) -> Span | None:
+    columns = cell.columns
+    if len(columns) != 8 or columns[0] is not None or columns[5] not in set(Trust):
+        return None
+    last, boot, began_ms, offset_ms, trust, error_ms, is_open = columns[1:]
+    return Span(cell.rowid, last, boot, began_ms, offset_ms, trust, error_ms, bool(is_open))
 
 
 def _columns(payload: bytes) -> list[Any]:

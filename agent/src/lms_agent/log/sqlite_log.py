@@ -340,6 +340,10 @@ class SqliteLog:
         """
         await self._submit(clock=change, even_now=True)
 
+    def stamp_of(self, ms: int) -> int:
+        """Return the time that scans in memory bear, or would have borne, for a time in the log; ms."""
+        return self._writer.stamps.back(ms)
+
     def remember(self, boot: UUID) -> tuple[Memory | None, Past]:
         """Return what the log knows of the clock in this boot, and of the time before it. Reads the disk."""
         return self._reader.remember(boot)

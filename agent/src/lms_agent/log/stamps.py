@@ -70,6 +70,11 @@ class Stamps:
             for tag, ms, value, quality in readings
         )
 
+    def back(self, ms: int) -> int:
+        """The time in memory that became `ms` in the log."""
+        moved = [(began_ms + shift, shift) for began_ms, shift in self._parts.items() if began_ms + shift <= ms]
+        return ms - max(moved)[1] if moved else ms
+
     def gaps(self, gaps: tuple[Gap, ...], told_ms: Mapping[int, int]) -> tuple[Gap, ...]:
         """Gaps of a scan, with their times in the log.
 

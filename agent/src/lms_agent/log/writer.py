@@ -202,6 +202,11 @@ class Writer:
         """Everything up to `number` is committed in the cloud: it may go when room or age ask for it."""
         self._upkeep.acked = number
 
+    @property
+    def stamps(self) -> Stamps:
+        """How times in memory become those of the log."""
+        return self._clock.stamps
+
     def close(self) -> None:
         """Write what was handed over, fold the WAL into the file, end the thread."""
         with self._closing:

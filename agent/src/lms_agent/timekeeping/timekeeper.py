@@ -122,6 +122,7 @@ class Timekeeper:
         self._seen = source.observe()
         self._discipline = Discipline(rules, self._seen, past, memory)
         self._base_ms = self._discipline.offset_ms
+        self._began_ms = self._seen.boot_ms + self._base_ms
         self.stamps = StampClock(source, self._base_ms)
         self._pending: deque[ClockChange] = deque()
         self._writing = asyncio.Lock()
@@ -258,7 +259,9 @@ class Timekeeper:
         boot_ms = self._seen.boot_ms
         self._reason = change.reason
         shift_ms = change.offset_ms - self._base_ms
-        self._pending.append(ClockChange(self._source.boot, change, boot_ms + self._base_ms, shift_ms, starts))
+        # What starts, or a log that starts anew, takes scans from the agent's start on: some may have had to wait.
+        stamp_ms = self._began_ms if starts else boot_ms + self._base_ms
+        self._pending.append(ClockChange(self._source.boot, change, stamp_ms, shift_ms, starts))
         told = LOGGER.info if change.trust in (Trust.TRUSTED, Trust.WAITING) else LOGGER.warning
         told("The clock: %s%s", change.reason, _moved(change))
 
