@@ -20,7 +20,7 @@ VALUES = st.one_of(
 )
 READINGS = st.builds(
     Reading, st.integers(1, 40), st.integers(0, 2**41), VALUES, st.sampled_from([Quality.GOOD, Quality.BAD])
-)
+).map(lambda reading: reading._replace(quality=Quality.BAD) if reading.value is None else reading)
 GAPS = st.builds(
     Gap,
     st.integers(1, 5),
