@@ -89,7 +89,7 @@ class Host:
 
     async def take(self, event: DataReceived) -> None:
         assert event.number is not None
-        batch = Batch(event.number, event.device or "", event.readings, event.gaps)
+        batch = Batch(event.number, event.device or "", event.readings, event.gaps, event.clock)
         known = self.batches.setdefault((event.stream, event.number), batch)
         assert known == batch
         if self.acknowledges:

@@ -53,9 +53,11 @@ def sender_of(broker: Any, node: str, host_id: str) -> Any:
     return make
 
 
+@pytest.mark.parametrize("packed", [False, True])
 async def test_readings_of_a_wrong_clock_are_sent_when_it_is_right_and_not_before(
-    host: Any, bench: Bench, sender_of: Any, running: Any
+    host: Any, bench: Bench, sender_of: Any, running: Any, packed: bool
 ) -> None:
+    host.reads_packs = packed
     bench.pi.synchronise()
     await bench.start()
     await bench.seconds(3)
@@ -81,9 +83,11 @@ async def test_readings_of_a_wrong_clock_are_sent_when_it_is_right_and_not_befor
     await host.until(lambda: bench.log.acked == 33)
 
 
+@pytest.mark.parametrize("packed", [False, True])
 async def test_readings_whose_time_nobody_will_know_are_delivered_in_order(
-    host: Any, bench: Bench, sender_of: Any, running: Any
+    host: Any, bench: Bench, sender_of: Any, running: Any, packed: bool
 ) -> None:
+    host.reads_packs = packed
     await bench.start()
     await bench.seconds(10)
     await bench.power_cut()
@@ -98,6 +102,7 @@ async def test_readings_whose_time_nobody_will_know_are_delivered_in_order(
     batches = [batch for _, batch in sorted(host.batches.items(), key=lambda item: item[0][1] or 0)]
     assert taken(batches) == sorted(set(taken(batches)))
     assert taken(batches)[10:] == truth(batches)[10:]
+    assert batches == [bench.log.get(batch.number) for batch in batches]
 
 
 async def test_first_sending_makes_an_untrusted_time_final(
