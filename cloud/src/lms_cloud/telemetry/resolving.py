@@ -36,6 +36,8 @@ from lms_cloud.telemetry.incoming import (
 )
 
 MAX_NUMBER = (1 << 63) - 1
+OF_THE_NODE = ""
+"""Stands among a node's devices for the node itself."""
 _log = structlog.get_logger(__name__)
 
 
@@ -239,6 +241,8 @@ class Resolver:
         resolved.agents.append(
             AgentStatusChange(agent.agent_id, agent.organization_id, True, heard.at, event.stream, head)
         )
+        if event.stream is None and event.tags:
+            await self._of_the_node(heard, event, resolved)
         if event.stream is not None and own:
             resolved.born.append((node, event.stream))
             committed = self.ledgers[event.stream]
@@ -251,6 +255,20 @@ class Resolver:
                     ledger_acked=committed.acked,
                 )
 
+    async def _of_the_node(self, heard: Heard, event: NodeBorn, resolved: Resolved) -> None:
+        """Take what another maker's node tells of itself as that of the bioreactor with the node's id, if any."""
+        entry = await self._directory.bioreactor(event.group, event.node, event.node)
+        if entry is None:
+            return
+        session = self._sessions[Node(event.group, event.node)]
+        session.tags[OF_THE_NODE] = event.tags
+        tags = await self._tags(session, entry, OF_THE_NODE)
+        home = _bioreactor(entry)
+        resolved.statuses.append(StatusChange(home, entry.agent_id, True, heard.at))
+        if event.readings and tags is not None:
+            batch = Incoming(home, None, b"", event.readings, (), tags, False, event.node, heard.topic, heard.payload)
+            self._add(batch, resolved)
+
     async def _device_born(self, heard: Heard, event: DeviceBorn, resolved: Resolved) -> None:
         session = self._sessions.setdefault(Node(event.group, event.node), _Session(event.stream))
         session.tags[event.device] = event.tags
@@ -260,7 +278,7 @@ class Resolver:
         if entry is None:
             resolved.unknown[heard.topic] += 1
             return
-        tags = await self._tags(session, entry)
+        tags = await self._tags(session, entry, event.device)
         home = _bioreactor(entry)
         resolved.statuses.append(StatusChange(home, entry.agent_id, True, heard.at))
         if event.stream is None and event.readings and tags is not None:
@@ -269,9 +287,10 @@ class Resolver:
             self._add(batch, resolved)
 
     async def _data(self, heard: Heard, event: DataReceived, resolved: Resolved) -> None:
-        entry = event.device and await self._directory.bioreactor(event.group, event.node, event.device)
+        device = event.device or event.node
+        entry = await self._directory.bioreactor(event.group, event.node, device)
         session = self._sessions.get(Node(event.group, event.node))
-        tags = await self._tags(session, entry) if session and entry else None
+        tags = await self._tags(session, entry, event.device or OF_THE_NODE) if session and entry else None
         if not entry or tags is None:
             resolved.unknown[heard.topic] += 1
             if entry:
@@ -285,7 +304,12 @@ class Resolver:
             key = StreamBatch(event.stream, event.number)
         batch = Incoming(
             *(_bioreactor(entry), key, event.digest or b"", event.readings, event.gaps, tags, event.historical),
-            *(event.node, heard.topic, heard.payload, session.births.get(entry.device) if session else None),
+            *(
+                event.node,
+                heard.topic,
+                heard.payload,
+                session.births.get(event.device or OF_THE_NODE) if session else None,
+            ),
             clock=event.clock,
             alone=event.alone if event.packed else None,
         )
@@ -355,14 +379,14 @@ class Resolver:
         agent = await self._directory.agent(parsed.group, parsed.node) if isinstance(parsed, NodeTopic) else None
         return agent and agent.organization_id
 
-    async def _tags(self, session: _Session, entry: BioreactorEntry) -> DeviceTags | None:
-        """The series of a device's tags; None if its birth is not known here."""
-        known = session.known.get(entry.device)
+    async def _tags(self, session: _Session, entry: BioreactorEntry, device: str) -> DeviceTags | None:
+        """The series of a device's tags, or of the node's own; None if the birth is not known here."""
+        known = session.known.get(device)
         if known is None or known[0] != entry.bioreactor_id:
-            described = session.tags.get(entry.device)
+            described = session.tags.get(device)
             if described is None:
                 return None
-            known = session.known[entry.device] = (
+            known = session.known[device] = (
                 entry.bioreactor_id,
                 await self._register.register(entry, described),
             )
