@@ -21,15 +21,13 @@ class Pieces:
     """Rollup rows and single readings of one series, in order of time; all of length n. NaN: there is none.
 
     Attributes:
-        at_ms: beginning of the rollup's bucket, or when the reading was taken.
         count: how many numbers `total` adds up.
         minimum, maximum, first, last: of the finite numbers.
-        first_at_ms, last_at_ms: of all readings.
+        first_at_ms, last_at_ms: of all readings; says which bucket a piece belongs to.
         worst: as `breaks.rank` has it.
         readings: how many, with or without a value.
     """
 
-    at_ms: Integers
     count: Integers
     minimum: Floats
     maximum: Floats
@@ -45,7 +43,7 @@ class Pieces:
     def none(cls) -> "Pieces":
         """Of a series without readings."""
         whole, real = np.empty(0, dtype=np.int64), np.empty(0)
-        return cls(whole, whole, real, real, real, real, real, whole, whole, np.empty(0, dtype=np.int16), whole)
+        return cls(whole, real, real, real, real, real, whole, whole, np.empty(0, dtype=np.int16), whole)
 
 
 class Envelope(NamedTuple):
@@ -70,7 +68,7 @@ class Envelope(NamedTuple):
 
 def fold(pieces: Pieces, buckets: Buckets) -> Envelope:
     """Fold pieces into the buckets that they lie in."""
-    bucket = np.searchsorted(buckets.starts_ms, pieces.at_ms, side="right")
+    bucket = np.searchsorted(buckets.starts_ms, pieces.first_at_ms, side="right")
     begins = np.flatnonzero(np.diff(bucket, prepend=-1))
     ends = np.append(begins[1:], len(bucket))
     if not len(begins):

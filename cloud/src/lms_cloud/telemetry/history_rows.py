@@ -123,9 +123,9 @@ from (
 ) as checked
 """
 _PIECES: Final = """
-select s.id, ats, counts, minima, maxima, totals, firsts, lasts, firsts_at, lasts_at, worsts, numbers
+select s.id, counts, minima, maxima, totals, firsts, lasts, firsts_at, lasts_at, worsts, numbers
 from unnest(%(series)s::integer[]) as s (id) cross join lateral (
-    select string_agg(timestamptz_send(bucket), '') as ats, string_agg(int8send(count), '') as counts,
+    select string_agg(int8send(count), '') as counts,
         string_agg(float8send(coalesce(minimum, 'NaN')), '') as minima,
         string_agg(float8send(coalesce(maximum, 'NaN')), '') as maxima,
         string_agg(float8send(coalesce(total, 'NaN')), '') as totals,
@@ -134,7 +134,7 @@ from unnest(%(series)s::integer[]) as s (id) cross join lateral (
         string_agg(timestamptz_send(first_at), '') as firsts_at, string_agg(timestamptz_send(last_at), '') as lasts_at,
         string_agg(int2send(worst::smallint), '') as worsts, string_agg(int8send(readings), '') as numbers
     from (select {columns} from ({spans}) as piece ({columns}) order by bucket) as ordered
-) as packed where ats is not null
+) as packed where counts is not null
 """
 _ESTIMATE: Final = """
 select s.id, (select sum(readings) from ({spans}) as known) from unnest(%(series)s::integer[]) as s (id)
@@ -190,17 +190,16 @@ async def read_pieces(connection: Connection, series: Sequence[int], spans: Iter
     rows = await _execute(connection, statement, {"series": list(series), **values})
     return {
         row[0]: Pieces(
-            _instants(row[1]),
-            count=_packed(row[2], ">i8"),
-            minimum=_packed(row[3], ">f8"),
-            maximum=_packed(row[4], ">f8"),
-            total=_packed(row[5], ">f8"),
-            first=_packed(row[6], ">f8"),
-            last=_packed(row[7], ">f8"),
-            first_at_ms=_instants(row[8]),
-            last_at_ms=_instants(row[9]),
-            worst=_packed(row[10], ">i2"),
-            readings=_packed(row[11], ">i8"),
+            count=_packed(row[1], ">i8"),
+            minimum=_packed(row[2], ">f8"),
+            maximum=_packed(row[3], ">f8"),
+            total=_packed(row[4], ">f8"),
+            first=_packed(row[5], ">f8"),
+            last=_packed(row[6], ">f8"),
+            first_at_ms=_instants(row[7]),
+            last_at_ms=_instants(row[8]),
+            worst=_packed(row[9], ">i2"),
+            readings=_packed(row[10], ">i8"),
         )
         for row in rows
     }

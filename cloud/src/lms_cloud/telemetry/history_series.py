@@ -271,7 +271,7 @@ class SeriesReader:
         worst = rank(np.array(history.quality, dtype=np.int16))
         if pieces is not None:
             stretch = np.searchsorted(starts, np.array(history.taken_at_ms, dtype=np.int64), side="right")
-            behind = np.searchsorted(starts, pieces.at_ms, side="right")
+            behind = np.searchsorted(starts, pieces.first_at_ms, side="right")
             point = np.searchsorted(stretch, behind)
             known = point < len(stretch)
             np.minimum.at(worst, point[known], pieces.worst[known])
