@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import math
+import random
 from typing import Any
 from uuid import UUID
 
@@ -143,6 +144,22 @@ async def test_large_answers_come_in_small_parts(fill, streams, identity, plant)
     assert max(map(len, chunks)) < 60 * history_stream.READINGS_AT_ONCE
     lines = b"".join(chunks).decode().splitlines()
     assert [float(line.rsplit(",", 1)[1]) for line in lines[1:]] == [float(n) for n in range(1, 23_457)]
+
+
+async def test_readings_of_both_tables_come_in_order_of_time(connect, plant, tags, streams, identity, monkeypatch):
+    rng = random.Random(11)
+    for size in (7, 1000):
+        monkeypatch.setattr(history_stream, "READINGS_AT_ONCE", size)
+        counted = [rng.choice([n, 2**60 + n]) for n in range(200)]
+        readings = [Reading(4, NOON_MS + n // 2, value) for n, value in enumerate(counted)]
+        batch = Incoming(plant.r1, StreamBatch(STREAM, size), b"d", readings, (), tags, False, plant.node, "t", b"")
+        await commit_work(await connect(), Work([batch]))
+    answer = await streams.answer(identity, plant.r1.id, tags=["Counter"], window=WINDOW, kind="csv")
+    lines = b"".join(await collect(answer)).decode().splitlines()[1:]
+    times = [line.split(",")[0] for line in lines]
+    assert len(times) == 400
+    assert times == sorted(times)
+    assert sorted(int(line.rsplit(",", 1)[1]) % 2**60 for line in lines) == sorted([*range(200), *range(200)])
 
 
 async def test_client_that_leaves_frees_slot_and_connection(fill, streams, identity, plant, web_db, query):

@@ -96,8 +96,8 @@ def of_numbers(tag: TagInfo, readings: Readings) -> TagReadings:
 
 
 def of_rows(tag: TagInfo, rows: Iterable[Any]) -> TagReadings:
-    """From rows of `ms`, `quality`, `value` and `text`, in order of time."""
-    read = [(row.ms, row.quality, read_value(tag.datatype, row.value, row.text)) for row in rows]
+    """From rows of ms, quality, number and text, in order of time."""
+    read = [(ms, quality, read_value(tag.datatype, number, text)) for ms, quality, number, text in rows]
     at_ms = np.array([ms for ms, _, _ in read], dtype=np.int64)
     quality = np.array([quality for _, quality, _ in read], dtype=np.int16)
     exact = [value for _, _, value in read]

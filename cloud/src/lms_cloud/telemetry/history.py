@@ -16,7 +16,6 @@ from lms_cloud.fleet.service import FleetService
 from lms_cloud.kernel.database import UnitOfWork
 from lms_cloud.kernel.errors import Invalid
 from lms_cloud.telemetry import history_rows as rows
-from lms_cloud.telemetry.drawing import of_rows
 from lms_cloud.telemetry.history_series import Budget, SeriesReader, Wanted, Window
 from lms_cloud.telemetry.incoming import EPOCH
 from lms_cloud.telemetry.shaping import GapRecord, Resolution, SeriesHistory
@@ -178,14 +177,13 @@ class HistoryService:
         if last - start > LONGEST_FILL:
             return None
         end = last + timedelta(milliseconds=1)
-        limits = {"series": list(found), "start": start, "end": end, "most": max_points + 1}
-        read: dict[int, list[object]] = {number: [] for number in found}
-        for row in await self._uow.session.execute(rows.RAW, limits):
-            read[row.series_id].append(row)
-        if any(len(each) > max_points for each in read.values()):
+        window = Window(_first_ms(start), _first_ms(end), max_points, "raw")
+        tags = {number: each.tag for number, each in found.items()}
+        read = await SeriesReader(self._uow, window, tags, (), self._budget).read_all(list(tags), max_points)
+        if any(count > max_points for count, _ in read.values()):
             return None
-        for number, each in read.items():
-            found[number] = of_rows(found[number].tag, each).whole()
+        for number, (_, readings) in read.items():
+            found[number] = readings.whole()
             found[number].keep_within(spans)
         return History(start, end, now, list(found.values()), [])
 

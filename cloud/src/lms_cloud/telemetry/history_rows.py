@@ -45,49 +45,26 @@ COMMITS_SINCE = text("""
 select cursor, first_taken_at, last_taken_at from ledger
 where bioreactor_id = :bioreactor_id and cursor > :cursor order by cursor limit :most
 """)
-RAW = text("""
-select s.id as series_id, cast(extract(epoch from taken_at) * 1000 as bigint) as ms, quality, value, text
-from unnest(cast(:series as integer[])) as s (id) cross join lateral (
-    select * from (
-        select taken_at, quality, value, null as text from readings
-        where series_id = s.id and taken_at >= :start and taken_at < :end
-        union all
-        select taken_at, quality, null, value from readings_text
-        where series_id = s.id and taken_at >= :start and taken_at < :end
-    ) as both_tables order by taken_at limit :most
-) as read order by series_id, ms
-""")
-"""Readings of both tables one by one, at most so many of each series, the oldest."""
-FIRST_OF_EACH = text("""
-select s.id as series_id, cast(extract(epoch from taken_at) * 1000 as bigint) as ms, quality, value, text
-from unnest(cast(:series as integer[])) as s (id)
-cross join unnest(cast(:starts as timestamptz[]), cast(:ends as timestamptz[])) as stretch (start, stop)
-cross join lateral (
-    select * from (
-        select taken_at, quality, value, null as text from readings
-        where series_id = s.id and taken_at >= start and taken_at < stop
-        union all
-        select taken_at, quality, null, value from readings_text
-        where series_id = s.id and taken_at >= start and taken_at < stop
-    ) as both_tables order by taken_at limit 1
-) as read order by series_id, ms
-""")
-"""The first reading of each of some stretches: as many looks into the index, however many readings there are."""
-
-EVERY_ONE: Final = """
-select cast(extract(epoch from taken_at) * 1000 as bigint), quality, value, null::text from readings
+_MS: Final = "cast(extract(epoch from taken_at) * 1000 as bigint)"
+EVERY_NUMBER: Final = f"""
+select {_MS}, quality, value, null::text from readings
 where series_id = %(series)s and taken_at >= %(start)s and taken_at < %(end)s order by taken_at
-"""
-EVERY_ONE_OF_BOTH: Final = """
-select cast(extract(epoch from taken_at) * 1000 as bigint), quality, value, text from (
-    select taken_at, quality, value, null::text as text from readings
-    where series_id = %(series)s and taken_at >= %(start)s and taken_at < %(end)s
-    union all
-    select taken_at, quality, null, value from readings_text
-    where series_id = %(series)s and taken_at >= %(start)s and taken_at < %(end)s
-) as both_tables order by taken_at
-"""
-
+"""  # noqa: S608 - put together from constants
+EVERY_TEXT: Final = f"""
+select {_MS}, quality, null::float8, value from readings_text
+where series_id = %(series)s and taken_at >= %(start)s and taken_at < %(end)s order by taken_at
+"""  # noqa: S608 - put together from constants
+# Each table by itself is read in order of its index and stopped early; both together would be sorted as a whole.
+_FIRST_OF_BOTH: Final = f"""
+(select * from ({EVERY_NUMBER}) as numbers limit %(most)s)
+union all (select * from ({EVERY_TEXT}) as texts limit %(most)s) order by 1 limit %(most)s
+"""  # noqa: S608 - put together from constants
+_AT_TIMES: Final = f"""
+select {_MS}, quality, value, null::text from readings where series_id = %(series)s and taken_at = any(%(times)s)
+union all
+select {_MS}, quality, null, value from readings_text where series_id = %(series)s and taken_at = any(%(times)s)
+order by 1
+"""  # noqa: S608 - put together from constants
 _TEXTS: Final = """
 select s.id from unnest(%(series)s::integer[]) as s (id) where exists (
     select from readings_text where series_id = s.id and taken_at >= %(start)s and taken_at < %(end)s)
@@ -99,7 +76,8 @@ from unnest(%(series)s::integer[]) as s (id) cross join lateral (
         string_agg(float8send(coalesce(value, 'NaN')), '') as numbers, string_agg(boolsend(value is null), '') as nulls
     from (
         select taken_at, quality, value from readings
-        where series_id = s.id and taken_at >= %(start)s and taken_at < %(end)s order by taken_at limit %(most)s
+        where series_id = s.id and taken_at >= %(start)s and taken_at < %(end)s
+        order by series_id, taken_at limit %(most)s
     ) as read
 ) as packed where times is not null
 """
@@ -168,6 +146,17 @@ async def with_texts(connection: Connection, series: Sequence[int], start: datet
     """Which series have readings in `readings_text` in a window."""
     rows = await _execute(connection, _TEXTS, {"series": list(series), "start": start, "end": end})
     return {row[0] for row in rows}
+
+
+async def read_both(connection: Connection, series: int, start: datetime, end: datetime, most: int) -> list[TupleRow]:
+    """Readings of both tables in a window: ms, quality, number and text of each, in order of time; at most so many."""
+    values = {"series": series, "start": start, "end": end, "most": most}
+    return await _execute(connection, _FIRST_OF_BOTH, values)
+
+
+async def read_at(connection: Connection, series: int, times: Sequence[datetime]) -> list[TupleRow]:
+    """Readings of both tables at some times: ms, quality, number and text of each, in order of time."""
+    return await _execute(connection, _AT_TIMES, {"series": series, "times": list(times)})
 
 
 async def read_numbers(

@@ -16,13 +16,12 @@ from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from lms_protocol.reading import Datatype
-from numpy.typing import NDArray
+from lms_protocol.reading import Datatype, Quality
 
 from lms_cloud.kernel.database import UnitOfWork
 from lms_cloud.kernel.errors import Invalid
 from lms_cloud.telemetry import history_rows as rows
-from lms_cloud.telemetry.breaks import Gap, rank, unrank
+from lms_cloud.telemetry.breaks import Gap
 from lms_cloud.telemetry.buckets import (
     DAY_S,
     HOUR_S,
@@ -74,11 +73,6 @@ class Window:
     def end(self) -> datetime:
         """The end, aware UTC."""
         return to_instant(self.end_ms)
-
-    @property
-    def times(self) -> dict[str, datetime]:
-        """Both, as queries name them."""
-        return {"start": self.start, "end": self.end}
 
     def fixed_buckets(self) -> Buckets:
         """The buckets that the client chose.
@@ -156,7 +150,7 @@ class SeriesReader:
         most = window.max_points if window.wanted == "raw" else self._budget.readings(len(series))
         expected = await self._expected(series) if window.wanted == "auto" else {}
         near = [number for number in series if expected.get(number, 0) <= most]
-        for number, (count, readings) in (await self._read_all(near, most)).items():
+        for number, (count, readings) in (await self.read_all(near, most)).items():
             if expected.get(number, 0) <= count <= most:
                 self._found[number] = self._draw(readings)
         far = [number for number in series if number not in self._found]
@@ -165,7 +159,7 @@ class SeriesReader:
         if far:
             await self._read_kept_buckets(far, expected)
 
-    async def _read_all(self, series: Sequence[int], most: int) -> dict[int, tuple[int, TagReadings]]:
+    async def read_all(self, series: Sequence[int], most: int) -> dict[int, tuple[int, TagReadings]]:
         """Readings of each series and how many there were: a count above `most` says that there are more of them."""
         if not series:
             return {}
@@ -195,12 +189,15 @@ class SeriesReader:
         if window.wanted in BUCKETS_S:
             await self._read_firsts(series, window.fixed_buckets())
             return
-        found = await self._rows(series, window.max_points + 1)
-        many = [number for number, read in found.items() if len(read) > window.max_points]
+        most = window.max_points
+        expected = await self._expected(series) if window.wanted == "auto" else {}
+        near = [number for number in series if expected.get(number, 0) <= most]
+        found = {number: read for number, read in (await self._rows(near, most + 1)).items() if len(read) <= most}
+        many = [number for number in series if number not in found]
         if window.wanted == "raw":
             self._refuse_raw(many)
-        for number in found.keys() - set(many):
-            self._found[number] = self._draw(of_rows(self._tags[number], found[number]))
+        for number, read in found.items():
+            self._found[number] = self._draw(of_rows(self._tags[number], read))
         await self._read_firsts(many, self._stretches())
 
     async def _read_buckets(self, series: Sequence[int], buckets: Buckets) -> dict[int, int]:
@@ -249,39 +246,20 @@ class SeriesReader:
         """The first reading of each stretch, with the worst quality in it."""
         if not series:
             return
-        window = self._window
-        starts = np.maximum(stretches.starts_ms, window.start_ms)
-        ends = np.append(starts[1:], window.end_ms)
-        values = {
-            "series": list(series),
-            "starts": [to_instant(ms) for ms in starts.tolist()],
-            "ends": [to_instant(ms) for ms in ends.tolist()],
-        }
-        found = _by_series(await self._uow.session.execute(rows.FIRST_OF_EACH, values))
-        pieces = await self._pieces(series, stretches)
-        for number, read in found.items():
-            readings = of_rows(self._tags[number], read)
-            history = readings.whole(self._gaps_of(number), max_points=window.max_points)
-            history.worst = self._worst_behind(history, starts, pieces.get(number))
+        connection = await self._uow.driver_connection()
+        for number, pieces in (await self._pieces(series, stretches)).items():
+            # The rollups know when the first reading of each stretch was taken: only those are looked up.
+            first = fold(pieces, stretches)
+            times = [to_instant(ms) for ms in first.taken_at_ms.tolist()]
+            readings = of_rows(self._tags[number], await rows.read_at(connection, number, times))
+            history = readings.whole(self._gaps_of(number), max_points=self._window.max_points)
+            worst = dict(zip(first.taken_at_ms.tolist(), first.quality.tolist(), strict=True))
+            history.worst = [worst.get(at_ms, int(Quality.BAD)) for at_ms in history.taken_at_ms]
             self._found[number] = history
 
-    @staticmethod
-    def _worst_behind(history: SeriesHistory, starts: NDArray[np.int64], pieces: Pieces | None) -> list[int]:
-        """The worst quality in the stretch of each point."""
-        worst = rank(np.array(history.quality, dtype=np.int16))
-        if pieces is not None:
-            stretch = np.searchsorted(starts, np.array(history.taken_at_ms, dtype=np.int64), side="right")
-            behind = np.searchsorted(starts, pieces.first_at_ms, side="right")
-            point = np.searchsorted(stretch, behind)
-            known = point < len(stretch)
-            np.minimum.at(worst, point[known], pieces.worst[known])
-        return unrank(worst).tolist()  # type: ignore[no-any-return]  # numpy does not know what lists it makes
-
     async def _rows(self, series: Sequence[int], most: int) -> dict[int, list[Any]]:
-        if not series:
-            return {}
-        values = {"series": list(series), **self._window.times, "most": most}
-        return _by_series(await self._uow.session.execute(rows.RAW, values))
+        connection, window = await self._uow.driver_connection(), self._window
+        return {number: await rows.read_both(connection, number, window.start, window.end, most) for number in series}
 
     def _draw(self, readings: TagReadings) -> SeriesHistory:
         gaps, most = self._gaps_of(readings.tag.series), self._window.max_points
@@ -295,10 +273,3 @@ class SeriesReader:
             name, most = self._tags[too_many[0]].name, self._window.max_points
             remedy = f"a window in which each tag has at most {most} readings (max_points), which {name} has not"
             raise Invalid("resolution", "raw", f"{remedy}; auto; or history.csv, which streams every reading")
-
-
-def _by_series(result: Any) -> dict[int, list[Any]]:
-    found: dict[int, list[Any]] = {}
-    for row in result:
-        found.setdefault(row.series_id, []).append(row)
-    return found

@@ -14,6 +14,8 @@ import math
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
+from itertools import chain
+from operator import itemgetter
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -43,6 +45,7 @@ RETRY_AFTER_S: Final = 15
 _SPECIAL: Final = {math.inf: "Infinity", -math.inf: "-Infinity"}
 
 Row = tuple[int, int, float | None, str | None]
+_TIME: Final = itemgetter(0)
 
 
 class HistoryStreams:
@@ -168,15 +171,28 @@ async def read_every_one(
 ) -> AsyncGenerator[Sequence[Row], None]:
     """All readings of a series in a window, some thousand at a time, in order of time.
 
+    Two cursors where they lie in two tables: by the database, all would have to be sorted before the first comes.
+
     Args:
         both: there are some in `readings_text`, too; see `history_rows.with_texts`.
     """
+    values = {"series": series, "start": window.start, "end": window.end}
     with rows.as_sqlalchemy():
-        async with AsyncServerCursor(connection, "history") as cursor:
-            statement = rows.EVERY_ONE_OF_BOTH if both else rows.EVERY_ONE
-            await cursor.execute(statement, {"series": series, **window.times}, binary=True)
-            while read := await cursor.fetchmany(READINGS_AT_ONCE):
-                yield read
+        async with AsyncServerCursor(connection, "numbers") as numbers, AsyncServerCursor(connection, "texts") as texts:
+            await numbers.execute(rows.EVERY_NUMBER, values, binary=True)
+            number_rows: list[Row] = await numbers.fetchmany(READINGS_AT_ONCE)
+            text_rows: list[Row] = []
+            if both:
+                await texts.execute(rows.EVERY_TEXT, values, binary=True)
+                text_rows = await texts.fetchmany(READINGS_AT_ONCE)
+            while number_rows or text_rows:
+                # Up to the earlier of the two last times everything is known.
+                until_ms = min(part[-1][0] for part in (number_rows, text_rows) if part)
+                parts = [[row for row in part if row[0] <= until_ms] for part in (number_rows, text_rows)]
+                yield sorted(chain(*parts), key=_TIME) if all(parts) else parts[0] or parts[1]
+                number_rows, text_rows = number_rows[len(parts[0]) :], text_rows[len(parts[1]) :]
+                number_rows = number_rows or await numbers.fetchmany(READINGS_AT_ONCE)
+                text_rows = text_rows or (await texts.fetchmany(READINGS_AT_ONCE) if both else [])
 
 
 def _csv(tag: TagInfo, read: Sequence[Row]) -> Iterable[str]:
