@@ -74,9 +74,10 @@ HYPERTABLES: Final = (
 
 _STATE = text("select flavour from storage_state")
 _INDEXES = text("select indexrelid::regclass::text from pg_index where indrelid = cast(:table as regclass)")
-_DIRECTLY = text(
-    "select set_config(name, 'on', true) from pg_settings where name = 'timescaledb.enable_direct_compress_insert'"
-)
+_DIRECTLY = text("""
+select set_config('timescaledb.enable_direct_compress_insert', 'on', true)
+where current_setting('timescaledb.enable_direct_compress_insert', true) is not null
+""")
 
 
 def flavour(connection: Connection) -> str:

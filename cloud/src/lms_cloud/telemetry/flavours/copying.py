@@ -18,9 +18,10 @@ DENSE: Final = 8
 """Readings a series from which on columns are faster and smaller than rows."""
 
 # Only where the setting exists: plain PostgreSQL and old TimescaleDBs know no such name, and may refuse it.
-_DIRECTLY: Final = (
-    "select set_config(name, 'on', true) from pg_settings where name = 'timescaledb.enable_direct_compress_copy'"
-)
+_DIRECTLY: Final = """
+select set_config('timescaledb.enable_direct_compress_copy', 'on', true)
+where current_setting('timescaledb.enable_direct_compress_copy', true) is not null
+"""
 
 
 async def prepare_copy(cursor: AsyncCursor[tuple[Any, ...]], readings: int, series: int) -> None:

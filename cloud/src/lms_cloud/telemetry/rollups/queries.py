@@ -65,8 +65,8 @@ select fold_removed(array(select id from series where bioreactor_id = :bioreacto
 """)
 
 UNBOUNDED: Final = text("""
-select set_config(name, '0', true) from pg_settings
-where name = 'timescaledb.max_tuples_decompressed_per_dml_transaction'
+select set_config('timescaledb.max_tuples_decompressed_per_dml_transaction', '0', true)
+where current_setting('timescaledb.max_tuples_decompressed_per_dml_transaction', true) is not null
 """)
 """Buckets that TimescaleDB has turned into columns are changed, too, as many as late readings fall into."""
 
