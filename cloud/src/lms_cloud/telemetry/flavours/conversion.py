@@ -72,6 +72,11 @@ HYPERTABLES: Final = (
     ),
 )
 
+LOCKED: Final = ("feeds", "rollup_marks", *(table.name for table in HYPERTABLES))
+"""Locked in this order. The first statement of every commit writes `feeds`, that of the refresher `rollup_marks`: there
+they wait. A COPY must not wait any later: TimescaleDB looks whether its table is a hypertable before the COPY waits for
+the table's lock, and rows copied into what became one meanwhile would lie where no query finds them."""
+
 _STATE = text("select flavour from storage_state")
 _INDEXES = text("select indexrelid::regclass::text from pg_index where indrelid = cast(:table as regclass)")
 _DIRECTLY = text("""
@@ -91,8 +96,7 @@ def convert(connection: Connection, tell: Callable[[str], None]) -> None:
     Raises:
         sqlalchemy.exc.DBAPIError: TimescaleDB or the database refuses; nothing is changed.
     """
-    names = [table.name for table in HYPERTABLES]
-    connection.execute(text(f"lock table {', '.join(names)} in access exclusive mode"))
+    connection.execute(text(f"lock table {', '.join(LOCKED)} in access exclusive mode"))
     connection.execute(_DIRECTLY)
     for table in HYPERTABLES:
         connection.execute(text(f"alter table {table.name} rename to {table.name}_plain"))
