@@ -46,7 +46,9 @@ def some_readings(rng, count):
 
 
 def as_stored(reading):
-    """What the text of an integer counts for: texts of digits are cast, as history does."""
+    """What a reading counts for: texts of digits are cast, as history does; no value is never of good quality."""
+    if reading.value is None and reading.quality == Quality.GOOD:
+        return reading._replace(quality=Quality.BAD)
     if isinstance(reading.value, str) and reading.value.lstrip("-").isdecimal() and len(reading.value) < 41:
         return reading._replace(value=float(reading.value))
     return reading

@@ -44,8 +44,12 @@ def run(migrated_database, monkeypatch):
 @pytest.fixture
 async def filled(store):
     """Readings of every kind: numbers, texts, integers beyond 2^53, booleans, and none."""
-    readings = [Reading(1, NOON_MS + n, value, Quality.GOOD) for n, value in enumerate(VALUES)]
-    readings += [Reading(3, NOON_MS + n, text) for n, text in enumerate(['a "quoted", text', "", None, "µ\nline"])]
+    numbers = [(value, Quality.BAD if value is None else Quality.GOOD) for value in VALUES]
+    readings = [Reading(1, NOON_MS + n, *number) for n, number in enumerate(numbers)]
+    readings += [
+        Reading(3, NOON_MS + n, text, Quality.UNCERTAIN)
+        for n, text in enumerate(['a "quoted", text', "", None, "µ\nline"])
+    ]
     readings += [Reading(4, NOON_MS + n, value) for n, value in enumerate([2**63 - 1, -7, 2**53 + 1])]
     readings += [Reading(5, NOON_MS, True), Reading(5, NOON_MS + 1, False, Quality.BAD)]
     await store(readings)
@@ -127,7 +131,10 @@ async def test_parquet_has_the_same_with_types(run, filled, plant, tmp_path) -> 
     numbers = [row for row in rows if row["tag"] == "pH/PV"]
     assert [repr(row["value"]) for row in numbers] == [repr(value) for value in VALUES]
     assert numbers[0]["taken_at"] == NOON
-    assert {(row["unit"], row["datatype"], row["quality"]) for row in numbers} == {("pH", "double", 192)}
+    assert {(row["unit"], row["datatype"], row["quality"]) for row in numbers} == {
+        ("pH", "double", 192),
+        ("pH", "double", 0),
+    }
     assert [row["text"] for row in rows if row["tag"] == "Counter"] == [str(2**63 - 1), None, str(2**53 + 1)]
 
 
