@@ -25,7 +25,7 @@ from lms_agent.log.writer import Entry
 from lms_firmware_sim.stand.programs import plain_environment, program
 from lms_firmware_sim.stand.spawning import spawn, stop
 from lms_protocol.messages import SYNC_TAGS
-from lms_protocol.reading import Batch, Reading, TagDescription
+from lms_protocol.reading import Reading, TagDescription
 from support.figures import show
 from support.fleet import make_fleet
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from lms_protocol.batches import digest, record_decode, record_encode
-from lms_protocol.edge import Acknowledged, EdgeSession, RebirthRequested, Refused
+from lms_protocol.edge import Accepts, Acknowledged, EdgeSession, RebirthRequested, Refused
 from lms_protocol.host import DataReceived, DeviceBorn, DeviceDied, HostSession, NodeBorn, NodeDied
 from lms_protocol.messages import HostState
 from lms_protocol.ranges import NumberRanges
@@ -60,7 +60,7 @@ def test_host_reads_every_message_of_the_edge() -> None:
     host = HostSession("cloud")
     events = {
         name: host.receive(MESSAGES[name]["topic"], payload(name), 0.0)
-        for name in ("nbirth", "dbirth", "ddata-live", "ddata-historical", "ddeath", "ndeath")
+        for name in ("nbirth", "dbirth", "ddata-live", "ddata-historical", "ndata-packed", "ddeath", "ndeath")
     }
     (birth,) = events["dbirth"]
     assert [metric.tag.number for metric in birth.metrics] == [1, 2, 3, 4]
@@ -72,6 +72,17 @@ def test_host_reads_every_message_of_the_edge() -> None:
         "dbirth": [DeviceBorn("acme", "agent-1", "R1", STREAM, T + 1, TAGS[:2], tuple(born))],
         "ddata-live": [DataReceived("acme", "agent-1", "R1", STREAM, 42, digests[0], READINGS_42, (), False)],
         "ddata-historical": [DataReceived("acme", "agent-1", "R1", STREAM, 43, digests[1], READINGS_43, GAPS_43, True)],
+        "ndata-packed": [
+            DataReceived(
+                *("acme", "agent-1", "R1", STREAM, number, digest, readings, gaps),  # type: ignore[arg-type]
+                historical=True,
+                packed=True,
+            )
+            for number, digest, readings, gaps in (
+                (42, digests[0], READINGS_42, ()),
+                (43, digests[1], READINGS_43, GAPS_43),
+            )
+        ],
         "ddeath": [DeviceDied("acme", "agent-1", "R1", T + 9_001)],
         "ndeath": [NodeDied("acme", "agent-1", T)],
     }
@@ -79,10 +90,11 @@ def test_host_reads_every_message_of_the_edge() -> None:
 
 def test_edge_reads_every_message_of_the_host() -> None:
     edge = EdgeSession(group="acme", node="agent-1", stream=STREAM, bd_seq=None, tags=TAGS, primary_host="cloud")
-    names = ("ncmd-ack", "ncmd-refused", "ncmd-rebirth", "state-online")
+    names = ("ncmd-ack", "ncmd-birth-answer", "ncmd-refused", "ncmd-rebirth", "state-online")
     events = {name: edge.receive(MESSAGES[name]["topic"], payload(name)) for name in names}
     assert events == {
         "ncmd-ack": [Acknowledged(41, NumberRanges.parse("43-50,52"))],
+        "ncmd-birth-answer": [Accepts(frozenset({"packed-1"})), Acknowledged(41, NumberRanges())],
         "ncmd-refused": [Refused(42)],
         "ncmd-rebirth": [RebirthRequested()],
         "state-online": [HostState("cloud", online=True, timestamp_ms=T)],

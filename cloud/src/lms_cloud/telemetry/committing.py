@@ -6,7 +6,7 @@ does not fit the queue meanwhile is dropped; nobody has acknowledged it, so the 
 """
 
 import asyncio
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -18,7 +18,7 @@ import psycopg
 import structlog
 import tenacity
 from lms_protocol.delivery import MAX_RANGES_ON_WIRE
-from lms_protocol.host import DataReceived, HostSession
+from lms_protocol.host import HostSession
 from lms_protocol.messages import Publish
 from lms_protocol.ranges import NumberRanges
 from sqlalchemy.exc import DBAPIError
@@ -28,17 +28,13 @@ from lms_cloud.kernel.ending import end
 from lms_cloud.telemetry.announcing import live_messages
 from lms_cloud.telemetry.incoming import DeadLetter, Outcome, StreamBatch, Unreplayable, Work
 from lms_cloud.telemetry.leasing import Leases
+from lms_cloud.telemetry.queueing import MAX_READINGS_PER_COMMIT, HeardQueue
 from lms_cloud.telemetry.resolving import Heard, Node, Resolved, Resolver
 
 GATHER_S: Final = 0.02
 FIRST_PAUSE_S: Final = 0.1
 MAX_PAUSE_S: Final = 5.0
 JITTER_S: Final = 0.2
-MAX_READINGS_PER_COMMIT: Final = 50_000
-MAX_EVENTS_PER_COMMIT: Final = 5_000
-MAX_READINGS_QUEUED: Final = 400_000
-MAX_EVENTS_QUEUED: Final = 40_000
-MAX_BYTES_QUEUED: Final = 256 * 1024 * 1024
 
 DATABASE_ERRORS: Final = (psycopg.Error, DBAPIError, PoolTimeout, OSError)
 DATA_ERRORS: Final = (psycopg.DataError, psycopg.IntegrityError)
@@ -98,7 +94,6 @@ class Committer:
         self._want_births = want_births
         self._epoch = leases.epoch
         self._to_forget: set[str] = set()
-        self._offered = self._finished = 0
         self._progress = asyncio.Event()
         self._storage = storage
         self._resolver = resolver
@@ -106,9 +101,8 @@ class Committer:
         self._publish = publish
         self._now_ms = now_ms
         self._rng = rng or Random()  # noqa: S311 - spreads load, guards nothing
-        self._queue: deque[Heard] = deque()
-        self._queued_readings = 0
-        self._queued_bytes = 0
+        self._queue = HeardQueue()
+        self._begun = 0  # the turn of the oldest event in work; 0 while there is none
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self.dropped = 0
@@ -117,16 +111,9 @@ class Committer:
 
     def offer(self, heard: Heard) -> bool:
         """Queue an event; False if there is no room. Births and deaths have a reserve of their own."""
-        is_data = isinstance(heard.event, DataReceived)
-        room = MAX_EVENTS_QUEUED if is_data else 2 * MAX_EVENTS_QUEUED
-        full = len(self._queue) >= room or self._queued_bytes >= MAX_BYTES_QUEUED
-        if full or (is_data and self._queued_readings >= MAX_READINGS_QUEUED):
+        if not self._queue.offer(heard):
             self.dropped += 1
             return False
-        self._queue.append(heard)
-        self._offered += 1
-        self._queued_readings += heard.readings
-        self._queued_bytes += heard.size
         self._wake.set()
         return True
 
@@ -136,8 +123,8 @@ class Committer:
 
     async def drained(self) -> None:
         """Wait until all that is queued now is committed and told, or dropped for good reason."""
-        upto = self._offered
-        while self._finished < upto:
+        upto = self._queue.offered
+        while 0 < self._begun <= upto or (self._queue.oldest or upto + 1) <= upto:
             self._progress.clear()
             await self._progress.wait()
 
@@ -148,30 +135,26 @@ class Committer:
 
     async def run(self) -> None:
         """Commit what is offered, until stopped."""
+        tell_s = asyncio.get_running_loop().time
+        took_s = 0.0
         try:
             while self._queue or not self._stop.is_set():
                 if not self._queue:
                     self._wake.clear()
                     await self._wake.wait()
+                    took_s = 0.0
                     continue
-                if not self._stop.is_set() and self._queued_readings < MAX_READINGS_PER_COMMIT:
-                    await asyncio.sleep(GATHER_S)
-                taken = self._take()
-                await self._settle(taken)
-                self._finished += len(taken)
+                # What came while the last commit ran has gathered already.
+                if not self._stop.is_set() and self._queue.readings < MAX_READINGS_PER_COMMIT and took_s < GATHER_S:
+                    await asyncio.sleep(GATHER_S - took_s)
+                began_s = tell_s()
+                self._begun = self._queue.oldest or 0
+                await self._settle(self._queue.take())
+                self._begun = 0
+                took_s = tell_s() - began_s
                 self._progress.set()
         finally:
             await self._storage.close()
-
-    def _take(self) -> list[Heard]:
-        taken: list[Heard] = []
-        readings = 0
-        while self._queue and len(taken) < MAX_EVENTS_PER_COMMIT and readings < MAX_READINGS_PER_COMMIT:
-            taken.append(self._queue.popleft())
-            readings += taken[-1].readings
-        self._queued_readings -= readings
-        self._queued_bytes -= sum(heard.size for heard in taken)
-        return taken
 
     async def _settle(self, heard: Sequence[Heard]) -> None:
         """Resolve, commit and announce a chunk of events, however long the database is away."""

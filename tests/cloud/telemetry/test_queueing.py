@@ -1,0 +1,97 @@
+"""What is live overtakes backlog; nothing overtakes a birth that says what it means."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+from lms_cloud.telemetry.queueing import MAX_BYTES_QUEUED, MAX_LATE_PER_COMMIT, MAX_READINGS_QUEUED, HeardQueue
+from lms_cloud.telemetry.resolving import Heard
+from lms_protocol.columns import Columns
+from lms_protocol.host import DataReceived, NodeBorn, NodeDied
+from lms_protocol.reading import Reading
+
+STREAM = UUID("11111111-2222-3333-4444-555555555555")
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+
+
+def data(node: str, number: int | None, *, late: bool, readings: int = 1) -> Heard:
+    columns = Columns.of([Reading(1, 5, 1.0)] * readings)
+    stream = None if number is None else STREAM
+    return Heard(DataReceived("g", node, "R1", stream, number, b"d", columns, (), late), "t", b"p", NOW)
+
+
+def birth(node: str) -> Heard:
+    return Heard(NodeBorn("g", node, STREAM, 0, 0, 5, (), ()), "t", b"p", NOW)
+
+
+def death(node: str) -> Heard:
+    return Heard(NodeDied("g", node, 5), "t", b"p", NOW)
+
+
+def queue_of(*heard: Heard) -> HeardQueue:
+    queue = HeardQueue()
+    assert all(queue.offer(each) for each in heard)
+    return queue
+
+
+def test_live_overtakes_a_backlog_that_is_more_than_a_commit():
+    late = [data("a", number, late=True, readings=1_000) for number in range(1, 21)]
+    live = data("b", 1, late=False)
+    queue = queue_of(*late, live)
+    first = queue.take()
+    assert first[0] is live
+    assert sum(each.readings for each in first[1:]) == MAX_LATE_PER_COMMIT
+    rest = []
+    while queue:
+        rest += queue.take()
+    assert first[1:] + rest == late, "and the backlog keeps its order"
+
+
+def test_backlog_goes_on_however_much_is_live():
+    queue = queue_of(data("a", 1, late=True), *(data("b", n, late=False, readings=1_000) for n in range(1, 100)))
+    assert any(each.event.historical for each in queue.take())
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["live", "late", "birth", "death", "foreign"]))))
+def test_nothing_overtakes_what_says_what_it_means(said):
+    queue, offered = HeardQueue(), []
+    for number, (node, kind) in enumerate(said, 1):
+        heard = {
+            "live": lambda node=node, number=number: data(node, number, late=False, readings=700),
+            "late": lambda node=node, number=number: data(node, number, late=True, readings=700),
+            "birth": lambda node=node: birth(node),
+            "death": lambda node=node: death(node),
+            "foreign": lambda node=node: data(node, None, late=True, readings=700),
+        }[kind]()
+        assert queue.offer(heard)
+        offered.append((node, kind, heard))
+    taken = []
+    while queue:
+        assert queue.oldest is not None
+        taken += queue.take()
+    assert queue.oldest is None
+    assert (queue.readings, queue._bytes, len(queue._late_of), len(queue._ordered)) == (0, 0, 0, 0)
+    assert sorted(map(id, taken)) == sorted(id(heard) for *_, heard in offered)
+    place = {id(heard): at for at, heard in enumerate(taken)}
+    for at, (node, kind, heard) in enumerate(offered):
+        for other, later, behind in offered[at + 1 :]:
+            if other == node and not (kind == "late" and later in ("live", "foreign")):
+                assert place[id(heard)] < place[id(behind)], f"{later} overtook {kind}"
+
+
+def test_oldest_is_what_has_waited_longest_in_either_lane():
+    queue = queue_of(*(data("a", n, late=True, readings=4_000) for n in (1, 2, 3)), data("b", 1, late=False))
+    queue.take()
+    assert queue.oldest == 3, "1, 2 and the live one, 4, are taken"
+
+
+def test_queue_is_bounded_in_readings_and_bytes_but_has_room_for_births():
+    queue = HeardQueue()
+    while queue.offer(data("a", 1, late=True, readings=20_000)):
+        pass
+    assert MAX_READINGS_QUEUED <= queue.readings < MAX_READINGS_QUEUED + 20_000
+    assert queue.offer(birth("b"))
+    big = Heard(birth("c").event, "t", bytes(MAX_BYTES_QUEUED), NOW)
+    assert queue.offer(big)
+    assert not queue.offer(birth("d"))
