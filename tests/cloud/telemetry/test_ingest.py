@@ -116,6 +116,22 @@ async def test_agent_whose_birth_was_not_kept_is_asked_for_it_again(agent, inges
     assert stored_bits(query) == logged_bits(agent)
 
 
+async def test_batches_that_come_again_are_acknowledged_again_and_stored_once(agent, ingesting, ingest_settings, query):
+    rng = random.Random(10)
+    async with ingesting(ingest_settings), agent.run():
+        for n in range(30):
+            scan(agent, "R1", n, rng)
+        await agent.delivered()
+        # As after an old card image: the agent no longer knows what was acknowledged, and sends all of it once more.
+        agent.window.__init__(resend_after_s=2.0)
+        agent.window.connected(acked=0, head=30)
+        assert agent.window.acked == 0
+        await agent.delivered()
+    assert stored_bits(query) == logged_bits(agent)
+    assert query("select count(*) from ledger") == [(30,)]
+    assert query("select count(*) from dead_letters") == [(0,)]
+
+
 async def test_same_number_with_other_content_is_refused(agent, ingesting, ingest_settings, query):
     rng = random.Random(6)
     async with ingesting(ingest_settings), agent.run():

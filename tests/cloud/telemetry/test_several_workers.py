@@ -307,6 +307,33 @@ async def test_agent_is_asked_for_its_births_once_however_many_workers_want_them
         assert await other._leases.may_ask(wanted) == [(plant.group, plant.node)]
 
 
+async def test_worker_without_its_lease_session_acknowledges_nothing_until_it_is_back(
+    plant, ingesting, ingest_settings, agent, query, monkeypatch
+):
+    async with ingesting(ingest_settings) as worker, agent.run():
+        agent.append("R1", [Reading(1, NOON_MS, 1.0)])
+        await agent.delivered()
+        leases = worker._leases
+
+        async def refuse():
+            raise OSError("no session for now")
+
+        monkeypatch.setattr(leases, "_live_one_session", refuse)
+        with psycopg.connect(plant.superuser_url, autocommit=True) as connection:
+            connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where application_name like 'lms-cloud ingest leases%' and datname = current_database()"
+            )
+        await until(lambda: not leases.sure)
+        agent.append("R1", [Reading(1, NOON_MS + 1, 2.0)])
+        await asyncio.sleep(2)
+        assert agent.window.acked == 1
+        assert query("select count(*) from readings") == [(1,)]
+        monkeypatch.undo()
+        await agent.delivered()
+    assert query("select count(*) from readings") == [(2,)]
+
+
 async def test_transaction_that_a_dead_worker_left_open_is_ended(plant, ingesting, ingest_settings, query, agent):
     """A machine that vanishes leaves no closed sockets: its commit would hold the rows that its follower needs."""
     name = f"lms-cloud ingest commits vanished-{uuid4().hex[:8]}"
