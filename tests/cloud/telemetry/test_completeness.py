@@ -13,8 +13,10 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from alembic import command
 from hypothesis import given
 from hypothesis import strategies as st
+from lms_cloud.kernel import migrating
 from lms_cloud.kernel.database import Database
 from lms_cloud.telemetry.completeness import CompletenessService, holes
 from lms_cloud.telemetry.incoming import AgentStatusChange, DeadLetter, Incoming, StreamBatch, Work
@@ -225,6 +227,29 @@ async def test_hours_and_numbers_are_those_of_the_ledger_whatever_order_they_cam
     )
     same = "(select range_agg(int8range(number, number + 1)) from ledger)"
     assert query(f"select committed = {same} from streams") == [(True,)]
+
+
+async def test_migration_counts_what_the_ledger_holds_already(
+    streams, batch, letter, connect, query, plant, migrated_database
+):
+    streams(STREAM)
+    connection = await connect()
+    await commit_work(connection, Work([batch(n, 20 * n) for n in (1, 2, 3, 5, 6, 9)], [letter(7)]))
+    counted = "select stream, bioreactor_id, hour, organization_id, batches, readings from ledger_hours order by hour"
+    numbers = "select committed::text from streams"
+    before = query(counted), query(numbers)
+    assert before[1] == [("{[1,4),[5,8),[9,10)}",)]
+    with migrating.connect(migrated_database.url, wait_s=10, tell=print) as owner:
+        config = migrating._config()
+        config.attributes["connection"] = owner
+        command.downgrade(config, "0008")
+        owner.commit()
+    migrating.migrate(migrated_database.url)
+    assert (query(counted), query(numbers)) == before
+    secured = (
+        "select count(*) from pg_class where relforcerowsecurity and relname in ('ledger', 'streams', 'ledger_hours')"
+    )
+    assert query(secured) == [(3,)]
 
 
 async def test_two_committers_count_what_they_commit(streams, batch, connect, query):
