@@ -15,8 +15,9 @@ from uuid import UUID, uuid5
 
 import psycopg
 from lms_cloud.fleet.directory import AgentEntry, BioreactorEntry
+from lms_cloud.telemetry import judging
 from lms_cloud.telemetry.incoming import Bioreactor, DeadLetter, DeviceTags, Incoming, Outcome, StreamBatch, Work
-from lms_cloud.telemetry.judging import LedgerEntry, conflict_letter, fingerprint, first_of_each, judge
+from lms_cloud.telemetry.judging import LedgerEntry, conflict_letter, fingerprint, first_of_each
 from lms_protocol.delivery import StreamLedger
 from lms_protocol.ranges import NumberRanges
 from lms_protocol.reading import Datatype, Reading, TagDescription
@@ -96,7 +97,7 @@ class MemoryDatabase:
                 outcome.cursors[home.id] = self.cursors[home.id] = self.cursors.get(home.id, 0) + 1
         fresh = self._enter(batches, taken_in)
         held = {each.key: self.ledger[each.key.stream][each.key.number] for each in work.batches if each.key}
-        outcome.settled, outcome.refused = judge(work.batches, held)
+        outcome.settled, outcome.refused = judging.judge(work.batches, held)
         outcome.stored = [batch for batch in batches if batch.key is None or batch.key in fresh]
         outcome.settled += [letter.key for letter in taken_in if letter.key]
         for batch in outcome.stored:

@@ -66,11 +66,11 @@ class _Change(NamedTuple):
 
 
 class _File:
-    """One file: what the disk surely has, and what it may have."""
+    """One file, whatever it is called: what the disk surely has, and what it may have."""
 
     def __init__(self, disk: "Disk", path: Path) -> None:
         self.disk = disk
-        self.path = path
+        self.held = os.open(path, os.O_RDONLY)  # so that no other file gets this one's number while we know it
         self.durable = bytearray(path.read_bytes())
         self.exists_durably = bool(self.durable)
         self.changes: list[_Change] = []
@@ -81,7 +81,7 @@ class _File:
         self.changes.clear()
         self.exists_durably = True
 
-    def lose_power(self, rng: Random) -> None:
+    def lose_power(self, rng: Random, path: Path) -> None:
         content = bytearray(self.durable)
         mood = rng.choice(("none", "some", "some", "prefix", "all"))
         kept = rng.randrange(len(self.changes) + 1)
@@ -95,10 +95,10 @@ class _File:
                 _apply(content, piece)
         self.changes.clear()
         if not self.exists_durably and (mood == "none" or rng.random() < 0.5):
-            self.path.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             content.clear()
         else:
-            self.path.write_bytes(content)
+            path.write_bytes(content)
             self.exists_durably = True
         self.durable = content
 
@@ -144,24 +144,33 @@ class Disk:
         self.refuses = OK
         self.on_operation: Callable[[], None] = _nothing
         self.operations = 0
-        self._files: dict[Path, _File] = {}
+        self._files: dict[int, _File] = {}  # by inode: logs are renamed
         self._connections: list[sqlite3.Connection] = []
         _disks[str(folder)] = self
 
     def forget(self) -> None:
         """The disk is no longer used."""
         self.let_go()
+        self._forget_files()
         _disks.pop(str(self.folder), None)
+
+    def _forget_files(self) -> None:
+        for file in self._files.values():
+            os.close(file.held)
+        self._files.clear()
 
     def file(self, path: Path) -> _File:
         """The file at `path`, which is there."""
-        if path not in self._files:
-            self._files[path] = _File(self, path)
-        return self._files[path]
+        inode = path.stat().st_ino
+        if inode not in self._files:
+            self._files[inode] = _File(self, path)
+        return self._files[inode]
 
     def deleted(self, path: Path) -> None:
         """SQLite has deleted a file, durably."""
-        self._files.pop(path, None)
+        file = self._files.pop(path.stat().st_ino, None) if path.exists() else None
+        if file is not None:
+            os.close(file.held)
 
     def opened(self, connection: sqlite3.Connection) -> None:
         """A connection was opened on a file of this disk."""
@@ -178,8 +187,10 @@ class Disk:
         """The computer starts again, after its process was killed or its power was cut."""
         self.let_go()
         if power_was_cut:
-            for file in list(self._files.values()):
-                file.lose_power(rng)
+            paths = {path.stat().st_ino: path for path in self.folder.iterdir()}
+            for inode, file in list(self._files.items()):
+                if inode in paths:
+                    file.lose_power(rng, paths[inode])
             for index in self.folder.glob("*-shm"):
                 index.unlink()
         self.dead = False
@@ -190,7 +201,7 @@ class Disk:
         self.let_go()
         for path in list(self.folder.iterdir()):
             path.unlink()
-        self._files.clear()
+        self._forget_files()
         for name, content in image.items():
             (self.folder / name).write_bytes(content)
         self.dead = False

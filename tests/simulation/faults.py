@@ -50,6 +50,11 @@ class Faults:
         self.machines[fault.target].kill_in_disk(int(fault.amount), power=True)
         self._after(fault, self.machines[fault.target].boot)
 
+    def bring_back(self, fault: Fault) -> None:
+        """The disk is copied; after a while the copy takes its place, as when a card is restored from an image."""
+        self.machines[fault.target].remember_image()
+        self._after(fault, self.machines[fault.target].bring_back)
+
     def stop_agent(self, fault: Fault) -> None:
         """It is stopped in good order."""
         self.machines[fault.target].stop()

@@ -15,10 +15,11 @@ from uuid import UUID
 
 from aiomqtt import MqttError, ProtocolVersion
 from lms_agent.log.absence import Absence
+from lms_agent.log.care import Care
 from lms_agent.log.clocks import ClockChange
 from lms_agent.log.errors import LogError
 from lms_agent.log.keeping import Keeping
-from lms_agent.log.sqlite_log import SqliteLog
+from lms_agent.log.sqlite_log import Remains, SqliteLog, Trouble
 from lms_agent.log.writer import LAZY_AFTER_S, Job, Writer
 from lms_agent.registering import to_be_born
 from lms_agent.sampling.outlet import Outlet
@@ -170,10 +171,9 @@ class LoopWriter(Writer):
         process = PROCESS.get()
         if process is None or not process.alive:
             return
-        going = True
-        while going:
+        while not self._queue.empty():
             jobs: list[Job] = []
-            going = self._gather(self._queue.get_nowait(), jobs)
+            self._gather(self._queue.get_nowait(), jobs)
             self._write(jobs)
         self._finish()
 
@@ -222,6 +222,7 @@ class Machine:
         self._starts = 0  # of the computer
         self._computer: SimulatedComputer | None = None
         self._synchronised = False
+        self._image: dict[str, bytes] | None = None
         self.trimmed = self.dropped = 0
         self._plan = plan
         self._loop = loop
@@ -305,6 +306,24 @@ class Machine:
         if self.running:
             self.disk.on_operation = count
 
+    def remember_image(self) -> None:
+        """Somebody copies the disk."""
+        self._image = self.disk.image()
+
+    def bring_back(self) -> None:
+        """The disk is replaced by the copy made before, and the computer started with it."""
+        if self._image is None:
+            return
+        if self.process is not None:
+            self.process.spare()
+        self.kill(0, power=True)
+        self._let_go()
+        self.disk.replace(self._image)
+        self._image = None
+        self._power_cut = True
+        self._oracle.brought_back(self.node)
+        self.boot()
+
     def dispose(self) -> None:
         """Close all files."""
         if self.process is not None:
@@ -385,11 +404,22 @@ class Machine:
             rng=self.rng,
         )
         clock.listen(sender.wake)
+        log.on_renewed(
+            lambda: self._oracle.knows(self.node, log.stream, {tag.number: tag.name for tag in log.known_tags})
+        )
+        begin_anew = log.renew
+
+        def renew(trouble: Trouble, now_ms: int) -> Remains:
+            self.count()  # what it has dropped is told by the file that goes
+            return begin_anew(trouble, now_ms)
+
+        log.renew = renew  # type: ignore[method-assign]
+        care = Care(log, clock, restamp=clock.renewed)
         await keeping.close_orphans()
         async with asyncio.TaskGroup() as tasks:
             scanning = tasks.create_task(self._scan(outlet, numbers))
             sending = tasks.create_task(sender.run())
-            others = [tasks.create_task(work) for work in (clock.run(), keeping.run(), outlet.watch())]
+            others = [tasks.create_task(work) for work in (clock.run(), keeping.run(), outlet.watch(), care.run())]
             await self._stop.wait()
             scanning.cancel()
             await outlet.drain()

@@ -9,13 +9,13 @@ In the end      everything is acknowledged, and the database holds each reading 
 
 import struct
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from lms_cloud.telemetry.incoming import StreamBatch
 from lms_protocol.batches import digest
-from lms_protocol.messages import ACKED_NAME, ACKED_RANGES_NAME
+from lms_protocol.messages import ACKED_NAME, ACKED_RANGES_NAME, STREAM_NAME
 from lms_protocol.ranges import NumberRanges
 from lms_protocol.reading import Batch, Quality, Reading, Value
 from lms_protocol.sparkplug import decode
@@ -63,9 +63,9 @@ class Oracle:
         self.corrected = 0
         self.shifts: dict[UUID, set[int]] = defaultdict(lambda: {0})  # by which times were corrected, in ms
         self._dropped: dict[UUID, NumberRanges] = defaultdict(NumberRanges)
-        self._told_otherwise: set[StreamBatch] = set()
         self.logs: dict[UUID, dict[int, Known]] = defaultdict(dict)
-        self._streams: dict[str, UUID] = {}
+        self._nodes: dict[UUID, str] = {}
+        self._perhaps: set[Fact] = set()
         self._names: dict[tuple[UUID, int], str] = {}
         self.checked_acknowledgements = 0
         self.offered = 0
@@ -76,8 +76,7 @@ class Oracle:
         Raises:
             Violation: it is not.
         """
-        self._streams[node] = stream
-        self._names |= {(stream, number): name for number, name in tags.items()}
+        self.knows(node, stream, tags)
         found = {batch.number: batch for batch in batches}
         lowest = min(found, default=1)
         for number, known in self.logs[stream].items():
@@ -93,6 +92,17 @@ class Oracle:
     def _is_committed(self, stream: UUID, number: int, known: Known) -> bool:
         row = self._database.ledger[stream].get(number)
         return row is not None and row.digest == known.digest
+
+    def knows(self, node: str, stream: UUID, tags: dict[int, str]) -> None:
+        """An agent has a log with this stream, and these names of tags."""
+        self._nodes[stream] = node
+        self._names |= {(stream, number): name for number, name in tags.items()}
+
+    def brought_back(self, node: str) -> None:
+        """An agent's disk is an old copy now: what it had logged since may be gone with the disk that had it."""
+        for stream in [stream for stream, owner in self._nodes.items() if owner == node]:
+            for known in self.logs.pop(stream, {}).values():
+                self._perhaps.update(self._facts(stream, known.batch))
 
     def read_again(self, stream: UUID, batch: Batch) -> None:
         """A batch, as a log gives it now: as it was, or with its time corrected before anybody had it.
@@ -116,10 +126,23 @@ class Oracle:
         """A log has committed a batch."""
         known = self.logs[stream].get(batch.number)
         fingerprint = _digest(batch)
+        if known is None:
+            self._replace_origin(stream, batch)
         if known is not None and known.digest != fingerprint:
             raise Violation(f"number {batch.number} was given to two different batches")
         self.logs[stream][batch.number] = Known(batch, fingerprint)
         self._logged_s.setdefault(StreamBatch(stream, batch.number), self._now_s())
+
+    def _replace_origin(self, stream: UUID, batch: Batch) -> None:
+        """A batch of a log that was set aside may be logged again; it may have got its right time on the way."""
+        for origin, batches in self.logs.items():
+            if origin == stream or self._nodes.get(origin) != self._nodes.get(stream):
+                continue
+            for number, known in batches.items():
+                if _is_shifted(known.batch, batch) and not self._is_committed(origin, number, known):
+                    self._perhaps.update(self._facts(origin, known.batch))
+                    del batches[number]
+                    return
 
     def heard(self, topic: str, payload: bytes) -> None:
         """A message is on the broker: an acknowledgement must be true now.
@@ -136,18 +159,14 @@ class Oracle:
         if ACKED_NAME not in values:
             return
         self.checked_acknowledgements += 1
-        stream = self._streams[parsed.node]
+        stream = UUID(values[STREAM_NAME])
         acked, rows = values[ACKED_NAME], self._database.ledger[stream]
         named = NumberRanges.parse(values.get(ACKED_RANGES_NAME) or "")
         named.add_range(1, acked)
         for first, last in named:
             for number in range(first, last + 1):
-                known = self.logs[stream].get(number)
-                row = rows.get(number)
-                if row is None:
+                if number not in rows:
                     raise Violation(f"batch {number} of {parsed.node} was acknowledged, but is not committed")
-                if known is not None and not row.dead and row.digest != known.digest:
-                    self._told_otherwise.add(StreamBatch(stream, number))
 
     def dropped(self, stream: UUID, ranges: Iterable[tuple[int, int]]) -> None:
         """A log says which batches it gave up unacknowledged, as it was told to when it is full."""
@@ -155,8 +174,9 @@ class Oracle:
             self._dropped[stream].add_range(first, last)
 
     def settled(self) -> bool:
-        """Whether every batch of every log is committed."""
-        return all(self._database.ledger[stream].keys() >= batches.keys() for stream, batches in self.logs.items())
+        """Whether every reading of every log is committed."""
+        required, _ = self._sorted_out()
+        return required <= self._stored().keys()
 
     def judge(self) -> None:
         """All is over: compare.
@@ -164,25 +184,41 @@ class Oracle:
         Raises:
             Violation: a reading is missing, doubled, altered, or was never logged.
         """
-        for key in self._told_otherwise:
-            known = self.logs[key.stream][key.number]
-            if key.number not in self._dropped[key.stream] and not self._is_committed(*key, known):
-                raise Violation(f"batch {key.number} was acknowledged, but is committed with other content")
-        expected: Counter[Fact] = Counter()
-        given_up: Counter[Fact] = Counter()
+        required, given_up = self._sorted_out()
+        stored = self._stored()
+        allowed = required | given_up | self._perhaps
+        missing = required - stored.keys()
+        strange = stored.keys() - allowed
+        doubled = {fact for fact, times in stored.items() if times > 1}
+        for what, facts in (("missing", missing), ("altered or of no log", strange), ("doubled", doubled)):
+            if facts:
+                raise Violation(f"{len(facts)} readings are {what} in the database, such as {min(facts, key=str)}")
+
+    def _sorted_out(self) -> tuple[set[Fact], set[Fact]]:
+        """What must be in the database, and what may be missing there because a full log dropped it, as it says.
+
+        Raises:
+            Violation: it was dropped in silence.
+        """
+        required: set[Fact] = set()
+        given_up: set[Fact] = set()
         for stream, batches in self.logs.items():
             for known in batches.values():
-                facts = given_up if self._was_given_up(stream, known) else expected
-                for reading in known.batch.readings:
-                    facts[self._fact(known.batch.device, self._names[stream, reading.tag], reading)] += 1
+                facts = given_up if self._was_given_up(stream, known) else required
+                facts.update(self._facts(stream, known.batch))
+        return required, given_up
+
+    def _stored(self) -> Counter[Fact]:
         names = {number: (home, name) for (home, name), number in self._database.series.items()}
         stored: Counter[Fact] = Counter()
         for series, reading in self._database.readings:
             home, name = names[series]
             stored[self._fact(self._database.homes[home].device, name, reading)] += 1
-        for what, facts in (("missing or too rare", expected - stored), ("too often or altered", stored - expected)):
-            if facts:
-                raise Violation(f"{facts.total()} readings are {what} in the database, such as {next(iter(facts))}")
+        return stored
+
+    def _facts(self, stream: UUID, batch: Batch) -> Iterator[Fact]:
+        for reading in batch.readings:
+            yield self._fact(batch.device, self._names[stream, reading.tag], reading)
 
     def _was_given_up(self, stream: UUID, known: Known) -> bool:
         """Whether a batch was dropped before it was committed; a committed gap must then tell of its readings.
@@ -223,12 +259,13 @@ def _is_shifted(old: Batch, new: Batch) -> bool:
     shifts = {b.taken_at_ms - a.taken_at_ms for a, b in zip(old.readings, new.readings, strict=False)}
     return (
         len(shifts) <= 1
+        and old.device == new.device
         and len(old.readings) == len(new.readings)
         and all(
             (a.tag, bits(a.value)) == (b.tag, bits(b.value)) and b.quality in {a.quality, _less_sure(a.quality)}
             for a, b in zip(old.readings, new.readings, strict=True)
         )
-        and [gap.id for gap in old.gaps] == [gap.id for gap in new.gaps]
+        and len(old.gaps) == len(new.gaps)
     )
 
 

@@ -35,3 +35,16 @@ def test_the_host_is_online_again_when_a_leader_was_in_doubt_while_another_led_a
         ),
     )
     assert run(plan).failure == ""
+
+
+def test_an_empty_log_brought_back_is_sent_to_its_end_like_any_other():
+    """It was taken for acknowledged up to -1, which no birth can say: its turn failed, again and again."""
+    plan = Plan(
+        seed=53,
+        agents={"agent-0": ("R00",)},
+        groups={"agent-0": "acme"},
+        workers=("ingest-0",),
+        scans=(Scan(2.8, "agent-0", "R00", 2),),
+        faults=(Fault(2.706, "bring_back", "agent-0", 0.4),),
+    )
+    assert run(plan).failure == ""

@@ -1,9 +1,12 @@
 """Bugs planted into the real code: each is found within so many seeds, or the simulation has become blind."""
 
+from itertools import islice
+
 import lms_agent.log.upkeep
 import lms_cloud.telemetry.ingest
 import pytest
 from lms_agent.log.retention import remove_through
+from lms_cloud.telemetry import judging
 from lms_cloud.telemetry.committing import Committer
 from lms_cloud.telemetry.incoming import Outcome
 from lms_protocol.delivery import SendingWindow, StreamLedger
@@ -62,6 +65,25 @@ def backlog_first(monkeypatch):
             self._next_live = next_live
 
     monkeypatch.setattr(SendingWindow, "next", next_)
+
+
+@pytest.fixture
+def forgetful_judge(monkeypatch):
+    """Takes whatever comes under a number that is committed for the same batch again."""
+    settle_all = judging.judge
+
+    def judge(incoming, ledger):
+        return settle_all(incoming, {key: entry._replace(dead=True) for key, entry in ledger.items()})
+
+    monkeypatch.setattr(judging, "judge", judge)
+
+
+def test_finds_who_forgets_to_compare_digests(forgetful_judge):
+    """Only an old copy of a log brings another batch under the same number; readings are then missing in the end."""
+    plans = (plan for plan in map(draw_plan, range(2000)) if any(fault.kind == "bring_back" for fault in plan.faults))
+    failures = (run(plan).failure for plan in islice(plans, WITHIN_SEEDS))
+    failure = next(filter(None, failures), "")
+    assert "missing" in failure or "not all is acknowledged" in failure
 
 
 def test_finds_who_acknowledges_before_the_commit(hasty_committer):

@@ -200,6 +200,8 @@ class World(Faults):
                 self._broken.set_exception(error)
 
     def _all_home(self) -> bool:
+        for machine in self.machines.values():
+            machine.count()
         return (
             all(
                 not machine.scans_left
@@ -207,6 +209,7 @@ class World(Faults):
                 and machine.sender is not None
                 and machine.running
                 and machine.log.acked == machine.log.head
+                and not any(entry.is_open for entry in machine.log.predecessors.values())
                 and machine.keeping is not None
                 and not machine.keeping.state.waiting
                 and machine.outlet is not None

@@ -78,7 +78,7 @@ def _open(path: Path) -> LogReader:
         carried = reader.carried()
         known = {
             "stream": str(reader.stream),
-            "acked": reader.first() - 1,  # see SqliteLog.renew
+            "acked": max(0, reader.first() - 1),  # see SqliteLog.renew
             "head": head,
             "tags": rows_of(tags),
             "bd_seq": reader.bd_seq,

@@ -218,7 +218,7 @@ class SqliteLog:
             stream=str(self.stream),
             # Of an older copy that came back, what the cloud acknowledged may have been other batches under the same
             # numbers: all that is there is sent again, and the cloud's ledger knows what it has.
-            acked=self._reader.first() - 1 if trouble.kind is Kind.RESTORED else self._acked,
+            acked=max(0, self._reader.first() - 1) if trouble.kind is Kind.RESTORED else self._acked,
             head=self._head,
             tags=rows_of(list(self._tags.values())),
             open_gaps=carried.open_gaps,
