@@ -60,6 +60,7 @@ class Oracle:
         self._now_s = now_s
         self._logged_s: dict[StreamBatch, float] = {}
         self.in_time = 0
+        self.packs = 0
         self.corrected = 0
         self.shifts: dict[UUID, set[int]] = defaultdict(lambda: {0})  # by which times were corrected, in ms
         self._dropped: dict[UUID, NumberRanges] = defaultdict(NumberRanges)
@@ -150,6 +151,7 @@ class Oracle:
         Raises:
             Violation: it is not.
         """
+        self.packs += "/NDATA/" in topic
         if "/NCMD/" not in topic:
             return
         parsed = parse(topic)

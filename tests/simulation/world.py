@@ -155,6 +155,7 @@ class World(Faults):
             "readings": len(self.database.readings),
             "commits": self.database.commits,
             "acknowledgements": self.oracle.checked_acknowledgements,
+            "packs": self.oracle.packs,
             "batches corrected": self.oracle.corrected,
             "batches trimmed": sum(machine.trimmed for machine in self.machines.values()),
             "batches dropped": sum(machine.dropped for machine in self.machines.values()),
