@@ -44,6 +44,8 @@ from simulation.plan import Scan as PlannedScan
 HOST = "cloud"
 EPOCH_MS = 1_795_435_200_000
 CLOCK_WAIT_S = 10.0
+PACKED_BYTES = 4_000
+LARGEST_PACK_BYTES = 64 * 1024
 WRITE_S = 0.004
 """Mean time from a job handed over to its transaction."""
 NAMES = {"pH/PV": Datatype.DOUBLE, "Count": Datatype.INT64, "Pump": Datatype.BOOLEAN, "Phase": Datatype.STRING}
@@ -396,7 +398,8 @@ class Machine:
             window=SendingWindow(
                 live_limit=self._plan.live_limit,
                 backlog_limit=self._plan.backlog_limit,
-                packed_limit=self._plan.backlog_limit,
+                packed_limit=self._plan.packed_limit,
+                packed_bytes=PACKED_BYTES,
                 resend_after_s=5.0,
             ),
             max_wait_s=10.0,

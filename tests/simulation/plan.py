@@ -77,7 +77,7 @@ class Plan:
         agents: bioreactors by agent.
         groups: each agent's organization.
         workers: ingest workers, all of the one host.
-        live_limit, backlog_limit: of the agents' sending windows.
+        live_limit, backlog_limit, packed_limit: of the agents' sending windows.
         room: readings that may wait in an agent's memory while its disk refuses.
         clock_ms: what each agent's clock is wrong by at the start.
         clocks: what else is to be said of it.
@@ -95,6 +95,7 @@ class Plan:
     faults: tuple[Fault, ...]
     live_limit: int = 4
     backlog_limit: int = 6
+    packed_limit: int = 8
     room: int = 60
     clock_ms: dict[str, int] = field(default_factory=dict)
     clocks: dict[str, ClockPlan] = field(default_factory=lambda: defaultdict(ClockPlan))
@@ -161,6 +162,7 @@ def draw_plan(seed: int) -> Plan:
         faults=tuple(faults),
         live_limit=rng.choice((1, 2, 4, 16)),
         backlog_limit=rng.choice((1, 3, 8, 32)),
+        packed_limit=rng.choice((1, 4, 16, 64)),
         room=rng.choice((4, 12, 60)),
         clock_ms={agent: rng.choice((0, 0, 0, -3_600_000, 86_400_000)) for agent in agents},
         clocks={agent: _draw_clock(rng) for agent in agents},

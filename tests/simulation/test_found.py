@@ -1,6 +1,8 @@
 """What the simulation has found, each as the shortest plan that showed it."""
 
-from simulation.plan import Fault, Plan, Scan
+from lms_agent.log.retention import Limits
+
+from simulation.plan import ClockPlan, Fault, Plan, Scan
 from simulation.world import run
 
 
@@ -46,5 +48,21 @@ def test_an_empty_log_brought_back_is_sent_to_its_end_like_any_other():
         workers=("ingest-0",),
         scans=(Scan(2.8, "agent-0", "R00", 2),),
         faults=(Fault(2.706, "bring_back", "agent-0", 0.4),),
+    )
+    assert run(plan).failure == ""
+
+
+def test_a_full_log_of_readings_with_a_wrong_clock_is_sent_once_the_time_is_known():
+    """The correction found no room in the log, and nothing could make room before the correction was written."""
+    plan = Plan(
+        seed=152,
+        agents={"agent-0": ("R00", "R01")},
+        groups={"agent-0": "acme"},
+        workers=("ingest-0",),
+        scans=tuple(Scan(2.0 * n, "agent-0", f"R0{n % 2}", 4) for n in range(1, 29)),
+        faults=(),
+        clocks={"agent-0": ClockPlan(well_at_start=False, synchronised_after_s=1e9, has_chip=False)},
+        limits=Limits(max_bytes=100_000),
+        text_length=2500,
     )
     assert run(plan).failure == ""

@@ -27,7 +27,7 @@ from simulation.faults import Faults
 from simulation.leases import LockServer
 from simulation.listening import listening, quiet
 from simulation.loop import VirtualLoop
-from simulation.machine import Machine
+from simulation.machine import LARGEST_PACK_BYTES, PACKED_BYTES, Machine
 from simulation.oracle import Oracle, Violation
 from simulation.plan import FAULTS_END_S, LIVE_FROM_S, Fault, Plan
 
@@ -262,8 +262,10 @@ def _check_agent(machine: Machine, plan: Plan) -> None:
     if machine.sender is None or machine.keeping is None or machine.log is None:
         return
     window = machine.sender._window
-    # A pack is sent whole as long as there is any room.
-    _within(f"{machine.node}: batches in flight", window.in_flight, plan.live_limit + 2 * plan.backlog_limit)
+    # A pack is begun as long as there is room, and may then fill the room once more.
+    most = plan.live_limit + plan.backlog_limit + 2 * plan.packed_limit
+    _within(f"{machine.node}: batches in flight", window.in_flight, most)
+    _within(f"{machine.node}: bytes in flight, packed", window._bytes_in_flight, PACKED_BYTES + LARGEST_PACK_BYTES)
     _within(
         f"{machine.node}: ranges in the window", len(window._backlog) + len(window._above), 2 * 64 + window.in_flight
     )

@@ -90,7 +90,11 @@ class SendingWindow:
     def fresh(self) -> "SendingWindow":
         """A window with the same limits, for another stream."""
         return SendingWindow(
-            live_limit=self._live_limit, backlog_limit=self._backlog_limit, resend_after_s=self._resend_after_s
+            live_limit=self._live_limit,
+            backlog_limit=self._backlog_limit,
+            packed_limit=self._packed_limit,
+            packed_bytes=self._packed_bytes,
+            resend_after_s=self._resend_after_s,
         )
 
     @property

@@ -38,6 +38,7 @@ FIRST_BITE, LARGEST_BITE = 32, 2_000
 BITE_S = 0.02
 """How long a bite should take; the next one is larger or smaller for it."""
 WARN_EVERY_S = 600.0
+LENT_PAGES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +77,24 @@ class Upkeep:
     def opened(self, connection: sqlite3.Connection) -> None:
         """A connection was opened: the limit of size is its own, and must hold whatever else fails."""
         self._state.dropped_batches, self._state.dropped_readings = dropped(connection)
+        self.limit(connection)
+
+    def limit(self, connection: sqlite3.Connection) -> None:
+        """Hold the file to its limit of size."""
         if self._limits.max_bytes is not None:
             page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
             # Never below what is there: SQLite would take that as the limit.
             connection.execute(f"PRAGMA max_page_count = {self._limits.max_bytes // page_bytes}").fetchall()
+
+    def lend_room(self, connection: sqlite3.Connection) -> None:
+        """Let one transaction pass the limit by a little.
+
+        A change of the clock must find room in a full log: until it is written, batches whose time was wrong may not be
+        sent, and as long as they are not acknowledged, nothing else makes room.
+        """
+        if self._limits.max_bytes is not None:
+            pages = connection.execute("PRAGMA page_count").fetchone()[0]
+            connection.execute(f"PRAGMA max_page_count = {pages + LENT_PAGES}").fetchall()
 
     def is_due(self, head: int) -> bool:
         """Whether it is time to look again."""

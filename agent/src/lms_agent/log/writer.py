@@ -379,6 +379,9 @@ class Writer:
             self._cursor.execute(_INSERT_BATCH, row)  # type: ignore[union-attr]  # `_open` made it
             self._latest.keep()
             return [(jobs[0], [batch])], head + 1, row[5], snapshot_at
+        lent = any(job.clock is not None for job in jobs)
+        if lent:
+            self._upkeep.lend_room(connection)
         connection.execute("BEGIN IMMEDIATE")
         written: list[tuple[Job, list[Batch]]] = []
         if bite is not None:
@@ -416,6 +419,8 @@ class Writer:
             connection.execute(_INSERT_BLOCK, (BLOCK_BATCHES * (self._head // BLOCK_BATCHES), whole))
         set_meta(connection, lazy)
         connection.execute("COMMIT")
+        if lent:
+            self._upkeep.limit(connection)
         self._latest.keep()
         if correct is not None:
             self._latest.correct(correct)
