@@ -162,6 +162,8 @@ class Health:
                 "head": self._log.head,
                 **asdict(self._keeping),
                 **asdict(self._log.retention),
+                "policy": self._log.limits.as_text(),
+                "set_aside": [asdict(entry) for entry in self._log.predecessors.values() if entry.is_open],
             },
             "clock": asdict(self._clock.state),
             "broker": asdict(self._sending),
@@ -178,6 +180,9 @@ class Health:
             parts.append(sentence(clock))
         if failing:
             parts.append(f"failing: {', '.join(failing)}")
+        aside = sum(entry.unacknowledged for entry in self._log.predecessors.values())
+        if aside:
+            parts.append(f"A NEW LOG WAS BEGUN, {aside} batches of the old one to send")
         if self._log.retention.dropped_readings:
             parts.append(f"{self._log.retention.dropped_readings} READINGS DROPPED UNSENT")
         if self._keeping.error:

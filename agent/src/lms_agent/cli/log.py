@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lms_agent.cli import log_upkeep
 from lms_agent.cli.finding import ending, find_log
 from lms_agent.health import is_fresh, read_status
 from lms_agent.log.lock import is_written, writer_pid
@@ -134,6 +135,9 @@ def import_(
 def _find(context: typer.Context, config: Path | None, log: Path | None) -> Path:
     outer_config, outer_log = context.obj or (None, None)
     return find_log(config or outer_config, log or (outer_log if config is None else None))
+
+
+log_upkeep.register(app, _find)
 
 
 def _print_status(path: Path, *, as_json: bool) -> None:

@@ -21,6 +21,7 @@ from lms_protocol.reading import TagDescription
 
 from lms_agent.clock import Clock
 from lms_agent.log.clocks import never_known
+from lms_agent.log.compacting import request_path
 from lms_agent.log.corrections import Correction
 from lms_agent.log.errors import LogError, LogWriteFailed, explain
 from lms_agent.log.opening import prepare
@@ -65,6 +66,7 @@ class Care:
         self._remains: dict[str, Remains] = {}
         self._renewed_s: float | None = None
         self._told: set[str] = set()
+        self._compacting = False
         self._loop = asyncio.get_running_loop()
         log.on_trouble(self._trouble)
 
@@ -98,9 +100,22 @@ class Care:
             self._log.doubt(*finding)
         if self._log.trouble is not None:
             await self._renew()
+        await self._compact()
         for entry in list(self._log.predecessors.values()):
             if entry.state is State.TO_READ:
                 await self._make_ready(entry)
+
+    async def _compact(self) -> None:
+        """Somebody asks by a side file to have unused room given back; it goes when that is done."""
+        request = request_path(self._log.path)
+        if not await asyncio.to_thread(request.exists):
+            return
+        if self._compacting and not self._log.compacting:
+            self._compacting = False
+            await asyncio.to_thread(unlink_quietly, request)
+        else:
+            self._compacting = True
+            self._log.compact()
 
     async def _renew(self) -> None:
         trouble = self._log.trouble

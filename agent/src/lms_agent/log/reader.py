@@ -415,6 +415,32 @@ class LogReader:
         rows = self._rows("SELECT * FROM batches WHERE number BETWEEN ? AND ? ORDER BY number", first, last)
         return [row[:8] for row in rows if raw_fits(row)]
 
+    def rows(self, sql: str, *values: Any) -> list[Any]:
+        """Return rows of a query, for checks that look at what no other method shows.
+
+        Raises:
+            LogMalformed: the file is damaged where it looked.
+        """
+        return self._rows(sql, *values)
+
+    def check_gaps(self) -> None:
+        """Look at every row of `gaps`.
+
+        Raises:
+            LogDamaged: one is not as it was written.
+        """
+        for row in self._rows("SELECT * FROM gaps ORDER BY id"):
+            gap_from_row(self.path, row)
+
+    def check_meta(self) -> None:
+        """Look at every row of `meta`.
+
+        Raises:
+            LogMalformed: one is not as it was written.
+        """
+        for (key,) in self._rows("SELECT key FROM meta"):
+            self._meta(key)
+
     def after(self, number: int) -> Iterator[Batch]:
         """Yield all batches above `number`, without holding many of them; damaged ones are passed over."""
         while True:

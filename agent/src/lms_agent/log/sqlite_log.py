@@ -261,6 +261,20 @@ class SqliteLog:
         return self._writer.retention
 
     @property
+    def limits(self) -> Limits:
+        """How large and how old it may become."""
+        return self._limits
+
+    @property
+    def compacting(self) -> bool:
+        """Whether room that nothing uses is being given back to the disk."""
+        return self._writer.compacting
+
+    def compact(self) -> None:
+        """Give back room that nothing uses, between appends."""
+        self._writer.compacting = True
+
+    @property
     def first(self) -> int:
         """The lowest batch number that is there; 0 for an empty log. Reads the disk."""
         return self._reader.first()

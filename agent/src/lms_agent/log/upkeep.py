@@ -1,6 +1,7 @@
 """What the writer does for the log when nothing waits to be written: one small bite after the other.
 
     too large, too old   batches go, by `lms_agent.log.retention`
+    asked to compact     room that nothing uses goes back to the disk
     an older file        its blocks are worked out
 
 A bite is one transaction and takes some 20 ms on a slow SD card, so that an append that comes meanwhile hardly waits.
@@ -35,6 +36,8 @@ LOGGER = logging.getLogger(__name__)
 LOOK_EVERY = 100
 """Batches after which it is looked whether a limit is reached."""
 FIRST_BITE, LARGEST_BITE = 32, 2_000
+PAGES_GIVEN_BACK = 64
+"""Pages given back to the disk in a bite."""
 BITE_S = 0.02
 """How long a bite should take; the next one is larger or smaller for it."""
 WARN_EVERY_S = 600.0
@@ -63,12 +66,14 @@ class Upkeep:
 
     Attributes:
         acked: number up to which everything is committed in the cloud.
+        compacting: set to give back room that nothing uses; unset when there is none.
     """
 
     def __init__(self, limits: Limits, state: RetentionState) -> None:
         self.acked = 0
         self._limits = limits
         self._state = state
+        self.compacting = False
         self._bite = FIRST_BITE
         self._looked_at = 0
         self._block: int | None = None  # the block to be worked out next; None before the first look
@@ -98,7 +103,7 @@ class Upkeep:
 
     def is_due(self, head: int) -> bool:
         """Whether it is time to look again."""
-        return head - self._looked_at >= LOOK_EVERY
+        return self.compacting or head - self._looked_at >= LOOK_EVERY
 
     def next(self, connection: sqlite3.Connection, head: int, *, at_once: bool = False) -> Bite | None:
         """The next bite; None if all is as it should be.
@@ -107,7 +112,11 @@ class Upkeep:
             at_once: an append found no room: make some, also below the limits.
         """
         self._looked_at = head
-        return self._make_room(connection, head, at_once=at_once) or self._next_block(connection, head)
+        return (
+            self._make_room(connection, head, at_once=at_once)
+            or self._next_block(connection, head)
+            or self._give_back(connection)
+        )
 
     def took(self, bite: Bite, seconds: float) -> None:
         """A bite is committed, and took so long."""
@@ -168,6 +177,15 @@ class Upkeep:
                 self._state.dropped_readings,
             )
 
+    def _give_back(self, connection: sqlite3.Connection) -> Bite | None:
+        if not self.compacting:
+            return None
+        if connection.execute("PRAGMA freelist_count").fetchone()[0]:
+            return Bite(_give_back_pages, 0)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self.compacting = False
+        return None
+
     def _next_block(self, connection: sqlite3.Connection, head: int) -> Bite | None:
         """The first block of an older file that has no row yet."""
         if self._block is None:
@@ -179,6 +197,12 @@ class Upkeep:
             if connection.execute("SELECT 1 FROM blocks WHERE block = ?", (block,)).fetchone() is None:
                 return Bite(partial(_fill_block, block=block), 0)
         return None
+
+
+def _give_back_pages(connection: sqlite3.Connection) -> Iterable[Dropped]:
+    for _ in range(PAGES_GIVEN_BACK):  # Python's `execute` ends the statement after one page, whatever it asks for
+        connection.execute("PRAGMA incremental_vacuum(1)").fetchall()
+    return ()
 
 
 def _fill_block(connection: sqlite3.Connection, block: int) -> Iterable[Dropped]:

@@ -207,6 +207,15 @@ class Writer:
         """How times in memory become those of the log."""
         return self._clock.stamps
 
+    @property
+    def compacting(self) -> bool:
+        """Whether room that nothing uses is being given back; set it to have that done."""
+        return self._upkeep.compacting
+
+    @compacting.setter
+    def compacting(self, wanted: bool) -> None:
+        self._upkeep.compacting = wanted
+
     def close(self) -> None:
         """Write what was handed over, fold the WAL into the file, end the thread."""
         with self._closing:

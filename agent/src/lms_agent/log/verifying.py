@@ -1,0 +1,151 @@
+"""Is the log as it was written? Every checksum, every number, and SQLite's own check of the file.
+
+Neighbours: `lms-agent log verify`; nothing is changed, and the agent may run meanwhile.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lms_agent.log.errors import LogDamaged, LogError
+from lms_agent.log.reader import LogReader
+from lms_agent.log.records import batch_from_row
+from lms_agent.log.schema import STAND_IN_TOTAL
+
+MOST_PROBLEMS = 100
+_CHUNK = 500
+_COLUMNS = "number, device, checksum, record, first_taken_at_ms, last_taken_at_ms, readings, total"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is not as it was written.
+
+    Attributes:
+        number: of the batch concerned; None where it is the file.
+        what: in words.
+    """
+
+    number: int | None
+    what: str
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What a check has found.
+
+    Attributes:
+        first, last: numbers that were looked at.
+        batches, readings: that are well.
+        problems: the first hundred, in the order found; empty if all is well.
+    """
+
+    first: int = 0
+    last: int = 0
+    batches: int = 0
+    readings: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(self, number: int | None, what: str) -> None:
+        """Note a problem."""
+        if len(self.problems) < MOST_PROBLEMS:
+            self.problems.append(Problem(number, what))
+
+
+def verify(path: Path, progress: Callable[[int, int], None] = lambda _done, _all: None) -> Verdict:
+    """Check a log from its first batch to the last that was there when it began.
+
+    Args:
+        progress: called now and then with the number reached, and the last.
+
+    Raises:
+        LogError: the file cannot be opened at all.
+    """
+    verdict = Verdict()
+    with LogReader.open(path) as reader:
+        _check_file(reader, verdict)
+        _check_tables(reader, verdict)
+        try:
+            verdict.first, verdict.last = reader.first(), reader.head()[0]
+        except LogError as error:
+            verdict.add(None, str(error))
+            return verdict
+        expected, total = verdict.first, None
+        for number, row, what in _rows(reader, verdict.first, verdict.last, progress):
+            if number > expected:
+                verdict.add(expected, f"batches {expected} to {number - 1} are missing")
+            expected, before = number + 1, total
+            total = None
+            if row is None:
+                verdict.add(number, what)
+                continue
+            total = _check_batch(path, row, before, verdict)
+        if expected <= verdict.last:
+            verdict.add(expected, f"batches {expected} to {verdict.last} are missing")
+    return verdict
+
+
+def _rows(
+    reader: LogReader, first: int, last: int, progress: Callable[[int, int], None]
+) -> Iterator[tuple[int, tuple[object, ...] | None, str]]:
+    """All rows of batches; where a page cannot be read, None for each number on it."""
+    number = first
+    sql = f"SELECT {_COLUMNS} FROM batches WHERE number BETWEEN ? AND ? ORDER BY number"  # noqa: S608 - our own words
+    while 0 < number <= last:
+        end = min(number + _CHUNK - 1, last)
+        try:
+            for row in reader.rows(sql, number, end):
+                yield int(row[0]), row, ""
+        except LogError:
+            for one in range(number, end + 1):
+                try:
+                    for row in reader.rows(sql, one, one):
+                        yield one, row, ""
+                except LogError as error:
+                    yield one, None, str(error)
+        number = end + 1
+        progress(min(end, last), last)
+
+
+def _check_batch(path: Path, row: tuple[object, ...], before: int | None, verdict: Verdict) -> int | None:
+    """Check one row; return the running total up to it, if that can be believed."""
+    number, device, checksum, record, first_ms, last_ms, readings, total = row
+    try:
+        batch = batch_from_row(path, (number, device, checksum, record))  # type: ignore[arg-type]
+    except LogDamaged as error:
+        verdict.add(error.number, str(error))
+        return None
+    times = [reading.taken_at_ms for reading in batch.readings]
+    if (min(times, default=None), max(times, default=None), len(times)) != (first_ms, last_ms, readings):
+        verdict.add(batch.number, f"Batch {number}: its times or its count are not those of its record.")
+        return None
+    if total == STAND_IN_TOTAL or not isinstance(total, int):
+        return None
+    if before is not None and total != before + len(times):
+        verdict.add(batch.number, f"Batch {number}: the running total {total} does not follow {before}.")
+    verdict.batches += 1
+    verdict.readings += len(times)
+    return total
+
+
+def _check_file(reader: LogReader, verdict: Verdict) -> None:
+    try:
+        for (found,) in reader.rows("PRAGMA quick_check(10)"):
+            if found != "ok":
+                verdict.add(None, f"SQLite: {' '.join(str(found).split())}")
+    except LogError as error:
+        verdict.add(None, str(error))
+
+
+def _check_tables(reader: LogReader, verdict: Verdict) -> None:
+    checks: tuple[tuple[str, Callable[[], object]], ...] = (
+        ("the tags", reader.tags),
+        ("the gaps", reader.check_gaps),
+        ("the identity of the log", reader.check_meta),
+    )
+    for name, check in checks:
+        try:
+            check()
+        except (LogError, sqlite3.Error) as error:
+            verdict.add(None, f"{name}: {error}")
