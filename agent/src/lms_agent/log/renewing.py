@@ -26,6 +26,7 @@ from typing import Any
 from lms_protocol.reading import TagDescription
 
 from lms_agent.log import schema
+from lms_agent.log.checksums import gap_checksum
 from lms_agent.log.readable import sync, sync_and_rename, unlink_quietly
 from lms_agent.log.salvage import wal_path
 from lms_agent.log.tags import from_row, tag_row, to_text
@@ -193,7 +194,9 @@ def _make(part: Path, intention: Intention) -> None:
         set_meta(connection, metas)
         for tag in tags_of(intention.tags):
             connection.execute("INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?, ?)", tag_row(tag.number, tag))
-        gaps = [tuple(row) for row in intention.open_gaps]
+        # No batch of the new log has told of them; a number of the old one would be taken for one that was not written.
+        cells = [(row[0], row[1], 0, *row[3:7]) for row in intention.open_gaps]
+        gaps = [(*row, gap_checksum(row)) for row in cells]
         connection.executemany("INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?)", gaps)
         state = State.READY if intention.readable_at_once else State.TO_READ
         connection.executemany(INSERT_PREDECESSOR, [tuple(row) for row in intention.predecessors])

@@ -1,0 +1,198 @@
+"""A new log is begun: crashes at any moment of it, and disks that refuse."""
+
+import asyncio
+import os
+import random
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from lms_agent.clock import SystemClock
+from lms_agent.log.care import Care
+from lms_agent.log.errors import LogWriteFailed
+from lms_agent.log.predecessor import Predecessor
+from lms_agent.log.predecessors import readable_path
+from lms_agent.log.renewing import Kind, State
+from lms_agent.log.retention import Limits
+from lms_agent.log.sqlite_log import SqliteLog
+from lms_protocol.reading import Gap, Reading, TagDescription
+
+CHILD = Path(__file__).parent / "children" / "renew_for_ever.py"
+
+
+async def killed_writer(path: Path, first: int, after_lines: int, seed: int) -> list[int]:
+    """Run a writer whose log is set aside all the time, kill it once it has said so many values; what it said."""
+    read, write = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(CHILD), str(path), str(first), str(seed), stdout=write, stderr=subprocess.DEVNULL
+    )
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        said = await asyncio.to_thread(lambda: [pipe.readline() for _ in range(after_lines)])
+        process.kill()
+        await process.wait()
+        said += await asyncio.to_thread(pipe.readlines)
+    return [int(line) for line in said if line.endswith(b"\n")]
+
+
+def held(log: SqliteLog) -> Counter[float]:
+    """Every value in the log, and in what would be sent of those that were set aside."""
+    values: Counter[float] = Counter()
+    for batch in log.read(1, 1_000_000):
+        values.update(reading.value for reading in batch.readings)  # type: ignore[misc]
+    for entry in log.predecessors.values():
+        assert entry.state in {State.READY, State.SENT}, entry
+        if entry.state is State.READY:
+            predecessor = Predecessor(entry, readable_path(log.path, entry), log)
+            for number in range(predecessor.acked + 1, predecessor.head + 1):
+                values.update(reading.value for reading in predecessor.get(number).readings)  # type: ignore[misc]
+            predecessor.close()
+    return values
+
+
+async def test_kill_9_while_logs_are_set_aside_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    seed = int(os.environ.get("LMS_TEST_SEED", random.randrange(1 << 32)))
+    print(f"LMS_TEST_SEED={seed}")
+    chance = random.Random(seed)
+    path = tmp_path / "log.sqlite3"
+    said: list[int] = []
+    unfinished = 0
+    for round_ in range(8):
+        said += await killed_writer(path, 100_000 * (round_ + 1), chance.randrange(1, 250), chance.randrange(1 << 30))
+        unfinished += path.with_name("log.sqlite3.setting-aside").exists()
+    print(f"{unfinished} times the intention was left unfinished")
+    with SqliteLog.open(path) as log:
+        care = Care(log, SystemClock())
+        await care.look()
+        values = held(log)
+        assert len(log.predecessors) > 8
+    assert [value for value in said if values[float(value)] != 1] == []
+    assert max(values.values()) == 1
+    assert len(said) > 100
+
+
+async def test_new_log_keeps_numbers_of_tags_open_gaps_and_newest_readings(tmp_path: Path) -> None:
+    with SqliteLog.open(tmp_path / "log.sqlite3") as log:
+        tags = log.register_tags([TagDescription(0, "R1", name) for name in ("pH/PV", "DO/PV")])
+        gap = Gap(log.next_gap_id(), (1,), 5, None, "no reply")
+        await log.append("R1", [Reading(1, 5, 1.0), Reading(2, 6, 2.0)], [gap])
+        await log.set_bd_seq(7)
+        stream = log.stream
+        care = Care(log, SystemClock())
+        log.doubt(Kind.DAMAGED, "a test wants it so")
+        await care.look()
+        assert log.stream != stream
+        assert log.register_tags(tags) == tags
+        assert log.open_gaps() == [("R1", gap)]
+        assert log.next_gap_id() == 2
+        assert log.bd_seq == 7
+        assert {tag: reading.value for tag, reading in log.latest().items()} == {1: 1.0, 2: 2.0}
+        await log.append("R1", [Reading(1, 7, 1.5)], [gap._replace(ended_at_ms=7)])
+        assert log.open_gaps() == []
+
+
+async def test_log_that_vanished_while_nobody_looked_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "log.sqlite3"
+    path.with_name("log.sqlite3.status.json").write_text('{"log": {"stream": "an earlier one", "head": 77}}')
+    with SqliteLog.open(path) as log:
+        assert log.head == 0
+    assert "ALARM" in caplog.text
+    assert "77 batches" in caplog.text
+
+
+async def test_deleted_and_lost_with_the_power_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The file had no name any more, and the agent died before it had copied what was in it."""
+    path = tmp_path / "log.sqlite3"
+    log = SqliteLog.open(path)
+    log.register_tags([TagDescription(0, "R1", "pH/PV")])
+    await log.append("R1", [Reading(1, 1, 1.0)])
+    path.unlink()
+    trouble = log.files.look()
+    assert trouble is not None
+    remains = log.renew(trouble, 5)  # type: ignore[arg-type]
+    remains.reader.close()
+    log.close()
+    with SqliteLog.open(path) as log:
+        await Care(log, SystemClock()).look()
+        (entry,) = log.predecessors.values()
+        assert entry.state is State.LOST
+    assert "nothing can be read" in caplog.text
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 3 MB in memory."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a file system")
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", folder], capture_output=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"no tmpfs can be mounted: {done.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+async def test_full_disk_leaves_no_hole_and_takes_readings_again_when_there_is_room(small_disk: Path) -> None:
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(1_000_000))
+    with SqliteLog.open(small_disk / "log.sqlite3", limits=Limits(max_bytes=1_000_000_000)) as log:
+        refused = ""
+        while not refused:
+            try:
+                await log.append("R1", [Reading(1, log.head, "x" * 2_000)])
+            except LogWriteFailed as error:
+                refused = str(error)
+        assert "the disk is full" in refused
+        assert "free some space" in refused
+        head = log.head
+        assert [batch.number for batch in log.read(1, 10_000)] == list(range(1, head + 1))
+        filler.unlink()
+        for number in range(20):
+            await log.append("R1", [Reading(1, number, "x" * 2_000)])
+        assert [batch.number for batch in log.read(1, 10_000)] == list(range(1, head + 21))
+        assert log.retention.dropped_readings == 0
+        assert log.trouble is None, "a disk that refuses is no damage"
+
+
+async def test_disk_that_becomes_read_only_loses_nothing_that_was_logged(small_disk: Path) -> None:
+    with SqliteLog.open(small_disk / "log.sqlite3") as log:
+        for number in range(10):
+            await log.append("R1", [Reading(1, number, 1.0)])
+        busy = subprocess.run(["mount", "-o", "remount,ro", small_disk], capture_output=True, check=False)
+        if busy.returncode != 0:
+            pytest.skip(f"the file system cannot be made read-only while it is written: {busy.stderr.decode().strip()}")
+        with pytest.raises(LogWriteFailed):
+            await log.append("R1", [Reading(1, 10, 1.0)])
+        subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+        assert (await log.append("R1", [Reading(1, 11, 1.0)])).number == 11
+        assert log.trouble is None, "a disk that refuses is no damage"
+
+
+async def test_new_log_waits_for_a_disk_that_takes_it(small_disk: Path) -> None:
+    path = small_disk / "log.sqlite3"
+    with SqliteLog.open(path) as log:
+        log.register_tags([TagDescription(0, "R1", "pH/PV")])
+        batch = await log.append("R1", [Reading(1, 1, 1.0)])
+        stream = log.stream
+        filler = small_disk / "filler"
+        with filler.open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        care = Care(log, SystemClock())
+        log.doubt(Kind.RESTORED, "a test wants it so")
+        await care.look()
+        with pytest.raises(LogWriteFailed):
+            await log.append("R1", [Reading(1, 2, 1.0)])
+        filler.unlink()
+        await care.look()
+        assert log.stream != stream
+        assert (await log.append("R1", [Reading(1, 3, 3.0)])).number == 1
+        (entry,) = log.predecessors.values()
+        predecessor = Predecessor(entry, readable_path(path, entry), log)
+        assert predecessor.get(1) == batch
+        predecessor.close()
