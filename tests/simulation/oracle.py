@@ -231,7 +231,7 @@ class Oracle:
         number = known.batch.number
         if number not in self._dropped[stream] or self._is_committed(stream, number, known):
             return False
-        gaps = [gap for (of, _), gap in self._database.gaps.items() if of == stream]
+        gaps = list(self._database.gaps.values())  # of any stream: what tells of it may have been logged anew
         for reading in known.batch.readings:
             at_ms = {reading.taken_at_ms + shift_ms for shift_ms in self.shifts[stream]}
             if not any(gap[0] <= ms <= (gap[1] or 0) for gap in gaps for ms in at_ms):
