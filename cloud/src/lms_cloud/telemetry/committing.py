@@ -144,9 +144,10 @@ class Committer:
                     await self._wake.wait()
                     took_s = 0.0
                     continue
-                # What came while the last commit ran has gathered already.
-                if not self._stop.is_set() and self._queue.readings < MAX_READINGS_PER_COMMIT and took_s < GATHER_S:
-                    await asyncio.sleep(GATHER_S - took_s)
+                # What came while the last commit ran has gathered already; but without any pause a backlog would take
+                # all of the machine, and what is live would wait for its turn in every program on the way.
+                if not self._stop.is_set() and self._queue.readings < MAX_READINGS_PER_COMMIT:
+                    await asyncio.sleep(max(GATHER_S - took_s, GATHER_S / 2))
                 began_s = tell_s()
                 self._begun = self._queue.oldest or 0
                 await self._settle(self._queue.take())
