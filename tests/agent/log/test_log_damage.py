@@ -289,3 +289,14 @@ async def test_stream_or_acknowledged_number_with_a_wrong_digit_is_not_believed(
                 assert log.stream != stream
                 assert [entry.state for entry in log.predecessors.values()] == [State.LOST]
                 assert path.with_name(next(iter(log.predecessors))).exists()
+
+
+async def test_empty_log_that_is_set_aside_has_nothing_to_send(tmp_path: Path) -> None:
+    with SqliteLog.open(tmp_path / "log.sqlite3") as log:
+        log.doubt(Kind.RESTORED, "the cloud has more of it")
+        await cared_for(log)
+        (entry,) = log.predecessors.values()
+        predecessor = Predecessor(entry, readable_path(log.path, entry), log)
+        assert (predecessor.acked, predecessor.head) == (0, 0)
+        assert predecessor.is_settled
+        predecessor.close()

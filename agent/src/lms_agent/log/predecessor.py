@@ -64,7 +64,7 @@ class Predecessor:
         self.stream = self._reader.stream
         self.head = self._reader.head()[0]
         # Of an older copy that came back, what it knows as acknowledged is not to be believed.
-        self.acked = entry.acked if entry.kind is Kind.RESTORED else max(entry.acked, self._reader.acked)
+        self.acked = max(0, entry.acked if entry.kind is Kind.RESTORED else max(entry.acked, self._reader.acked))
         self._numbers: dict[int, int] | None = None
 
     def close(self) -> None:
