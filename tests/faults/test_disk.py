@@ -3,9 +3,12 @@
 import asyncio
 import os
 import random
+import shutil
 import sqlite3
 import sys
 import time
+from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -14,8 +17,8 @@ from lms_agent.log.reader import LogReader
 from lms_protocol.reading import Batch
 from support.injecting import injected
 from support.loop_disk import LoopDisk, Shutdown, loop_disk, small_tmpfs
-from support.proving import FaultRow
-from support.reconciling import acked, head
+from support.proving import FaultRow, Proof
+from support.reconciling import Cell, acked, head, logged, logged_cell, stored
 
 CHILDREN = Path(__file__).parent / "children"
 POWER_CUTS = (Shutdown.WITHOUT_LOG, Shutdown.WITHOUT_LOG, Shutdown.WITH_LOG)
@@ -196,3 +199,191 @@ async def test_half_a_second_for_each_flush_delays_no_scan(prove: Any, full: boo
         assert scans > 0.5
         await proof.recovers()
         await proof.holds()
+
+
+def _copied(log: Path, folder: Path) -> Path:
+    """The log as it lies there, with what of it is still in the write-ahead log."""
+    folder.mkdir()
+    for suffix in ("", "-wal"):
+        source = log.with_name(log.name + suffix)
+        if source.exists():
+            shutil.copy(source, folder / source.name)
+    return folder / log.name
+
+
+async def _stopped_with_backlog(proof: Proof, seconds: float) -> None:
+    """Let the agent log what nobody takes, and stop it in good order, so that all is in the one file."""
+    proof.chain.kill("ingest")
+    await asyncio.sleep(seconds)
+    process = proof.chain.processes["agent"]
+    process.terminate()
+    await asyncio.to_thread(process.wait, 30)
+
+
+def _flip(path: Path, at: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        (old,) = file.read(1)
+        file.seek(at)
+        file.write(bytes([old ^ 0x10]))
+
+
+@pytest.mark.fault(row=27)
+@pytest.mark.parametrize("policy", ["keep", "drop_oldest"])
+async def test_log_at_its_size_limit_follows_the_stated_policy(prove: Any, policy: str) -> None:
+    async with prove(tags=100) as proof:
+        chain = proof.chain
+        config = chain.folder / "agent.toml"
+        limits = f'log_max_bytes = 1000000\nlog_when_full = "{policy}"\n[broker]'
+        config.write_text(config.read_text().replace("[broker]", limits))
+        chain.kill("agent")
+        chain.kill("ingest")
+        chain.again("agent")
+        proof.row.injected += 1
+        told = {"keep": "waiting", "drop_oldest": "dropped_readings"}[policy]
+        await proof.until(lambda: proof.status().get("log", {}).get(told, 0) > 5_000, "the limit is reached", 240)
+        size = chain.log.stat().st_size
+        chain.again("ingest")
+        await proof.until(lambda: proof.status()["log"]["waiting"] == 0, "nothing waits any more", 90)
+        await proof.recovers()
+        status = proof.status()["log"]
+        dropped = status["dropped_readings"]
+        proof.row.notes.append(f"{policy}: {size / 1e6:.2f} MB of 1 MB; {dropped} readings dropped, and told")
+        assert size <= 1_100_000
+        assert (status["dropped_readings"] > 0) == (policy == "drop_oldest")
+        await proof.tells_all_gaps()
+        there = await asyncio.to_thread(stored, proof.database_url)
+        proof.row.compared = there.total()
+        proof.row.doubled = sum(count - 1 for count in there.values())
+        proof.row.wrong = len(proof.truth.wrong(there))
+        assert (proof.row.doubled, proof.row.wrong) == (0, 0)
+
+
+@pytest.mark.fault(row=28)
+async def test_flipped_bytes_cost_the_batches_they_hit_and_no_others(
+    prove: Any, full: bool, chance: random.Random
+) -> None:
+    async with prove() as proof:
+        chain = proof.chain
+        await _stopped_with_backlog(proof, 6.0)
+        copy = _copied(chain.log, chain.folder / "copy")
+        with LogReader.open(copy) as reader:
+            first, last = reader.acked + 1, reader.head()[0]
+            names = {tag.number: tag.name for tag in reader.tags()}
+        content = chain.log.read_bytes()
+        unreadable: Counter[Cell] = Counter()
+        with closing(sqlite3.connect(copy)) as connection:
+            for batch in chance.sample(range(first, last + 1), 8 if full else 3):
+                (record,) = connection.execute("SELECT record FROM batches WHERE number = ?", (batch,)).fetchone()
+                at = content.find(record)
+                if at < 0:
+                    continue  # it lies on two pages
+                _flip(chain.log, at + chance.randrange(len(record)))
+                proof.row.injected += 1
+                unreadable |= _cells(copy, batch, names)
+        chain.again("ingest")
+        chain.again("agent")
+        await proof.recovers()
+        await proof.until(lambda: _settled(chain.log), "what was set aside is settled")
+        assert proof.row.injected > 0
+        await proof.holds_over_streams([copy], unreadable)
+
+
+def _cells(path: Path, number: int, names: dict[int, str]) -> Counter[Cell]:
+    with LogReader.open(path) as reader:
+        batch = reader.get(number)
+    return Counter(logged_cell(batch.device, names[each.tag], each) for each in batch.readings)
+
+
+def _settled(log: Path) -> bool:
+    """Whether no log that was set aside has anything left to send."""
+    with LogReader.open(log) as reader:
+        return all(not entry.is_open for entry in reader.predecessors())
+
+
+@pytest.mark.fault(row=29)
+async def test_truncated_write_ahead_log_costs_only_what_nobody_had(
+    prove: Any, full: bool, chance: random.Random
+) -> None:
+    async with prove() as proof:
+        chain = proof.chain
+        copies = []
+        cut: Counter[Cell] = Counter()
+        for number in range(5 if full else 1):
+            await asyncio.sleep(chance.uniform(2.0, 4.0))
+            chain.kill("agent")
+            copies.append(_copied(chain.log, chain.folder / f"copy-{number}"))
+            wal = chain.log.with_name(chain.log.name + "-wal")
+            os.truncate(wal, chance.randrange(wal.stat().st_size))
+            proof.row.injected += 1
+            shortened = _copied(chain.log, chain.folder / f"cut-{number}")
+            cut |= await asyncio.to_thread(lambda a=copies[-1], b=shortened: logged(a) - logged(b))
+            chain.again("agent")
+            await proof.recovers()
+            await proof.until(lambda: _settled(chain.log), "what was set aside is settled")
+        await proof.holds_over_streams(copies, cut)
+        there = await asyncio.to_thread(stored, proof.database_url)
+        gone = (cut - there).total()
+        proof.row.notes.append(f"{cut.total()} readings cut from the disk, {gone} of them before anybody had them")
+        assert gone <= 100 * proof.row.injected, "what was acknowledged is in the database"
+
+
+@pytest.mark.fault(row=30)
+@pytest.mark.parametrize("running", [True, False])
+async def test_deleted_log_begins_a_new_stream(prove: Any, full: bool, running: bool) -> None:
+    async with prove() as proof:
+        chain = proof.chain
+        for _ in range(3 if full else 1):
+            await asyncio.sleep(2.0)
+            if not running:
+                chain.kill("agent")
+            for file in chain.log.parent.glob("log.sqlite3*"):
+                if not file.name.endswith((".lock", ".json")):
+                    file.unlink()
+            proof.row.injected += 1
+            if not running:
+                chain.again("agent")
+            await proof.until(lambda: head(chain.log) > 0, "a new log")
+            await proof.recovers()
+        streams = proof.query("select count(distinct stream) from ledger")[0][0]
+        assert streams == 1 + proof.row.injected
+        there = await asyncio.to_thread(stored, proof.database_url)
+        proof.row.compared = there.total()
+        proof.row.doubled = sum(count - 1 for count in there.values())
+        proof.row.wrong = len(proof.truth.wrong(there))
+        assert (proof.row.doubled, proof.row.wrong) == (0, 0)
+        if running:
+            await proof.tells_all_gaps()
+
+
+@pytest.mark.fault(row=31)
+async def test_old_image_of_the_log_is_noticed_and_begins_a_new_stream(prove: Any, full: bool) -> None:
+    async with prove() as proof:
+        chain = proof.chain
+        copies = []
+        for number in range(3 if full else 1):
+            process = chain.processes["agent"]
+            process.terminate()
+            await asyncio.to_thread(process.wait, 30)
+            image = _copied(chain.log, chain.folder / f"image-{number}")
+            chain.again("agent")
+            await proof.recovers()
+            await asyncio.sleep(4.0)
+            chain.kill("agent")
+            copies.append(_copied(chain.log, chain.folder / f"copy-{number}"))
+            for suffix in ("", "-wal", "-shm"):
+                chain.log.with_name(chain.log.name + suffix).unlink(missing_ok=True)
+            shutil.copy(image, chain.log)
+            proof.row.injected += 1
+            with LogReader.open(image) as reader:
+                stream = reader.stream
+            chain.again("agent")
+            await proof.until(lambda stream=stream: _stream(chain.log) != stream, "a new stream")
+            await proof.recovers()
+            await proof.until(lambda: _settled(chain.log), "what was set aside is settled")
+        await proof.holds_over_streams(copies)
+
+
+def _stream(log: Path) -> object:
+    with LogReader.open(log) as reader:
+        return reader.stream

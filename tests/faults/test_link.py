@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+import shutil
+import subprocess
 import time
 from typing import Any
 
@@ -117,3 +119,76 @@ async def test_acknowledgements_doubled_reordered_and_from_the_future_change_not
         assert acked(chain.log) <= head(chain.log) < beyond
         await proof.recovers()
         await proof.holds()
+
+
+@pytest.mark.fault(row=42)
+async def test_backlog_of_seven_days_on_two_kilobytes_a_second_does_not_starve_what_is_live(
+    prove: Any, proxy: Any, full: bool
+) -> None:
+    days, tag = 7, "T1/PV"
+    async with proxy() as way, prove(agent_port=way.port, tags=1, period_s=1.0) as proof:
+        chain = proof.chain
+        process = chain.processes["agent"]
+        process.terminate()
+        await asyncio.to_thread(process.wait, 30)
+        end_s = int(proof.query("select extract(epoch from min(taken_at)) from readings")[0][0])
+        times = range(end_s - days * 86_400, end_s)
+        history = chain.folder / "history.csv"
+        with history.open("w") as file:
+            file.write("taken_at,tag,value\n")
+            for at_s in times:
+                at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at_s))
+                file.write(f"{at},{tag},{proof.truth.chosen(0)!r}\n")
+        importing = [*chain.commands["agent"][0][:2], "log", "import", "--device", "R1", history]
+        importing += ["--config", chain.folder / "agent.toml"]
+        done = await asyncio.to_thread(subprocess.run, importing, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        way.to_server.bytes_per_s = way.to_client.bytes_per_s = 2_000.0
+        chain.again("agent")
+        proof.row.injected += 1
+        lasting_s = 60.0 if full else 20.0
+        await asyncio.sleep(lasting_s)
+        late = await asyncio.to_thread(
+            proof.query,
+            "select extract(epoch from committed_at - first_taken_at)::float from ledger"
+            " where first_taken_at > now() - interval '40 seconds' and readings = 1 order by 1",
+        )
+        assert late, "nothing live came through"
+        median_s = late[len(late) // 2][0]
+        waiting = proof.status()["broker"]["unacknowledged"]
+        proof.row.notes.append(
+            f"live readings were committed after {median_s:.1f} s (median), {waiting} batches waited"
+        )
+        assert median_s < 30.0
+        way.to_server.bytes_per_s = way.to_client.bytes_per_s = None
+        wanted = head(chain.log)
+        began_s = time.monotonic()
+        await proof.until(lambda: acked(chain.log) >= wanted, "the backlog is in", 300)
+        proof.row.notes.append(f"the backlog was in {time.monotonic() - began_s:.0f} s after the link was well")
+        await proof.recovers()
+        await proof.holds()
+
+
+@pytest.mark.fault(row=43)
+async def test_second_client_with_the_same_id_is_noticed_and_costs_nothing(prove: Any, full: bool) -> None:
+    async with prove() as proof:
+        chain = proof.chain
+        twin = chain.folder / "twin"
+        twin.mkdir()
+        text = (chain.folder / "agent.toml").read_text().replace(str(chain.log), str(twin / "log.sqlite3"))
+        (twin / "agent.toml").write_text(text)
+        shutil.copy(chain.folder / "agent.password", twin / "agent.password")
+        argv, environment = chain.commands["agent"]
+        chain.start("twin", [*argv[:-1], twin / "agent.toml"], environment)
+        proof.row.injected += 1
+
+        def noticed() -> bool:
+            return any("another program" in chain.said(name) for name in ("agent", "twin"))
+
+        await proof.until(noticed, "an agent says that another has its id")
+        await asyncio.sleep(20.0 if full else 3.0)
+        twins = chain.processes.pop("twin")
+        twins.terminate()
+        await asyncio.to_thread(twins.wait, 30)
+        await proof.recovers()
+        await proof.holds(others=[twin / "log.sqlite3"])

@@ -10,8 +10,8 @@ import asyncio
 import random
 import struct
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -19,12 +19,13 @@ from typing import Any
 
 import psycopg
 from lms_agent.health import read_status
+from lms_agent.log.errors import LogError
 from lms_agent.log.reader import LogReader
 from lms_firmware_sim.wires.registers import RegisterMap
 from lms_protocol.reading import Gap
 
 from support.chain import Chain, resident_mib
-from support.reconciling import acked, head, reconcile, stored
+from support.reconciling import Cell, acked, head, logged, reconcile, stored
 
 RECOVERS_WITHIN_S = 60.0
 AGENT_MIB = 96.0
@@ -76,6 +77,12 @@ class Truth:
             said.add(value)
             self._registers.put(2 * tag, value, "float32")
 
+    def chosen(self, tag: int) -> float:
+        """A value that counts as said: for history that is brought in from elsewhere."""
+        (value,) = struct.unpack("<f", struct.pack("<f", self._chance.gauss(100, 50)))
+        self.said[tag].add(value)
+        return float(value)
+
     def wrong(self, cells: Iterable[tuple[str, str, int, str, bytes, int]]) -> list[tuple[Any, ...]]:
         """Those cells (see `support.reconciling`) that the instrument never said."""
         names = {f"T{tag + 1}/PV": said for tag, said in self.said.items()}
@@ -102,17 +109,54 @@ def uncovered(path: Path, period_s: float) -> list[tuple[int, int, int]]:
     for gap in gaps.values():
         for tag in gap.tags:
             told[tag].append((gap.began_at_ms, gap.ended_at_ms or 1 << 62))
-    found = []
-    for tag, taken in times.items():
-        taken.sort()
-        for before, after in pairwise(taken):
-            if after - before <= 2.5 * period_ms:
-                continue
-            silent = after - before - sum(max(0, min(after, ended) - max(before, began)) for began, ended in told[tag])
-            if silent > 2.5 * period_ms:
-                found.append((tag, before, after))
     assert names
-    return found
+    return [
+        (tag, before, after)
+        for tag, taken in times.items()
+        for before, after in pairwise(sorted(taken))
+        if _silent_ms(before, after, told[tag]) > 2.5 * period_ms
+    ]
+
+
+STORED_TIMES = """
+select b.properties ->> 'wire_id' || ' ' || t.name, (extract(epoch from r.taken_at) * 1000)::bigint
+from readings r join series s on s.id = r.series_id
+join entities t on t.id = s.tag_id join entities b on b.id = s.bioreactor_id where r.value is not null
+"""
+STORED_GAPS = """
+select b.properties ->> 'wire_id' || ' ' || t.name, (extract(epoch from g.began_at) * 1000)::bigint,
+    (extract(epoch from coalesce(g.ended_at, 'infinity')) * 1000)::double precision
+from gaps g join series s on s.id = any (g.series)
+join entities t on t.id = s.tag_id join entities b on b.id = s.bioreactor_id
+"""
+
+
+def uncovered_in_cloud(database_url: str, period_s: float) -> list[tuple[str, int, int]]:
+    """The same of the database, over all streams: what nobody there could know to be missing."""
+    times: dict[str, list[int]] = defaultdict(list)
+    told: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    with psycopg.connect(database_url) as connection:
+        for tag, at_ms in connection.execute(STORED_TIMES):
+            times[tag].append(at_ms)
+        for tag, began_ms, ended_ms in connection.execute(STORED_GAPS):
+            told[tag].append((began_ms, ended_ms))
+    return [
+        (tag, before, after)
+        for tag, taken in times.items()
+        for before, after in pairwise(sorted(taken))
+        if _silent_ms(before, after, told[tag]) > 2500 * period_s
+    ]
+
+
+def _silent_ms(before: float, after: float, gaps: Iterable[tuple[float, float]]) -> float:
+    """How much of an interval no gap covers; gaps may overlap."""
+    silent, upto = 0.0, before
+    for began, ended in sorted(gaps):
+        if ended <= upto or began >= after:
+            continue
+        silent += max(0.0, began - upto)
+        upto = max(upto, ended)
+    return silent + max(0.0, after - upto)
 
 
 def untold(path: Path, database_url: str) -> list[int]:
@@ -133,6 +177,14 @@ def untold(path: Path, database_url: str) -> list[int]:
     return [id_ for id_, ended in gaps.items() if id_ not in known or (ended is not None and known[id_] != ended)]
 
 
+def _holds_now(condition: Callable[[], object]) -> bool:
+    """Whether a condition holds; not while the log is just being set aside, and the new one has no name yet."""
+    try:
+        return bool(condition())
+    except LogError:
+        return False
+
+
 class Proof:
     """Follows one chain through a fault, and fills its row.
 
@@ -148,13 +200,13 @@ class Proof:
         self.chain = chain
         self.row = row
         self.truth = Truth(chain.registers, tags)
-        self._database_url = database_url
+        self.database_url = database_url
         self._period_s = period_s
         self._before = head(chain.log)
 
     def query(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Ask the database as its superuser, whom row security hides nothing from."""
-        with psycopg.connect(self._database_url, autocommit=True) as connection:
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
             cursor = connection.execute(statement, values or None)
             return cursor.fetchall() if cursor.description else []
 
@@ -169,7 +221,7 @@ class Proof:
             AssertionError: it does not come true in time; says what the programs said last.
         """
         deadline_s = time.monotonic() + within_s
-        while not await asyncio.to_thread(condition):
+        while not await asyncio.to_thread(_holds_now, condition):
             assert time.monotonic() < deadline_s, f"not within {within_s:.0f} s: {what}\n{self.last_words()}"
             await asyncio.sleep(0.1)
 
@@ -177,17 +229,23 @@ class Proof:
         """Call it at the fault's end: waits until all that is logged by now, and something new, is acknowledged."""
         began_s = time.monotonic()
         log = self.chain.log
+        await self.until(lambda: head(log) >= 0, "the log can be read", within_s)
         wanted = head(log) + 1
         await self.until(lambda: acked(log) >= wanted, f"batch {wanted} acknowledged", within_s)
         took_s = time.monotonic() - began_s
         self.row.recovered(took_s)
         return took_s
 
-    async def holds(self, *, least: int = 100) -> None:
-        """Compare everything; the row is filled first, so that the table shows what failed."""
+    async def holds(self, *, least: int = 100, others: Sequence[Path] = ()) -> None:
+        """Compare everything; the row is filled first, so that the table shows what failed.
+
+        Args:
+            least: readings that must be there to compare.
+            others: logs of other agents that wrote there too.
+        """
         row, log = self.row, self.chain.log
-        verdict = await asyncio.to_thread(reconcile, self._database_url, [log])
-        there = await asyncio.to_thread(stored, self._database_url)
+        verdict = await asyncio.to_thread(reconcile, self.database_url, [log, *others])
+        there = await asyncio.to_thread(stored, self.database_url)
         wrong = self.truth.wrong(there)
         row.compared += verdict.compared
         row.lost += verdict.lost.total()
@@ -197,11 +255,44 @@ class Proof:
         assert verdict.compared >= least, f"only {verdict.compared} readings to compare"
         assert head(log) > self._before, "the agent went on reading"
         assert await asyncio.to_thread(uncovered, log, self._period_s) == [], "intervals without a gap record"
-        assert await asyncio.to_thread(untold, log, self._database_url) == [], "gaps that the cloud does not know"
+        assert await asyncio.to_thread(untold, log, self.database_url) == [], "gaps that the cloud does not know"
         for name, most in (("agent", AGENT_MIB), ("ingest", INGEST_MIB)):
             process = self.chain.processes[name]
             assert process.poll() is None, f"{name} has ended:\n{self.last_words()}"
             assert resident_mib(process.pid) < most, f"{name} holds {resident_mib(process.pid):.0f} MiB"
+
+    async def holds_over_streams(self, copies: list[Path], unreadable: Counter[Cell] | None = None) -> None:
+        """The same where the log had to begin anew.
+
+        Args:
+            copies: logs as they were before the fault, whole. What was refused in a new log is there a second time.
+            unreadable: what of them the fault has destroyed; it may be in the database, and may not.
+        """
+        row = self.row
+        there = await asyncio.to_thread(stored, self.database_url)
+        whole: Counter[Cell] = Counter()
+        owed: Counter[Cell] = Counter()
+        for copy in copies:
+            cells = await asyncio.to_thread(logged, copy)
+            whole |= cells
+            owed |= cells - (unreadable or Counter())
+        whole |= await asyncio.to_thread(logged, self.chain.log, damaged=True)
+        owed |= await asyncio.to_thread(logged, self.chain.log, acked(self.chain.log), damaged=True)
+        lost, extra = owed - there, there - whole
+        wrong = self.truth.wrong(there)
+        foreign = Counter({cell: count for cell, count in extra.items() if cell not in whole})
+        row.compared += owed.total()
+        row.lost += lost.total()
+        row.doubled += (extra - foreign).total()
+        row.wrong += foreign.total() + len(wrong)
+        assert (row.lost, row.doubled, row.wrong) == (0, 0, 0), (lost, extra, wrong)
+        assert row.compared > 100
+        await self.tells_all_gaps()
+
+    async def tells_all_gaps(self) -> None:
+        """Look in the database for intervals without readings that no gap there explains."""
+        found = await asyncio.to_thread(uncovered_in_cloud, self.database_url, self._period_s)
+        assert found == [], f"intervals without a gap record: {found}"
 
     def last_words(self) -> str:
         """What the programs said last."""

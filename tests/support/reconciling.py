@@ -6,12 +6,13 @@ is there twice counts as doubled.
 
 import struct
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import psycopg
 from lms_agent.log.reader import LogReader
-from lms_protocol.reading import Datatype, Reading
+from lms_protocol.reading import Batch, Datatype, Reading
 
 Cell: TypeAlias = tuple[str, str, int, str, bytes, int]
 MILLISECONDS = "(extract(epoch from r.taken_at) * 1000)::bigint"
@@ -44,21 +45,30 @@ class Verdict(NamedTuple):
     doubled: Counter[Cell]
 
 
-def logged(path: Path, upto: int | None = None) -> Counter[Cell]:
-    """All readings of a log, or those of the batches up to a number."""
+def logged(path: Path, upto: int | None = None, *, damaged: bool = False) -> Counter[Cell]:
+    """All readings of a log, or those of the batches up to a number.
+
+    Args:
+        damaged: whether batches that the disk has damaged are passed over; else they raise `LogDamaged`.
+    """
     cells: Counter[Cell] = Counter()
     with LogReader.open(path) as reader:
         names = {tag.number: tag.name for tag in reader.tags()}
-        first = 1
-        while batches := reader.read(first, 1_000):
-            for batch in batches:
-                if upto is None or batch.number <= upto:
-                    cells.update(_logged_cell(batch.device, names[each.tag], each) for each in batch.readings)
-            first = batches[-1].number + 1
+        for batch in reader.after(0) if damaged else _batches(reader):
+            if upto is None or batch.number <= upto:
+                cells.update(logged_cell(batch.device, names[each.tag], each) for each in batch.readings)
     return cells
 
 
-def _logged_cell(device: str, name: str, reading: Reading) -> Cell:
+def _batches(reader: LogReader) -> Iterator[Batch]:
+    first = 1
+    while batches := reader.read(first, 1_000):
+        yield from batches
+        first = batches[-1].number + 1
+
+
+def logged_cell(device: str, name: str, reading: Reading) -> Cell:
+    """A reading of a log as it is compared."""
     value = reading.value
     if value is None:
         return device, name, reading.taken_at_ms, "none", b"", reading.quality
