@@ -21,9 +21,9 @@ from lms_cloud.accounts.roles import Role
 from lms_cloud.kernel.clock import FixedClock
 from lms_cloud.kernel.database import Database
 from lms_cloud.kernel.settings import CloudSettings
-from lms_cloud.telemetry.history import HistoryService
+from lms_cloud.telemetry.history.service import HistoryService
 from lms_cloud.telemetry.incoming import to_instant
-from lms_cloud.telemetry.rollups.refreshing import refresh
+from lms_cloud.telemetry.storage.rollups.refreshing import refresh
 from lms_cloud.web.app import create_app
 from support.figures import show
 

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from lms_cloud.kernel.database import Database
 from lms_cloud.telemetry.columns import COPY_HEADER, COPY_TRAILER, POSTGRES_EPOCH_MS
-from lms_cloud.telemetry.rollups.refreshing import refresh
+from lms_cloud.telemetry.storage.rollups.refreshing import refresh
 from lms_firmware_sim import plants
 from lms_firmware_sim.history import history
 from lms_firmware_sim.plants.description import load_plant

@@ -6,7 +6,7 @@ from typing import Any
 
 import aiomqtt
 from lms_cloud.kernel.settings import CloudSettings
-from lms_cloud.telemetry.ingest import Backing, Ingest
+from lms_cloud.telemetry.ingest.worker import Backing, Ingest
 
 from simulation.broker import Broker, SimulatedClient
 from simulation.database import MemoryDatabase, MemoryFleet, MemoryStorage

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 from lms_cloud.telemetry.incoming import Bioreactor, DeviceTags, Outcome, Work
-from lms_cloud.telemetry.postgres_storage import PostgresStorage
+from lms_cloud.telemetry.storage.postgres_storage import PostgresStorage
 from support.plant import TAGS, connect, ingest_db, plant, query, tags
 
 from simulation.database import ORGANIZATION, MemoryDatabase, MemoryFleet, MemoryStorage
@@ -36,7 +36,7 @@ class StorageInTest:
     tags: DeviceTags
 
     async def commit(self, work: Work) -> Outcome:
-        """See `lms_cloud.telemetry.committing.Storage`."""
+        """See `lms_cloud.telemetry.ingest.committing.Storage`."""
         raise NotImplementedError
 
     def readings(self) -> list[tuple[int, int, Any, int]]:

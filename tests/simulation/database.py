@@ -15,9 +15,9 @@ from uuid import UUID, uuid5
 
 import psycopg
 from lms_cloud.fleet.directory import AgentEntry, BioreactorEntry
-from lms_cloud.telemetry import judging
 from lms_cloud.telemetry.incoming import Bioreactor, DeadLetter, DeviceTags, Incoming, Outcome, StreamBatch, Work
-from lms_cloud.telemetry.judging import LedgerEntry, conflict_letter, fingerprint, first_of_each
+from lms_cloud.telemetry.storage import judging
+from lms_cloud.telemetry.storage.judging import LedgerEntry, conflict_letter, fingerprint, first_of_each
 from lms_protocol.delivery import StreamLedger
 from lms_protocol.ranges import NumberRanges
 from lms_protocol.reading import Datatype, Reading, TagDescription
@@ -151,7 +151,7 @@ class MemoryDatabase:
 
 
 class MemoryStorage:
-    """One worker's way into the database: a `lms_cloud.telemetry.committing.Storage`."""
+    """One worker's way into the database: a `lms_cloud.telemetry.ingest.committing.Storage`."""
 
     def __init__(self, database: MemoryDatabase) -> None:
         self._database = database

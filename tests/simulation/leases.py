@@ -1,8 +1,8 @@
 """The ingest workers' leases: the real `PostgresLeases`, on a server that knows its advisory locks.
 
-The server answers exactly the statements that `lms_cloud.telemetry.postgres_leases` asks. A session ends with its
-process, when the server is away, when it is ended from outside, or when nothing came from it for as long as it allowed;
-whatever it held is free then, as in PostgreSQL.
+The server answers exactly the statements that `lms_cloud.telemetry.leases.postgres_leases` asks. A session ends with
+its process, when the server is away, when it is ended from outside, or when nothing came from it for as long as it
+allowed; whatever it held is free then, as in PostgreSQL.
 """
 
 import asyncio
@@ -11,9 +11,9 @@ from itertools import count
 from typing import Any, NamedTuple
 
 import psycopg
-from lms_cloud.telemetry import postgres_leases
-from lms_cloud.telemetry.leasing import BIRTHS_INTERVAL_S, AgentName
-from lms_cloud.telemetry.postgres_leases import PostgresLeases
+from lms_cloud.telemetry.leases import postgres_leases
+from lms_cloud.telemetry.leases.leasing import BIRTHS_INTERVAL_S, AgentName
+from lms_cloud.telemetry.leases.postgres_leases import PostgresLeases
 
 from simulation.database import MemoryDatabase
 from simulation.loop import Process, VirtualLoop

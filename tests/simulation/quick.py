@@ -12,7 +12,7 @@ from random import Random
 from uuid import UUID
 
 from lms_cloud.telemetry.incoming import Bioreactor, DeviceTags, Incoming, StreamBatch
-from lms_cloud.telemetry.judging import LedgerEntry, first_of_each, judge
+from lms_cloud.telemetry.storage.judging import LedgerEntry, first_of_each, judge
 from lms_protocol.batches import digest, record_decode, record_encode
 from lms_protocol.delivery import SendingWindow, StreamLedger
 from lms_protocol.edge import Acknowledged, EdgeSession, RebirthRequested, Refused

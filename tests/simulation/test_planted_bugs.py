@@ -3,12 +3,12 @@
 from itertools import islice
 
 import lms_agent.log.upkeep
-import lms_cloud.telemetry.ingest
+import lms_cloud.telemetry.ingest.worker
 import pytest
 from lms_agent.log.retention import remove_through
-from lms_cloud.telemetry import judging
-from lms_cloud.telemetry.committing import Committer
 from lms_cloud.telemetry.incoming import Outcome
+from lms_cloud.telemetry.ingest.committing import Committer
+from lms_cloud.telemetry.storage import judging
 from lms_protocol.delivery import SendingWindow, StreamLedger
 
 from simulation import quick
@@ -39,7 +39,7 @@ def hasty_committer(monkeypatch):
             self._tell_agents_and_browsers([(resolved.work(), outcome)], resolved)
             await super()._attempt(heard)
 
-    monkeypatch.setattr(lms_cloud.telemetry.ingest, "Committer", HastyCommitter)
+    monkeypatch.setattr(lms_cloud.telemetry.ingest.worker, "Committer", HastyCommitter)
 
 
 @pytest.fixture

@@ -24,10 +24,10 @@ from lms_cloud.fleet.directory import BioreactorEntry, FleetDirectory
 from lms_cloud.kernel.database import Database
 from lms_cloud.kernel.ending import end
 from lms_cloud.kernel.settings import CloudSettings
-from lms_cloud.telemetry.births import TagRegister
 from lms_cloud.telemetry.incoming import Bioreactor as KnownBioreactor
 from lms_cloud.telemetry.incoming import DeviceTags
-from lms_cloud.telemetry.ingest import Ingest, postgres_backing
+from lms_cloud.telemetry.ingest.births import TagRegister
+from lms_cloud.telemetry.ingest.worker import Ingest, postgres_backing
 from lms_protocol.delivery import SendingWindow
 from lms_protocol.edge import Acknowledged, EdgeSession, RebirthRequested, Refused
 from lms_protocol.messages import HostState

@@ -13,9 +13,9 @@ from uuid import UUID
 import pytest
 from lms_cloud.kernel.database import Database
 from lms_cloud.telemetry.incoming import Incoming, StreamBatch, Work
-from lms_cloud.telemetry.partitions import Partitions
-from lms_cloud.telemetry.rollups.refreshing import refresh
-from lms_cloud.telemetry.storage import commit_work
+from lms_cloud.telemetry.storage.partitions import Partitions
+from lms_cloud.telemetry.storage.rollups.refreshing import refresh
+from lms_cloud.telemetry.storage.transaction import commit_work
 from lms_protocol.batches import digest
 
 STREAM = UUID("33333333-3333-4333-8333-333333333333")

@@ -2,7 +2,7 @@
 
 from uuid import uuid4
 
-from lms_cloud.telemetry.shaping import SeriesHistory
+from lms_cloud.telemetry.history.shaping import SeriesHistory
 from lms_cloud.telemetry.values import TagInfo
 from lms_cloud.web.pages.readings_now import _means
 from lms_protocol.reading import Datatype

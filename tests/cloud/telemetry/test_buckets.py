@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lms_cloud.telemetry.buckets import (
+from lms_cloud.telemetry.history.buckets import (
     DAY_S,
     HOUR_S,
     MINUTE_S,

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 from lms_cloud.telemetry.incoming import Incoming, StreamBatch, Work
-from lms_cloud.telemetry.storage import commit_work
+from lms_cloud.telemetry.storage.transaction import commit_work
 from lms_protocol.batches import digest
 from lms_protocol.reading import ClockRecord, Reading
 

@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lms_cloud.kernel import migrating
 from lms_cloud.kernel.database import Database
-from lms_cloud.telemetry.completeness import CompletenessService, holes
+from lms_cloud.telemetry.completeness.service import CompletenessService, holes
 from lms_cloud.telemetry.incoming import AgentStatusChange, DeadLetter, Incoming, StreamBatch, Work
-from lms_cloud.telemetry.storage import commit_work
+from lms_cloud.telemetry.storage.transaction import commit_work
 from lms_protocol.batches import digest
 from lms_protocol.reading import Gap, Reading
 

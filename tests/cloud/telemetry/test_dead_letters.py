@@ -12,11 +12,11 @@ import psycopg
 import pytest
 from lms_cloud.fleet.directory import FleetDirectory
 from lms_cloud.kernel.database import Database
-from lms_cloud.telemetry import resolving
 from lms_cloud.telemetry.columns import NotStorableError, check_storable
 from lms_cloud.telemetry.incoming import StreamBatch, Work
-from lms_cloud.telemetry.replaying import Replaying
-from lms_cloud.telemetry.storage import commit_work
+from lms_cloud.telemetry.ingest import resolving
+from lms_cloud.telemetry.ingest.replaying import Replaying
+from lms_cloud.telemetry.storage.transaction import commit_work
 from lms_protocol.reading import Gap, Reading
 from psycopg.rows import namedtuple_row
 

@@ -12,7 +12,7 @@ from uuid import UUID
 import psycopg
 import pytest
 from lms_cloud.telemetry.incoming import Incoming, StreamBatch, Work
-from lms_cloud.telemetry.storage import commit_work
+from lms_cloud.telemetry.storage.transaction import commit_work
 from lms_firmware_sim.stand import postgres_programs
 from lms_firmware_sim.stand.postgres import WITHOUT_DURABILITY, PostgresServer
 from lms_protocol.batches import digest

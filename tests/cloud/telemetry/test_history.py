@@ -5,12 +5,12 @@ from uuid import UUID, uuid4
 
 import pytest
 from lms_cloud.kernel.errors import Invalid, NotFound
-from lms_cloud.telemetry.history import MAX_POINTS, History, HistoryService, check_window
+from lms_cloud.telemetry.history.service import MAX_POINTS, History, HistoryService, check_window
+from lms_cloud.telemetry.history.shaping import SeriesHistory
 from lms_cloud.telemetry.incoming import Incoming, StreamBatch, Work, to_instant
 from lms_cloud.telemetry.latest import LatestService
-from lms_cloud.telemetry.rollups.refreshing import refresh
-from lms_cloud.telemetry.shaping import SeriesHistory
-from lms_cloud.telemetry.storage import commit_work
+from lms_cloud.telemetry.storage.rollups.refreshing import refresh
+from lms_cloud.telemetry.storage.transaction import commit_work
 from lms_protocol.batches import digest
 from lms_protocol.reading import Gap, Quality, Reading
 

@@ -16,12 +16,12 @@ from uuid import UUID
 import pytest
 from lms_cloud.kernel.clock import FixedClock
 from lms_cloud.kernel.database import Database
-from lms_cloud.telemetry.history import HistoryService
-from lms_cloud.telemetry.history_series import Budget
+from lms_cloud.telemetry.history.series import Budget
+from lms_cloud.telemetry.history.service import HistoryService
 from lms_cloud.telemetry.incoming import Incoming, StreamBatch, Work, to_instant
-from lms_cloud.telemetry.partitions import Partitions
-from lms_cloud.telemetry.rollups.refreshing import refresh
-from lms_cloud.telemetry.storage import commit_work
+from lms_cloud.telemetry.storage.partitions import Partitions
+from lms_cloud.telemetry.storage.rollups.refreshing import refresh
+from lms_cloud.telemetry.storage.transaction import commit_work
 from lms_protocol.batches import digest
 from lms_protocol.reading import Gap, Reading
 

@@ -16,10 +16,10 @@ from lms_cloud.accounts.identity import Identity
 from lms_cloud.accounts.roles import Role
 from lms_cloud.kernel.database import Database
 from lms_cloud.kernel.errors import Invalid, NotFound, TooManyRequests
-from lms_cloud.telemetry import history_stream
-from lms_cloud.telemetry.history_stream import HistoryStreams
+from lms_cloud.telemetry.history import stream as history_stream
+from lms_cloud.telemetry.history.stream import HistoryStreams
 from lms_cloud.telemetry.incoming import Incoming, StreamBatch, Work, to_instant
-from lms_cloud.telemetry.storage import commit_work
+from lms_cloud.telemetry.storage.transaction import commit_work
 from lms_protocol.reading import Reading
 from sqlalchemy.exc import OperationalError
 

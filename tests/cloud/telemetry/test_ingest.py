@@ -12,9 +12,9 @@ import aiomqtt
 import psycopg
 import pytest
 from lms_cloud.fleet.directory import AgentEntry
-from lms_cloud.telemetry.ingest import Ingest, postgres_backing
-from lms_cloud.telemetry.postgres_storage import PostgresStorage
-from lms_cloud.telemetry.resolving import Heard
+from lms_cloud.telemetry.ingest.resolving import Heard
+from lms_cloud.telemetry.ingest.worker import Ingest, postgres_backing
+from lms_cloud.telemetry.storage.postgres_storage import PostgresStorage
 from lms_protocol.host import Malformed, NodeBorn
 from lms_protocol.reading import Gap, Reading
 from psycopg import sql

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
-from lms_cloud.telemetry.queueing import MAX_BYTES_QUEUED, MAX_LATE_PER_COMMIT, MAX_READINGS_QUEUED, HeardQueue
-from lms_cloud.telemetry.resolving import Heard
+from lms_cloud.telemetry.ingest.queueing import MAX_BYTES_QUEUED, MAX_LATE_PER_COMMIT, MAX_READINGS_QUEUED, HeardQueue
+from lms_cloud.telemetry.ingest.resolving import Heard
 from lms_protocol.columns import Columns
 from lms_protocol.host import DataReceived, NodeBorn, NodeDied
 from lms_protocol.reading import Reading

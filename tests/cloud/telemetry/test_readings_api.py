@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 from lms_cloud.telemetry.incoming import Incoming, StreamBatch, Work
-from lms_cloud.telemetry.storage import commit_work
+from lms_cloud.telemetry.storage.transaction import commit_work
 from lms_protocol.reading import Gap, Reading
 
 NOON_MS = 1_795_435_200_000

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
-from lms_cloud.telemetry.retention import KeepingRule, Retention
+from lms_cloud.telemetry.storage.retention import KeepingRule, Retention
 from lms_protocol.reading import Reading
 from sqlalchemy.exc import DBAPIError
 from support.rollups import compress_everything, differences, refresh_all

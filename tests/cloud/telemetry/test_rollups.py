@@ -9,9 +9,9 @@ from itertools import pairwise
 import psycopg
 import pytest
 from lms_cloud.telemetry.incoming import Incoming
-from lms_cloud.telemetry.rollups import refreshing
-from lms_cloud.telemetry.rollups.marks import joined, marks_of
-from lms_cloud.telemetry.rollups.refreshing import Refresher, refresh, waiting
+from lms_cloud.telemetry.storage.rollups import refreshing
+from lms_cloud.telemetry.storage.rollups.marks import joined, marks_of
+from lms_cloud.telemetry.storage.rollups.refreshing import Refresher, refresh, waiting
 from lms_protocol.reading import Quality, Reading
 from support.rollups import compress_everything, differences, refresh_all
 

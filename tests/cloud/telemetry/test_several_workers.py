@@ -13,7 +13,7 @@ from uuid import uuid4
 import aiomqtt
 import psycopg
 import pytest
-from lms_cloud.telemetry.sharing import lock_class, shard_of
+from lms_cloud.telemetry.leases.sharing import lock_class, shard_of
 from lms_protocol.reading import Reading
 from support.plant import SmallAgent, make_plant
 

@@ -2,7 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from lms_cloud.telemetry.sharing import SHARDS, fair_share, lock_class, shard_of, to_take
+from lms_cloud.telemetry.leases.sharing import SHARDS, fair_share, lock_class, shard_of, to_take
 
 holdings = st.dictionaries(st.integers(1, 1 << 22), st.integers(0, SHARDS), min_size=1, max_size=12)
 

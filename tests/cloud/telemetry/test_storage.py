@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 from lms_cloud.telemetry.incoming import DeadLetter, Incoming, StreamBatch, Work
-from lms_cloud.telemetry.partitions import Partitions
-from lms_cloud.telemetry.storage import commit_work
+from lms_cloud.telemetry.storage.partitions import Partitions
+from lms_cloud.telemetry.storage.transaction import commit_work
 from lms_protocol.batches import digest
 from lms_protocol.reading import Gap, Quality, Reading
 

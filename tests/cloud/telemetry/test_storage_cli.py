@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow.parquet as pq
 import pytest
 from lms_cloud.cli import app, operating
-from lms_cloud.telemetry import retention
+from lms_cloud.telemetry.storage import retention
 from lms_protocol.reading import Quality, Reading
 from structlog.testing import CapturingLogger
 from support.rollups import differences, refresh_all

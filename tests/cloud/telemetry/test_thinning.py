@@ -6,8 +6,8 @@ from itertools import pairwise
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from lms_cloud.telemetry.breaks import Gap, find_breaks, find_holes, rank, unrank
-from lms_cloud.telemetry.thinning import most_breaks, thin
+from lms_cloud.telemetry.history.breaks import Gap, find_breaks, find_holes, rank, unrank
+from lms_cloud.telemetry.history.thinning import most_breaks, thin
 
 STEPS = st.sampled_from([1, 900, 1000, 1000, 1000, 1000, 1100, 7000, 60_000])
 VALUES = st.sampled_from([math.nan, math.inf, -math.inf, 0.0, -0.0, 7.0, 7.0, 7.01, 1.7e308, -1.7e308, 5e-324])

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from lms_cloud.kernel.errors import SettingsError
 from lms_cloud.kernel.settings import load_settings
-from lms_cloud.telemetry.retention import KeepingRule
+from lms_cloud.telemetry.storage.retention import KeepingRule
 from lms_protocol.reading import Reading
 from support.rollups import differences
 

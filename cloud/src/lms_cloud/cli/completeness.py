@@ -11,7 +11,7 @@ from lms_cloud.fleet.service import FleetService
 from lms_cloud.kernel.database import Database
 from lms_cloud.kernel.errors import NotFound
 from lms_cloud.organizations.service import OrganizationService
-from lms_cloud.telemetry.completeness import CompletenessService, Report, Span
+from lms_cloud.telemetry.completeness.service import CompletenessService, Report, Span
 
 INCOMPLETE = 1
 UNKNOWN = 3

@@ -12,7 +12,7 @@ from lms_cloud.cli.operating import OrganizationOption, operate, organization_na
 from lms_cloud.cli.output import AsJson, show, show_rows
 from lms_cloud.kernel.actors import Actor
 from lms_cloud.kernel.database import Database
-from lms_cloud.telemetry.dead_letters import DeadLetterService, KeptLetter, LetterState
+from lms_cloud.telemetry.dead_letters.service import DeadLetterService, KeptLetter, LetterState
 
 LOOK_S = 0.5
 Letter = Annotated[UUID, typer.Argument(help="The letter's id, as `list` shows it.")]

@@ -11,8 +11,8 @@ from lms_cloud.cli.output import AsJson, show_rows
 from lms_cloud.kernel.database import Database
 from lms_cloud.kernel.logging import configure_logging
 from lms_cloud.kernel.settings import load_settings
-from lms_cloud.telemetry.ingest import Ingest, postgres_backing
-from lms_cloud.telemetry.lease_list import list_leases
+from lms_cloud.telemetry.ingest.worker import Ingest, postgres_backing
+from lms_cloud.telemetry.leases.lease_list import list_leases
 
 POOL_SIZE = 4
 app = typer.Typer(help="Take batches from the broker into the database.")

@@ -7,7 +7,7 @@ import typer
 from lms_cloud.cli.output import AsJson, show
 from lms_cloud.kernel.migrating import migrate as run_migrations
 from lms_cloud.kernel.settings import load_settings
-from lms_cloud.telemetry.flavours.settling import Settled, settle
+from lms_cloud.telemetry.storage.flavours.settling import Settled, settle
 
 
 def migrate(

@@ -15,9 +15,9 @@ from lms_cloud.kernel.errors import DatabaseSetupError
 from lms_cloud.kernel.migrating import connect, current_revision, first_line, lock_migrations, newest_revision
 from lms_cloud.kernel.settings import load_settings
 from lms_cloud.organizations.service import OrganizationService
-from lms_cloud.telemetry.flavours.conversion import convert, flavour
-from lms_cloud.telemetry.flavours.offering import Offer, offered
-from lms_cloud.telemetry.rollups.refreshing import refresh, waiting
+from lms_cloud.telemetry.storage.flavours.conversion import convert, flavour
+from lms_cloud.telemetry.storage.flavours.offering import Offer, offered
+from lms_cloud.telemetry.storage.rollups.refreshing import refresh, waiting
 
 BUSY_S = 0.2
 

@@ -16,7 +16,7 @@ from lms_cloud.cli.output import AsJson, show
 from lms_cloud.cli.storage_retention import InstantOption, parse_instant
 from lms_cloud.kernel.database import Database
 from lms_cloud.kernel.errors import Conflict, Invalid, SettingsError
-from lms_cloud.telemetry.exporting import CsvWriter, ParquetWriter, Writer, export
+from lms_cloud.telemetry.history.exporting import CsvWriter, ParquetWriter, Writer, export
 
 
 class Format(StrEnum):

@@ -12,8 +12,8 @@ from lms_cloud.kernel.database import Database
 from lms_cloud.kernel.errors import Invalid, NotFound
 from lms_cloud.kernel.settings import load_settings
 from lms_cloud.organizations.service import OrganizationService
-from lms_cloud.telemetry.locked_windows import lock_window, locked_windows, unlock_window
-from lms_cloud.telemetry.retention import KeepingRule, Retention, due_pieces, removals
+from lms_cloud.telemetry.storage.locked_windows import lock_window, locked_windows, unlock_window
+from lms_cloud.telemetry.storage.retention import KeepingRule, Retention, due_pieces, removals
 
 InstantOption = Annotated[str, typer.Option(help="ISO 8601 with its zone, such as 2026-11-23T17:00:00Z.")]
 

@@ -10,7 +10,7 @@ from lms_cloud.cli.operating import operate
 from lms_cloud.cli.output import AsJson, show_rows
 from lms_cloud.kernel.database import Database
 from lms_cloud.organizations.service import OrganizationService
-from lms_cloud.telemetry.storage_stats import StorageStats, extent, storage_pieces, storage_stats
+from lms_cloud.telemetry.storage.stats import StorageStats, extent, storage_pieces, storage_stats
 
 
 def stats(

@@ -19,9 +19,9 @@ from lms_cloud.kernel.database import Database
 from lms_cloud.live.hub import LiveHub, Lost
 from lms_cloud.live.messages import LiveMessage
 from lms_cloud.telemetry.announcing import shown
-from lms_cloud.telemetry.history import History, HistoryService
+from lms_cloud.telemetry.history.service import History, HistoryService
+from lms_cloud.telemetry.history.shaping import SeriesHistory
 from lms_cloud.telemetry.latest import BioreactorStatus, LatestService
-from lms_cloud.telemetry.shaping import SeriesHistory
 
 ALIVE_S: Final = 15.0
 """After so long a silence the reader is told that the line is alive, and the cursor is compared with the database's."""

@@ -25,7 +25,7 @@ from lms_cloud.kernel.errors import NotFound
 from lms_cloud.live.following import Following
 from lms_cloud.live.hub import LiveHub
 from lms_cloud.organizations.models import Organization
-from lms_cloud.telemetry.history import MAX_POINTS, MIN_POINTS
+from lms_cloud.telemetry.history.service import MAX_POINTS, MIN_POINTS
 
 LONGEST_WINDOW_S: Final = 10 * 366 * 86_400
 MAX_SUBSCRIPTIONS: Final = 64

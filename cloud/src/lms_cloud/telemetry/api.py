@@ -15,11 +15,11 @@ from starlette.responses import StreamingResponse
 from lms_cloud.accounts.dependencies import CurrentIdentity, CurrentUnitOfWork
 from lms_cloud.kernel.errors import Invalid
 from lms_cloud.telemetry.clocks import ClockService
-from lms_cloud.telemetry.history import DEFAULT_POINTS, HistoryService
-from lms_cloud.telemetry.history_series import Wanted
-from lms_cloud.telemetry.history_stream import HistoryStreams, StreamOfHistory
+from lms_cloud.telemetry.history.series import Wanted
+from lms_cloud.telemetry.history.service import DEFAULT_POINTS, HistoryService
+from lms_cloud.telemetry.history.shaping import GapRecord
+from lms_cloud.telemetry.history.stream import HistoryStreams, StreamOfHistory
 from lms_cloud.telemetry.latest import LatestService
-from lms_cloud.telemetry.shaping import GapRecord
 
 router = APIRouter(prefix="/api/v1/bioreactors/{bioreactor_id}", tags=["readings"])
 DEFAULT_WINDOW = timedelta(hours=1)

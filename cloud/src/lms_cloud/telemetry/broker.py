@@ -1,6 +1,6 @@
 """The cloud's connections to the broker: address and account from the settings, messages handed over at once.
 
-Used by `lms_cloud.telemetry.ingest` and by `lms_cloud.live.hub`.
+Used by `lms_cloud.telemetry.ingest.worker` and by `lms_cloud.live.hub`.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """How far times can be trusted: the clock records of a bioreactor's agent, for a window of time.
 
-Before it: `lms_cloud.telemetry.clock_rows`, which writes them. After it: REST and the bioreactor's page.
+Before it: `lms_cloud.telemetry.storage.clock_rows`, which writes them. After it: REST and the bioreactor's page.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from lms_cloud.fleet.service import FleetService
 from lms_cloud.kernel.database import UnitOfWork
-from lms_cloud.telemetry.history import check_window
+from lms_cloud.telemetry.history.service import check_window
 
 MAX_LISTED: Final = 1000
 NOTABLE_MS: Final = 1000

@@ -1,9 +1,9 @@
 """Readings as columns, and columns as the bytes of PostgreSQL's binary COPY.
 
-Between the message (`lms_protocol.host`) and the database (`lms_cloud.telemetry.storage`) no step handles one reading
-at a time in Python: batches come as columns of bytes, a commit's columns become five numpy arrays, and those become the
-COPY stream as packed records. A double travels as its eight bytes, so its bits, NaN payloads included, are those that
-the agent logged.
+Between the message (`lms_protocol.host`) and the database (`lms_cloud.telemetry.storage.transaction`) no step handles
+one reading at a time in Python: batches come as columns of bytes, a commit's columns become five numpy arrays, and
+those become the COPY stream as packed records. A double travels as its eight bytes, so its bits, NaN payloads
+included, are those that the agent logged.
 
 Source: PostgreSQL manual, "COPY", section "Binary Format"; timestamps are microseconds since 2000-01-01 UTC.
 """

@@ -20,8 +20,9 @@ from lms_cloud.live.hub import LiveHub
 from lms_cloud.operations import api as operations_api
 from lms_cloud.organizations import api as organizations_api
 from lms_cloud.telemetry import api as telemetry_api
-from lms_cloud.telemetry import completeness_api, dead_letters_api
-from lms_cloud.telemetry.history_stream import HistoryStreams
+from lms_cloud.telemetry.completeness import api as completeness_api
+from lms_cloud.telemetry.dead_letters import api as dead_letters_api
+from lms_cloud.telemetry.history.stream import HistoryStreams
 from lms_cloud.web import api_docs, pages
 from lms_cloud.web.browser_routes import BROWSER_ROUTES
 from lms_cloud.web.csrf import FormCookieMiddleware, guard

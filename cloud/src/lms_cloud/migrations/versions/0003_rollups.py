@@ -1,8 +1,8 @@
 """Rollups of 1 minute, 1 hour and 1 day, the marks that say what of them is to be computed anew, and more partitions.
 
-Whoever commits readings leaves marks in the same transaction; `lms_cloud.telemetry.rollups` takes them and computes
-exactly those minutes anew, of the series of that bioreactor. Rollups carry no tenant, like readings: they hang on
-series numbers, which row security guards.
+Whoever commits readings leaves marks in the same transaction; `lms_cloud.telemetry.storage.rollups` takes them and
+computes exactly those minutes anew, of the series of that bioreactor. Rollups carry no tenant, like readings: they
+hang on series numbers, which row security guards.
 
 `readings_text` and the rollups are cut by time as `readings` is, so that retention can drop whole pieces: a week of
 each, and a year of hours. Days are never dropped.

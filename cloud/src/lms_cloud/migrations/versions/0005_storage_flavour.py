@@ -1,7 +1,8 @@
 """Which flavour the readings are stored in: plain PostgreSQL, or TimescaleDB.
 
-Every migration leaves a plain database behind. `lms_cloud.telemetry.flavours` turns a new one into TimescaleDB where
-the server has that, and an old one when it is told to; from then on TimescaleDB makes pieces itself.
+Every migration leaves a plain database behind. `lms_cloud.telemetry.storage.flavours` turns a new one into
+TimescaleDB where the server has that, and an old one when it is told to; from then on TimescaleDB makes pieces
+itself.
 
 Revision ID: 0005
 Revises: 0004

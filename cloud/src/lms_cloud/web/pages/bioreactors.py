@@ -13,7 +13,7 @@ from fastapi import Query, Response
 from lms_cloud.fleet.models import Bioreactor
 from lms_cloud.fleet.service import FleetService
 from lms_cloud.telemetry.clocks import ClockService
-from lms_cloud.telemetry.dead_letters import DeadLetterService
+from lms_cloud.telemetry.dead_letters.service import DeadLetterService
 from lms_cloud.web.pages.cards import Status, status_of
 from lms_cloud.web.pages.context import CurrentViewer, Viewer
 from lms_cloud.web.pages.measurements import TagNow, default_choice, measurements

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from lms_cloud.telemetry.dead_letters import OpenLetters
+from lms_cloud.telemetry.dead_letters.service import OpenLetters
 from lms_cloud.web.pages.measurements import STALE_AFTER, Measurement, TagNow, measurements
 from lms_cloud.web.pages.shapes import Trace
 

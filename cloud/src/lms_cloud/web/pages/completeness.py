@@ -1,6 +1,6 @@
 """The page of completeness: for each bioreactor, whether all that was logged is stored, hour by hour or day by day.
 
-Before it: telemetry/completeness.py. After it: pages/data/completeness.html. Grey is normal; colour means
+Before it: telemetry/completeness/service.py. After it: pages/data/completeness.html. Grey is normal; colour means
 that something is missing or could not be stored.
 """
 
@@ -13,7 +13,7 @@ from uuid import UUID
 from fastapi import Query, Response
 
 from lms_cloud.fleet.service import FleetService
-from lms_cloud.telemetry.completeness import Bucket, CompletenessService, Report, Unit
+from lms_cloud.telemetry.completeness.service import Bucket, CompletenessService, Report, Unit
 from lms_cloud.web.pages.context import CurrentViewer
 from lms_cloud.web.pages.routing import page_router
 from lms_cloud.web.pages.templates import render

@@ -1,7 +1,7 @@
 """The page of the dead letters: what could not be stored, why, and what can be done about it.
 
-Before it: telemetry/dead_letters.py. After it: pages/data/dead_letters.html. While a letter waits to be read again, its
-row fetches itself anew.
+Before it: telemetry/dead_letters/service.py. After it: pages/data/dead_letters.html. While a letter waits to be read
+again, its row fetches itself anew.
 """
 
 from http import HTTPStatus
@@ -14,7 +14,7 @@ from fastapi.responses import RedirectResponse
 from lms_cloud.accounts.roles import Role
 from lms_cloud.fleet.service import FleetService
 from lms_cloud.kernel.errors import Conflict, RequestError
-from lms_cloud.telemetry.dead_letters import DeadLetterService, KeptLetter, LetterState
+from lms_cloud.telemetry.dead_letters.service import DeadLetterService, KeptLetter, LetterState
 from lms_cloud.web.errors import status_of
 from lms_cloud.web.pages.context import CurrentViewer, Viewer
 from lms_cloud.web.pages.routing import page_router

@@ -1,6 +1,7 @@
 """Tags with their latest readings, states and last minutes, as pages show them.
 
-Before it: fleet/service.py (tags), telemetry/latest.py and telemetry/history.py. After it: fleet.py and bioreactors.py.
+Before it: fleet/service.py (tags), telemetry/latest.py and telemetry/history/service.py. After it: fleet.py and
+bioreactors.py.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,9 +16,9 @@ from lms_protocol.reading import Value
 
 from lms_cloud.fleet.service import FleetService
 from lms_cloud.kernel.database import UnitOfWork
-from lms_cloud.telemetry.history import HistoryService
+from lms_cloud.telemetry.history.service import HistoryService
+from lms_cloud.telemetry.history.shaping import SeriesHistory
 from lms_cloud.telemetry.latest import LatestService
-from lms_cloud.telemetry.shaping import SeriesHistory
 from lms_cloud.web.pages.measurements import SPARK_MINUTES, TagNow
 from lms_cloud.web.pages.shapes import Trace
 

@@ -1,0 +1,1 @@
+"""Whether all that agents logged is committed, what is missing, and why."""
