@@ -4,6 +4,7 @@ import math
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lms_cloud.telemetry.history.breaks import Gap, find_breaks, find_holes, rank, unrank
@@ -103,6 +104,35 @@ def test_open_gap_breaks_the_line_after_the_last_reading():
     breaks = find_breaks(times, np.isfinite(value), [Gap(99_000, None)])
     thinned = thin(times, value, np.full(100, 192, dtype=np.int16), breaks, 20)
     assert (thinned.at_ms[-1], thinned.position[-1], thinned.quality[-1]) == (99_001, -1, 0)
+
+
+def test_no_line_leads_into_a_gap_with_a_reading_in_it_before_one_without_a_value():
+    times, value = np.array([1, 901, 902]), np.array([7.0, 7.0, math.nan])
+    breaks = find_breaks(times, np.isfinite(value), [Gap(1, None)])
+    assert (breaks.after.tolist(), breaks.at_ms.tolist()) == ([0], [2])
+    breaks = find_breaks(times[:2], np.isfinite(value[:2]), [Gap(950, 960)])
+    assert not len(breaks.after)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_each_reading_counts_in_the_worst_of_the_point_it_lies_behind(seed):
+    """Many short stretches and few points: most stretches keep only their extremes, and have to tell of all the rest.
+
+    A reading counts in the last point not after it, or where a break stands there for no reading, in the next one.
+    """
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(20, 300))
+    times = np.cumsum(rng.choice([1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 90_000], count))
+    value = np.where(rng.random(count) < 0.03, np.nan, rng.normal(7, 0.1, count))
+    quality = rng.choice([192, 192, 192, 192, 64, 500, 0], count).astype(np.int16)
+    breaks = find_breaks(times, np.isfinite(value), [], holes=find_holes(times))
+    thinned = thin(times, value, quality, breaks, int(rng.integers(10, 60)))
+    held: list[list[int]] = [[] for _ in thinned.at_ms]
+    for at_ms, rated in zip(times.tolist(), rank(quality).tolist(), strict=True):
+        point = max(0, int(np.searchsorted(thinned.at_ms, at_ms, side="right")) - 1)
+        is_empty_break = thinned.position[point] < 0 and thinned.at_ms[point] not in times
+        held[min(point + is_empty_break, len(held) - 1)].append(rated)
+    assert rank(thinned.worst).tolist() == [min(each, default=0) for each in held]
 
 
 def test_readings_without_any_value_are_one_break():

@@ -56,16 +56,15 @@ def find_breaks(
     """
     records = list(gaps)
     began = np.array([gap.began_at_ms for gap in records], dtype=np.int64)
-    ended = np.array([_ENDLESS if gap.ended_at_ms is None else gap.ended_at_ms for gap in records], dtype=np.int64)
+    is_open = np.array([gap.ended_at_ms is None for gap in records], dtype=np.bool_)
     follower = np.searchsorted(times, began, side="right")
-    last_in = np.searchsorted(times, ended, side="left")
-    # A point without a value at the gap, or in it, shows it already; so do the edges of what there is to draw.
-    missing = np.concatenate(([0], np.cumsum(~drawable)))
-    reach = np.minimum(np.maximum(last_in, follower + 1), len(times))
-    whole = (follower > 0) & (missing[reach] == missing[np.maximum(follower - 1, 0)])
+    # A point without a value on either side of its beginning shows it already; so do the edges of what there is to
+    # draw. One further on does not: a reading may lie in the gap before it, of two logs or a clock that was set back.
+    solid = np.append(drawable, True)
+    whole = (follower > 0) & solid[np.maximum(follower - 1, 0)] & solid[follower]
     is_last = follower == len(times)
     in_front = np.append(times, _ENDLESS)[follower] > began + 1
-    shown = whole & in_front & (~is_last | (ended == _ENDLESS))
+    shown = whole & in_front & (~is_last | is_open)
     after, at_ms = follower[shown] - 1, began[shown] + 1
     if holes is not None:
         broken = np.flatnonzero(holes & drawable[:-1] & drawable[1:])

@@ -145,11 +145,11 @@ def _shape(times: NDArray[np.int64], value: NDArray[np.float64], size: int) -> P
 def _worst(times: NDArray[np.int64], quality: NDArray[np.int16], at_ms: NDArray[np.int64]) -> NDArray[np.int16]:
     """The worst quality from each point to before the next; what lies before the first counts with it."""
     begins = np.searchsorted(times, at_ms, side="left")
-    begins[:1] = 0
     # A null between two readings stands for none of them: those after it belong to the next point.
     between = np.flatnonzero(times[np.minimum(begins, len(times) - 1)] != at_ms)
     followed = between[between < len(at_ms) - 1]
     begins[followed + 1] = begins[followed]
+    begins[:1] = 0
     ends = np.append(begins[1:], len(times))
     ranks = np.append(rank(quality), np.iinfo(np.int16).max)
     worst = unrank(np.minimum.reduceat(ranks, begins))
