@@ -17,6 +17,7 @@ from alembic import command
 from hypothesis import given
 from hypothesis import strategies as st
 from lms_cloud.kernel import migrating
+from lms_cloud.kernel.clock import FixedClock
 from lms_cloud.kernel.database import Database
 from lms_cloud.telemetry.completeness.service import CompletenessService, holes
 from lms_cloud.telemetry.incoming import AgentStatusChange, DeadLetter, Incoming, StreamBatch, Work
@@ -76,7 +77,7 @@ def letter(plant):
 
 @pytest.fixture
 def online(plant, connect):
-    async def say(yes=True, *, stream=STREAM, head=None, since=None):
+    async def say(yes=True, *, stream=STREAM, head=0, since=None):
         change = AgentStatusChange(
             plant.agent_id, plant.organization_id, yes, since or at(600), stream if yes else None, head
         )
@@ -89,8 +90,12 @@ def online(plant, connect):
 def report(plant):
     """The report of the agent, or of a bioreactor, as a member sees it."""
 
-    async def ask(start=0, end=180, *, of=None, unit=None):
-        async with Database(plant.web_url) as database, database.unit_of_work(plant.organization_id) as uow:
+    async def ask(start=0, end=180, *, of=None, unit=None, now=700):
+        clock = FixedClock(at(now))
+        async with (
+            Database(plant.web_url, clock=clock) as database,
+            database.unit_of_work(plant.organization_id) as uow,
+        ):
             service = CompletenessService(uow)
             if of is None:
                 return await service.of_agent(plant.agent_id, at(start), at(end), unit)
@@ -174,12 +179,47 @@ async def test_offline_agent_is_complete_only_as_far_as_is_known(streams, batch,
     assert ((await report()).verdict, (await report()).known_until) == ("unknown", None)
     streams(STREAM)
     await commit_work(await connect(), Work([batch(n, n) for n in range(1, 31)]))
-    await online()
-    assert (await report()).verdict == "complete"
+    await online(since=at(80))
+    assert (await report(0, 60)).verdict == "complete"
     await online(False, since=at(90))
     offline = await report()
-    assert (offline.verdict, offline.known_until) == ("unknown", at(90))
+    assert (offline.verdict, offline.known_until, offline.connected) == ("unknown", at(80), False)
+    assert (await report(now=81)).verdict == "unknown"
     assert (await report(0, 60)).verdict == "complete"
+
+
+async def test_nothing_is_complete_after_the_newest_batch_though_its_agent_counts_as_connected(
+    streams, batch, online, report, connect
+):
+    """Ingest stands still: nobody says that the agent is offline, and what it has logged since is not known."""
+    streams(STREAM)
+    await online(since=at(-5))
+    await commit_work(await connect(), Work([batch(n, n) for n in range(1, 31)]))
+    lately = await report(now=31.9)
+    assert (lately.verdict, lately.known_until.replace(microsecond=0), lately.connected) == ("complete", at(30), True)
+    still = await report(now=60)
+    assert (still.verdict, still.known_until) == ("unknown", lately.known_until)
+    assert (await report(60, 180, now=60)).verdict == "unknown"
+    assert (await report(60, 180, now=31)).verdict == "unknown"  # nothing is known of what is to come
+
+
+async def test_time_of_a_batch_whose_clock_is_ahead_makes_nothing_known(streams, batch, online, report, connect):
+    streams(STREAM)
+    await online(since=at(-5))
+    await commit_work(await connect(), Work([batch(1, 600 * 1440)]))
+    assert (await report(0, 500 * 1440, now=400 * 1440)).verdict == "unknown"
+
+
+async def test_edge_node_that_numbers_nothing_is_never_complete(batch, online, report, connect, plant):
+    nodes = await report()
+    assert (nodes.verdict, nodes.heard) == ("unknown", False)
+    await online(stream=None, head=None)
+    await commit_work(await connect(), Work([replace(batch(n, n), key=None) for n in range(1, 9)]))
+    with psycopg.connect(plant.superuser_url) as owner:
+        owner.execute("update feeds set agent_id = %s", [plant.agent_id])
+    found = await report(of=plant.r1, now=601)
+    assert (found.verdict, found.known_until, found.heard, found.batches) == ("unknown", None, True, 8)
+    assert (await report(of=plant.r2)).verdict == "unknown"
 
 
 async def test_what_a_replaced_log_still_owes_is_told_with_it(streams, batch, online, report, connect):
@@ -302,7 +342,8 @@ async def test_year_is_told_quickly(streams, online, report, query, plant):
 def test_command_line_ends_with_1_if_something_is_missing(plant, migrated_database, query):
     with psycopg.connect(plant.superuser_url) as connection:
         connection.execute(
-            "insert into streams (id, organization_id, agent_id, committed, head) values (%s, %s, %s, '{[1,5)}', 4)",
+            "insert into streams (id, organization_id, agent_id, committed, head, head_at)"
+            " values (%s, %s, %s, '{[1,5)}', 4, now())",
             [STREAM, plant.organization_id, plant.agent_id],
         )
         connection.execute(
@@ -354,6 +395,40 @@ async def test_rest_tells_it_to_its_organization_only(streams, batch, online, co
     wrong = {"start": at(60).isoformat(), "end": at(0).isoformat()}
     answer = await client.get(f"/api/v1/agents/{plant.agent_id}/completeness", params=wrong, headers=ana.bearer)
     assert answer.status_code == 422
+
+
+ENDS = ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "9999-12-31T23:59:59.999999Z"]
+
+
+@pytest.mark.parametrize("instant", ENDS)
+async def test_times_at_the_ends_of_calendars_are_refused_with_a_remedy(instant, plant, new_person, client):
+    """Calendars end there: an hour before the first instant there is none, nor a day after the last."""
+    ana = await new_person(organization=None)
+    with psycopg.connect(plant.superuser_url) as connection:
+        who = [plant.organization_id, ana.user_id]
+        connection.execute("insert into memberships values (%s, %s, 'viewer', now())", who)
+        connection.execute("update users set organization_id = %s where id = %s", who)
+    paths = [f"agents/{plant.agent_id}/completeness"]
+    of_r1 = ("completeness", "history", "history.csv", "history.ndjson", "gaps", "clock")
+    paths += [f"bioreactors/{plant.r1.id}/{name}" for name in of_r1]
+    for path in paths:
+        for window in ({"end": instant}, {"start": instant}, {"start": "2000-01-01T00:00:00Z", "end": instant}):
+            answer = await client.get(f"/api/v1/{path}", params=window, headers=ana.bearer)
+            assert (answer.status_code, "a time " in answer.text) == (422, True), (path, window, answer.text)
+
+
+async def test_last_days_of_calendars_can_be_asked_for(plant, new_person, client):
+    ana = await new_person(organization=None)
+    with psycopg.connect(plant.superuser_url) as connection:
+        who = [plant.organization_id, ana.user_id]
+        connection.execute("insert into memberships values (%s, %s, 'viewer', now())", who)
+        connection.execute("update users set organization_id = %s where id = %s", who)
+    window = {"start": "9990-01-01T00:00:00Z", "end": "9999-12-31T00:00:00Z", "resolution": "1d", "max_points": 5000}
+    for zone in ("America/New_York", "Pacific/Kiritimati", "UTC"):
+        answer = await client.get(
+            f"/api/v1/bioreactors/{plant.r1.id}/history", params={**window, "time_zone": zone}, headers=ana.bearer
+        )
+        assert answer.status_code == 200, answer.text
 
 
 async def test_agent_tells_its_head_at_birth(agent, ingesting, ingest_settings, query):

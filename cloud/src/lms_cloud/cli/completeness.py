@@ -33,7 +33,7 @@ def completeness(
     """Tell for each agent whether all that it logged is stored.
 
     Ends with 0 if all is, 1 if something is missing or could not be stored, 3 if nothing is missing as far as is known,
-    but an agent is not connected.
+    but an agent is not connected, or nothing has come of it lately.
     """
     start, end = (each and each.replace(tzinfo=UTC) for each in (from_, to))
 
@@ -68,9 +68,7 @@ def _lines(name: str, report: Report) -> list[str]:
     told: dict[str, Any] = {
         "complete": "complete",
         "incomplete": "INCOMPLETE",
-        "unknown": "never heard"
-        if report.known_until is None
-        else f"complete as far as is known: offline since {_instant(report.known_until)}",
+        "unknown": _known(report),
     }
     counts = f"{report.batches} batches, {report.readings} readings stored, {report.late} batches of them late"
     lines = [f"{name}: {told[report.verdict]}; {counts}; {report.missing} missing, {report.dead} not storable"]
@@ -84,6 +82,13 @@ def _lines(name: str, report: Report) -> list[str]:
     if len(report.gaps) > SHOWN:
         lines.append(f"  and {len(report.gaps) - SHOWN} more gaps: see --json")
     return lines
+
+
+def _known(report: Report) -> str:
+    if report.known_until is None:
+        return "not known, as it does not number what it sends" if report.heard else "never heard"
+    why = "nothing later has come" if report.connected else "it is offline"
+    return f"complete as far as is known, until {_instant(report.known_until)}: {why}"
 
 
 def _span(span: Span) -> str:

@@ -19,6 +19,7 @@ from lms_cloud.telemetry.history.series import Wanted
 from lms_cloud.telemetry.history.service import DEFAULT_POINTS, HistoryService
 from lms_cloud.telemetry.history.shaping import GapRecord
 from lms_cloud.telemetry.history.stream import HistoryStreams, StreamOfHistory
+from lms_cloud.telemetry.instants import check_instant
 from lms_cloud.telemetry.latest import LatestService
 
 router = APIRouter(prefix="/api/v1/bioreactors/{bioreactor_id}", tags=["readings"])
@@ -173,7 +174,7 @@ def _zone(name: str | None) -> ZoneInfo | None:
 
 
 def _window(now: datetime, start: datetime | None, end: datetime | None) -> tuple[datetime, datetime]:
-    end = now if end is None else end
+    end = now if end is None else check_instant("end", end)
     return (end - DEFAULT_WINDOW if start is None else start), end
 
 

@@ -25,6 +25,7 @@ from sqlalchemy import text
 from lms_cloud.fleet.service import FleetService
 from lms_cloud.kernel.database import UnitOfWork
 from lms_cloud.kernel.errors import Invalid
+from lms_cloud.telemetry.instants import check_instant
 
 Unit = Literal["hour", "day"]
 Verdict = Literal["complete", "incomplete", "unknown"]
@@ -33,6 +34,8 @@ MAX_BUCKETS: Final = 800
 HOURS_UP_TO: Final = timedelta(days=8)
 MAX_LISTED: Final = 500
 DEFAULT_WINDOW: Final = timedelta(hours=24)
+LATELY: Final = timedelta(minutes=2)
+"""What a connected agent has logged in the last minutes may be on its way: nobody misses it yet."""
 
 _STREAMS = text("""
 select s.id, s.agent_id, s.head, a.stream = s.id as current, coalesce(a.online, false) as online,
@@ -77,7 +80,18 @@ select distinct agent_id from (
 ) found
 """)
 _SERVED = text("select agent_id, count(*) as bioreactors from feeds where agent_id = any(:agents) group by agent_id")
-_STATUS = text("select agent_id, online, since from agent_status where agent_id = any(:agents)")
+_KNOWN = text("""
+select a.id, coalesce(t.online, false) as online, t.since is not null as heard,
+    max(greatest(s.head_at, newest.at)) as until
+from unnest(cast(:agents as uuid[])) as a (id)
+left join agent_status t on t.agent_id = a.id
+left join streams s on s.agent_id = a.id and (t.stream is null or s.id = t.stream)
+left join lateral (
+    select least(last_taken_at, committed_at) as at from ledger l
+    where l.stream = s.id and last_taken_at is not null order by number desc limit 1
+) newest on true
+group by 1, 2, 3
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +224,11 @@ class Report:
     """What is known of a window.
 
     Attributes:
-        known_until: what was logged after this is not known, as an agent is not connected; None: nothing is known.
+        asked_at: when that was.
+        known_until: what was logged after this is not known: no batch and no birth since has told. None: nothing is
+            known.
+        connected: whether all its agents are.
+        heard: whether all its agents have ever been heard; without `known_until` they do not number what they send.
         streams: every log that was ever heard of.
         spans: batches that are not stored and may have been logged in the window.
         gaps: that lie in the window.
@@ -220,7 +238,10 @@ class Report:
     start: datetime
     end: datetime
     unit: Unit
+    asked_at: datetime
     known_until: datetime | None
+    connected: bool
+    heard: bool
     streams: list[StreamState]
     spans: list[Span]
     gaps: list[LoggedGap]
@@ -257,7 +278,10 @@ class Report:
         """Whether everything that was logged in the window is stored."""
         if self.spans:
             return "incomplete"
-        return "unknown" if self.known_until is None or self.known_until < self.end else "complete"
+        if self.known_until is None:
+            return "unknown"
+        is_new = self.connected and self.start <= self.asked_at <= self.known_until + LATELY
+        return "complete" if self.known_until >= self.end or is_new else "unknown"
 
     def as_json(self) -> dict[str, Any]:
         """As REST shows it."""
@@ -267,6 +291,7 @@ class Report:
             "unit": self.unit,
             "verdict": self.verdict,
             "known_until": self.known_until and self.known_until.isoformat(),
+            "connected": self.connected,
             "batches": self.batches,
             "readings": self.readings,
             "late": self.late,
@@ -330,10 +355,8 @@ class CompletenessService:
     def _window(
         self, start: datetime | None, end: datetime | None, unit: Unit | None
     ) -> tuple[datetime, datetime, Unit]:
-        end = self._uow.now() if end is None else end
-        start = end - DEFAULT_WINDOW if start is None else start
-        if start.tzinfo is None or end.tzinfo is None:
-            raise Invalid("start, end", "no zone", "instants with their zone, such as 2026-11-24T12:00:00Z")
+        end = self._uow.now() if end is None else check_instant("end", end)
+        start = end - DEFAULT_WINDOW if start is None else check_instant("start", start)
         if not start < end:
             raise Invalid("end", end.isoformat(), "an instant after start")
         unit = unit or ("hour" if end - start <= HOURS_UP_TO else "day")
@@ -355,21 +378,20 @@ class CompletenessService:
     ) -> Report:
         start, end, unit = window
         spans = [span for span in await self._spans(streams) if span.touches(start, end)]
+        known = (await self._uow.session.execute(_KNOWN, {"agents": list(agents)})).all()
+        until = [row.until for row in known if row.until is not None]
         return Report(
             start,
             end,
             unit,
-            await self._known_until(agents, end),
+            self._uow.now(),
+            min(*until, end) if until and len(until) == len(known) else None,
+            bool(known) and all(row.online for row in known),
+            bool(known) and all(row.heard for row in known),
             [StreamState(row.id, row.agent_id, _head(row), _committed(row), bool(row.current)) for row in streams],
             spans,
             [LoggedGap(*row) for row in gaps],
         )
-
-    async def _known_until(self, agents: Sequence[UUID], end: datetime) -> datetime | None:
-        """Until when it is known what was logged: `end` where all are connected, or were until after it."""
-        rows = (await self._uow.session.execute(_STATUS, {"agents": list(agents)})).all()
-        known = [end if row.online else row.since for row in rows if row.online or row.since is not None]
-        return min(*known, end) if known and len(known) == len(agents) else None
 
     async def _spans(self, streams: Sequence[Any]) -> list[Span]:
         """All batches that are not stored, with the times of their neighbours."""
@@ -392,10 +414,10 @@ class CompletenessService:
             Span(row.agent_id, row.id, first, last, is_dead, at.after, at.before, _why(row, dead=is_dead))
             for (row, first, last, is_dead), at in zip(open_, times, strict=True)
         ]
-        return sorted(spans, key=lambda span: (span.after or span.before or EARLIEST, str(span.stream), span.first))
+        return sorted(spans, key=lambda span: (span.after or span.before or BEFORE_ALL, str(span.stream), span.first))
 
 
-EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
+BEFORE_ALL: Final = datetime.min.replace(tzinfo=UTC)
 
 
 def floor(at: datetime, unit: Unit) -> datetime:

@@ -96,6 +96,8 @@ def _midnights(zone: ZoneInfo, days: int, start_ms: int, end_ms: int) -> Iterato
     day -= timedelta(days=(day.toordinal() - epoch) % days)
     while (at_ms := round(datetime.combine(day, time(), zone).timestamp() * 1000)) < end_ms:
         yield at_ms
+        if day > date.max - timedelta(days=days):
+            return
         day += timedelta(days=days)
 
 
