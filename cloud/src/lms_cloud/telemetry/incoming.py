@@ -77,6 +77,7 @@ class DeviceTags:
     names: Mapping[int, str]
     texts: frozenset[int]
     _columns: dict[bytes, bytes] = field(default_factory=dict, compare=False, repr=False)
+    _named: dict[bytes, list[str]] = field(default_factory=dict, compare=False, repr=False)
 
     def series_of(self, tags: bytes) -> bytes:
         """The series numbers (n,) int32 of a column of tag numbers (n,) u64, which is the same scan after scan.
@@ -90,6 +91,19 @@ class DeviceTags:
                 self._columns.clear()
             known = array("i", [self.series[tag] for (tag,) in iter_unpack("<Q", tags)]).tobytes()
             self._columns[tags] = known
+        return known
+
+    def names_of(self, tags: bytes) -> Sequence[str]:
+        """The names (n,) of a column of tag numbers (n,) u64.
+
+        Raises:
+            KeyError: a tag has no name.
+        """
+        known = self._named.get(tags)
+        if known is None:
+            if len(self._named) >= MAX_COLUMNS:
+                self._named.clear()
+            known = self._named[tags] = [self.names[tag] for (tag,) in iter_unpack("<Q", tags)]
         return known
 
 
