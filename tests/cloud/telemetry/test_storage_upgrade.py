@@ -20,6 +20,14 @@ def at_revision(url: str, revision: str) -> None:
         connection.commit()
 
 
+def back_to(url: str, revision: str) -> None:
+    with migrating.connect(url) as connection:
+        config = migrating._config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)
+        connection.commit()
+
+
 def lms_cloud(url: str, *arguments: str) -> str:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LMS_")}
     program = [sys.executable, "-m", "lms_cloud.cli", *arguments]
@@ -71,3 +79,17 @@ def test_readings_of_the_first_version_are_kept_cut_into_weeks_and_rolled_up(dat
         left = "select count(*) from readings_text_default where taken_at >= '2026-09-28Z'"
         assert connection.execute(left).fetchone() == (0,)
         assert connection.execute("select count(*) from readings_text_2026w45").fetchone() == (56,)
+    # And back to the first version, which takes in readings of its own, and up again.
+    back_to(database.url, "0002")
+    with psycopg.connect(database.superuser_url, autocommit=True) as connection:
+        assert [connection.execute(each).fetchone() for each in both] == before
+        connection.execute("select make_reading_partitions(timestamptz '2026-12-01Z', timestamptz '2026-12-08Z')")
+        connection.execute("insert into readings values (1, '2026-12-02Z', 192, 5)")
+        connection.execute("insert into readings_text values (2, '2026-12-02Z', 192, 'late')")
+        before = [connection.execute(each).fetchone() for each in both]
+    lms_cloud(database.url, "migrate")
+    lms_cloud(database.url, "storage", "refresh")
+    with psycopg.connect(database.superuser_url, autocommit=True) as connection:
+        assert [connection.execute(each).fetchone() for each in both] == before
+        for table in ("rollup_1m", "rollup_1h", "rollup_1d"):
+            assert connection.execute(f"select sum(readings) from {table}").fetchone() == (count + 2,)

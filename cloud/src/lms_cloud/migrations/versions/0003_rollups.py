@@ -166,6 +166,54 @@ from (
 ) as days (series_id, day) join series s on s.id = days.series_id
 """
 
+ONE_TABLE = """
+alter table readings_text rename to readings_text_cut;
+alter index readings_text_series_taken rename to readings_text_cut_series_taken;
+create table readings_text (
+    series_id integer not null,
+    taken_at timestamptz not null,
+    quality smallint not null,
+    value text
+);
+create index readings_text_series_taken on readings_text (series_id, taken_at);
+comment on table readings_text is 'Texts, and integers beyond 2^53, which a double would alter';
+insert into readings_text select * from readings_text_cut;
+drop table readings_text_cut;
+"""
+FORMER_PARTITIONS = """
+create or replace function make_reading_partitions(from_at timestamptz, to_at timestamptz) returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    week timestamptz := date_trunc('week', from_at, 'UTC');
+    next_week timestamptz;
+    name text;
+    made integer := 0;
+begin
+    if from_at < '2000-01-03 00:00:00+00' or to_at > now() + interval '60 days' or to_at < from_at then
+        raise exception 'no partitions for % to %: outside 2000 to 60 days from now', from_at, to_at;
+    end if;
+    perform pg_advisory_xact_lock(hashtextextended('lms.make_reading_partitions', 0));
+    while week <= to_at loop
+        next_week := week + interval '7 days';
+        name := 'readings_' || to_char(week at time zone 'UTC', 'IYYY"w"IW');
+        if to_regclass(format('public.%I', name)) is null then
+            execute format('create table public.%I (like public.readings including all)', name);
+            -- Readings that came before their week was made have to leave the default partition first.
+            execute format(
+                'with early as (delete from public.readings_default where taken_at >= %L and taken_at < %L returning *)'
+                ' insert into public.%I select * from early', week, next_week, name);
+            execute format('alter table public.readings attach partition public.%I for values from (%L) to (%L)',
+                name, week, next_week);
+            made := made + 1;
+        end if;
+        week := next_week;
+    end loop;
+    return made;
+end
+$$;
+"""
+
 
 def upgrade() -> None:
     """Make the tables, cut them, and mark what is stored already."""
@@ -187,5 +235,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop the rollups. `readings_text` and the partitions stay as they are: the former version reads them as well."""
+    """Drop the rollups, and put all texts into one table again; the weeks of `readings` stay."""
     op.execute("drop table rollup_marks, rollup_1m, rollup_1h, rollup_1d")
+    op.execute(ONE_TABLE)
+    grant("readings_text", web="select", ingest="select, insert")
+    op.execute(FORMER_PARTITIONS)
+    op.execute("drop function make_partition(text, text, text, timestamptz, timestamptz)")

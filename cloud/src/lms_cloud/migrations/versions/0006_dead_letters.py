@@ -49,6 +49,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop them."""
     changed = "dead, digest, cursor, first_taken_at, last_taken_at, readings, committed_at"
+    op.execute("drop index dead_letters_organization, dead_letters_asked, dead_letters_open")
     op.execute("drop policy ledger_from_dead_to_alive on ledger")
     op.execute(f"revoke update ({changed}) on ledger from {INGEST}")
     op.execute(f"revoke update (state, changed_at, changed_by) on dead_letters from {WEB}")
