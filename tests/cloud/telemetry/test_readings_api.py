@@ -94,6 +94,28 @@ async def test_what_is_asked_wrongly_is_named(ask, query, field):
     assert answer.json()["errors"][0]["field"] == field
 
 
+async def test_envelope_says_that_readings_wait_to_be_counted_in(ask, plant):
+    with psycopg.connect(plant.superuser_url, autocommit=True) as connection:
+        connection.execute("delete from rollup_marks")
+        connection.execute(
+            "insert into rollup_marks (bioreactor_id, marked_at, from_at, to_at) values"
+            " (%s, now() - interval '2 hours', '2026-11-23T12:59Z', '2026-11-23T12:59Z'),"
+            " (%s, now() - interval '5 hours', '2026-11-23T12:00Z', '2026-11-23T12:59Z'),"
+            " (%s, now() - interval '90 seconds', '2026-11-20T12:00Z', '2026-11-20T12:00Z')",
+            [plant.r1.id, plant.r2.id, plant.r1.id],
+        )
+    wanted = {"tags": "pH/PV", "resolution": "1m"}
+    behind = (await ask("history", **wanted, **WINDOW)).json()["rollups_behind_s"]
+    assert 7200 <= behind < 9000
+    later = {"start": "2026-11-23T12:59:59Z", "end": "2026-11-23T13:30:00Z"}
+    assert (await ask("history", **wanted, **later)).json()["rollups_behind_s"] - behind < 60
+    later["start"] = "2026-11-23T13:00:00Z"
+    assert (await ask("history", **wanted, **later)).json()["rollups_behind_s"] is None
+    usual = {"start": "2026-11-20T11:00:00Z", "end": "2026-11-20T13:00:00Z"}
+    assert (await ask("history", **wanted, **usual)).json()["rollups_behind_s"] is None
+    assert (await ask("history", tags="pH/PV", **WINDOW)).json()["rollups_behind_s"] is None  # raw lacks nothing
+
+
 async def test_raw_is_every_reading_where_they_fit(ask):
     (ph,) = (await ask("history", tags="pH/PV", max_points=100, resolution="raw", **WINDOW)).json()["series"]
     assert (ph["resolution"], len(ph["value"])) == ("raw", 100)

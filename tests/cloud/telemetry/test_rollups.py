@@ -4,6 +4,7 @@ import asyncio
 import math
 import random
 import struct
+import time
 from itertools import pairwise
 
 import psycopg
@@ -220,3 +221,28 @@ def test_joined_spans_hold_the_same_numbers():
         result = joined(spans)
         assert {n for a, b in result for n in range(a, b + 1)} == {n for a, b in spans for n in range(a, b + 1)}
         assert all(before[1] + 1 < after[0] for before, after in pairwise(result))
+
+
+async def test_live_readings_do_not_wait_behind_a_year_that_does(store, query, ingest_db):
+    """As after an upgrade, which marks all that is stored: the year is far more than one transaction takes."""
+    now_ms = round(time.time() * 1000)
+    await store([Reading(1, now_ms - 180_000, 7.0)])
+    (home,) = query("select bioreactor_id from rollup_marks")[0]
+    query(
+        "insert into rollup_marks (bioreactor_id, from_at, to_at, marked_at)"
+        " values (%s, now() - interval '365 days', now() - interval '1 minute', now() - interval '1 hour') returning 1",
+        home,
+    )
+    async with ingest_db.unit_of_work(None) as uow:
+        done = await refresh(uow, series_minutes=2_000)
+    assert done.more
+    assert done.series_minutes <= 2_000
+    assert query("select readings from rollup_1m") == [(1,)]
+    (waited,) = query("select max(now() - marked_at) > interval '59 minutes' from rollup_marks")[0]
+    assert waited
+    (on_its_way,) = query("select min(from_at) > now() - interval '364 days 20 hours' from rollup_marks")[0]
+    assert on_its_way, "the oldest minutes are to go on, too"
+    before = query("select min(from_at) from rollup_marks")
+    async with ingest_db.unit_of_work(None) as uow:
+        await refresh(uow, series_minutes=2_000)
+    assert query("select min(from_at) from rollup_marks") > before

@@ -158,6 +158,7 @@ class Following:
                 "type": "history",
                 "cursor": history.cursor,
                 "reset": reset,
+                "rollups_behind_s": history.rollups_behind_s,
                 "from_ms": _ms(start),
                 "to_ms": _ms(end),
                 "tags": [each.tag.as_json() for each in history.series],

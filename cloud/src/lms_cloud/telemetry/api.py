@@ -60,7 +60,8 @@ async def history(
 
     Few enough readings come as they are ("raw"); more are thinned to those that shape the line, the lowest and highest
     among them ("downsampled"), or come as an "envelope", where each point stands for a stretch of time with its mean
-    (`value`), `minimum` and `maximum`. A value of null is a break: nothing was read, or nothing valid.
+    (`value`), `minimum` and `maximum`. A value of null is a break: nothing was read, or nothing valid. Where
+    `rollups_behind_s` is a number, readings of the window have waited that long to be counted in: points may lack some.
     """
     start, end = _window(uow.now(), start, end)
     found = await HistoryService(uow).read(
@@ -79,6 +80,7 @@ async def history(
         "resolution": found.resolution,
         "bucket_s": found.bucket_s,
         "cursor": found.cursor,
+        "rollups_behind_s": found.rollups_behind_s,
         "series": [each.as_json() for each in found.series],
         "gaps": [_gap(gap) for gap in found.gaps],
     }

@@ -41,6 +41,11 @@ where bioreactor_id = :bioreactor_id and began_at < :end and (ended_at is null o
     and series && cast(:series as integer[])
 order by coalesce(ended_at, 'infinity') - began_at desc limit :most
 """)
+ROLLUPS_BEHIND = text("""
+select cast(extract(epoch from now() - min(marked_at)) as integer) from rollup_marks
+where bioreactor_id = :bioreactor_id and from_at < :end and to_at > cast(:start as timestamptz) - interval '1 minute'
+    and marked_at < now() - make_interval(secs => :usual_s)
+""")
 COMMITS_SINCE = text("""
 select cursor, first_taken_at, last_taken_at from ledger
 where bioreactor_id = :bioreactor_id and cursor > :cursor order by cursor limit :most

@@ -12,6 +12,8 @@ from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from lms_protocol.reading import Datatype
+
 from lms_cloud.fleet.service import FleetService
 from lms_cloud.kernel.database import UnitOfWork
 from lms_cloud.kernel.errors import Invalid
@@ -30,6 +32,8 @@ MAX_TAGS: Final = 200
 LONGEST_FILL: Final = timedelta(days=400)
 MOST_GAPS: Final = 5000
 """So many of the longest gaps make breaks."""
+USUAL_WAIT_S: Final = 120
+"""A minute's readings wait until it has ended, and for the refresher's turn."""
 _COARSEST: Final[tuple[Resolution, ...]] = ("envelope", "downsampled", "raw")
 
 
@@ -41,6 +45,8 @@ class History:
         cursor: of the bioreactor's feed: everything committed up to it is in the readings, if the unit of work is a
             snapshot.
         gaps: in which some of the tags were not read; of many, the longest.
+        rollups_behind_s: for how long readings of the window have waited to get into the rollups, so that envelopes
+            may lack them; None: nothing has waited for longer than usual.
     """
 
     start: datetime
@@ -48,6 +54,7 @@ class History:
     cursor: int
     series: list[SeriesHistory]
     gaps: list[GapRecord]
+    rollups_behind_s: int | None = None
 
     @property
     def resolution(self) -> Resolution:
@@ -109,7 +116,7 @@ class HistoryService:
         found = await SeriesReader(self._uow, window, by_series, gaps, self._budget).read()
         everything = [found[tag.series] if tag.series is not None else SeriesHistory(tag) for tag in chosen]
         told = sorted(gaps[: max(1, max_points // 4)], key=lambda gap: gap.began_at)
-        return History(start, end, cursor, everything, told)
+        return History(start, end, cursor, everything, told, await self._behind(bioreactor_id, start, end, everything))
 
     async def every_reading(
         self, bioreactor_id: UUID, *, start: datetime, end: datetime, tags: Sequence[str] | None = None
@@ -186,6 +193,18 @@ class HistoryService:
             found[number] = readings.whole()
             found[number].keep_within(spans)
         return History(start, end, now, list(found.values()), [])
+
+    async def _behind(
+        self, bioreactor_id: UUID, start: datetime, end: datetime, series: Sequence[SeriesHistory]
+    ) -> int | None:
+        # Thinned numbers come from the readings themselves.
+        if not any(
+            each.resolution == "envelope" or (each.resolution == "downsampled" and each.tag.datatype is Datatype.STRING)
+            for each in series
+        ):
+            return None
+        values = {"bioreactor_id": bioreactor_id, "start": start, "end": end, "usual_s": USUAL_WAIT_S}
+        return (await self._uow.session.execute(rows.ROLLUPS_BEHIND, values)).scalar_one()  # type: ignore[no-any-return]
 
     async def _gaps(
         self, bioreactor_id: UUID, start: datetime, end: datetime, series: Sequence[int], most: int

@@ -25,6 +25,8 @@ POLL_S: Final = 5.0
 SERIES_MINUTES: Final = 30_000
 """Most of one transaction: at 1 Hz, 1.8 million readings."""
 BIOREACTORS: Final = 1_000
+RECENT_MINUTES: Final = 60
+"""Half of each transaction is for the last hour, however much has waited for longer: live is right within a minute."""
 SET_ASIDE_S: Final = 600.0
 REST: Final = 1.0
 """Rest after work, in parts of the time that the work took: late data does not starve what is live."""
@@ -106,16 +108,12 @@ async def refresh(
     if not bioreactors:
         return Refreshed()
     found = await uow.session.execute(queries.TAKE_MARKS, {"bioreactors": bioreactors, "at_once": at_once})
-    now: list[_Taken] = []
-    later: list[_Taken] = []
-    budget = series_minutes
-    for row in found:
-        part, rest = _Taken(row.bioreactor_id, row.marked_at, row.first, row.last, row.series).split(budget)
-        if part is not None:
-            now.append(part)
-            budget -= part.series_minutes
-        if rest is not None:
-            later.append(rest)
+    marks = [_Taken(row.bioreactor_id, row.marked_at, row.first, row.last, row.series) for row in found]
+    minute = int(uow.now().timestamp() // 60)
+    recent, old = _cut(marks, [(minute - RECENT_MINUTES, minute + 1)])
+    now, waiting_still = _within(recent, series_minutes // 2)
+    more_now, later = _within([*old, *waiting_still], series_minutes - sum(each.series_minutes for each in now))
+    now += more_now
     if now:
         await uow.session.execute(queries.UNBOUNDED)
         await _compute(uow, now)
@@ -125,17 +123,39 @@ async def refresh(
     return Refreshed(len(bioreactors), sum(each.series_minutes for each in now), more)
 
 
+def _cut(marks: Iterable[_Taken], spans: Sequence[tuple[int, int]]) -> tuple[list[_Taken], list[_Taken]]:
+    """The parts of marks inside the spans, and those outside."""
+    inside: list[_Taken] = []
+    outside: list[_Taken] = []
+    for mark in marks:
+        within, without = mark.cut_by(spans)
+        inside += within
+        outside += without
+    return inside, outside
+
+
+def _within(marks: Iterable[_Taken], budget: int) -> tuple[list[_Taken], list[_Taken]]:
+    """As much as fits a budget in series-minutes, in the order given, and the rest."""
+    fitting: list[_Taken] = []
+    rest: list[_Taken] = []
+    for mark in marks:
+        part, left = mark.split(budget)
+        if part is not None:
+            fitting.append(part)
+            budget -= part.series_minutes
+        if left is not None:
+            rest.append(left)
+    return fitting, rest
+
+
 async def _compute(uow: UnitOfWork, marks: Sequence[_Taken]) -> None:
     """Compute the marked minutes anew; late readings of removed pieces are added to what the rollups hold."""
     span = {"first": min(mark.first for mark in marks), "last": max(mark.last for mark in marks)}
     removed = [(row.first, row.last) for row in await uow.session.execute(queries.REMOVED, span)]
-    whole: list[_Taken] = []
-    for mark in marks:
-        inside, outside = mark.cut_by(removed)
-        whole += outside
-        for part in inside:
-            values = {"bioreactor_id": part.bioreactor_id, "first": part.first, "last": part.last}
-            await uow.session.execute(queries.FOLD, values)
+    inside, whole = _cut(marks, removed)
+    for part in inside:
+        values = {"bioreactor_id": part.bioreactor_id, "first": part.first, "last": part.last}
+        await uow.session.execute(queries.FOLD, values)
     if whole:
         columns = _columns(whole)
         for statement in (queries.COMPUTE_MINUTES, queries.COMPUTE_HOURS, queries.COMPUTE_DAYS):

@@ -5,7 +5,7 @@
 
 import { now, setServerTime } from "./age.js";
 import { clock } from "./format.js";
-import { fetchHistory } from "./history.js";
+import { fetchHistory, tellBehind } from "./history.js";
 import { notice } from "./notices.js";
 import { Readings } from "./readings.js";
 import { LiveSocket } from "./socket.js";
@@ -40,6 +40,7 @@ let lateTimer;
 function takeHistory(message) {
   if (message.reset) setServerTime(message.to_ms);
   readings.takeHistory(message);
+  if (message.reset) tellBehind(message.rollups_behind_s);
   if (!tiles.cover(message.tags)) newTags();
   trend?.retrace();
   show();
