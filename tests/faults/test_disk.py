@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import select
 import shutil
 import sqlite3
 import sys
@@ -10,7 +11,7 @@ import time
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import pytest
 from lms_agent.log.reader import LogReader
@@ -35,30 +36,66 @@ Content: TypeAlias = tuple[int, float, float]
 CUTS_A_LOG = 12
 
 
-async def _cut(disk: LoopDisk, path: Path, chance: random.Random, row: FaultRow) -> dict[int, Content]:
-    """Append, and cut the power at a random moment; what had been reported as appended when it went."""
+class Reported(NamedTuple):
+    """What a writing log had reported as appended, by number.
+
+    Attributes:
+        before: in the test's hands, or by its time stamp, before the power was switched off.
+        after: while or after it was; Linux may have answered the fsync of a file system that it was shutting down.
+    """
+
+    before: dict[int, Content]
+    after: dict[int, Content]
+
+
+async def _cut(disk: LoopDisk, path: Path, chance: random.Random, row: FaultRow) -> Reported:
+    """Append, and cut the power at a random moment; what had been reported as appended when it went, and what then."""
     began_s = time.monotonic()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, CHILDREN / "appends_until_dark.py", path, str(chance.randrange(1 << 32))),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    said = [await asyncio.wait_for(process.stdout.readline(), 60)]
-    row.recovered(time.monotonic() - began_s)
-    reading = asyncio.ensure_future(process.stdout.read())
-    await asyncio.sleep(chance.uniform(0.0, 0.4))
-    cut_ns = await asyncio.to_thread(disk.cut_power, chance.choice(POWER_CUTS))
-    row.injected += 1
-    said += (await asyncio.wait_for(reading, 60)).splitlines(keepends=True)
+    ours, theirs = os.pipe()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, CHILDREN / "appends_until_dark.py", path, str(chance.randrange(1 << 32))),
+            stdout=theirs,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    finally:
+        os.close(theirs)
+    with os.fdopen(ours, "rb", buffering=0) as pipe:
+        said = await asyncio.wait_for(asyncio.to_thread(os.read, ours, 1 << 16), 60)
+        row.recovered(time.monotonic() - began_s)
+        lasting_s, how = chance.uniform(0.0, 0.4), chance.choice(POWER_CUTS)
+        heard, mark_ns = await asyncio.to_thread(_hear_and_cut, disk, ours, lasting_s, how)
+        row.injected += 1
+        said += heard
+        known = len(said)
+        os.set_blocking(ours, True)
+        said += await asyncio.wait_for(asyncio.to_thread(pipe.readall), 60)
     assert process.stderr is not None
     errors = (await process.stderr.read()).decode()
     assert await asyncio.wait_for(process.wait(), 60) == 0, errors[-2000:]
-    reported = {}
-    for number, at_ns, count, first, last in (line.split() for line in said if line.endswith(b"\n")):
-        if int(at_ns) < cut_ns:
-            reported[int(number)] = (int(count), float(first), float(last))
+    reported = Reported({}, {})
+    ends_at = 0
+    for line in said.splitlines(keepends=True):
+        ends_at += len(line)
+        if not line.endswith(b"\n"):
+            continue
+        number, at_ns, count, first, last = line.split()
+        part = reported.before if ends_at <= known or int(at_ns) < mark_ns else reported.after
+        part[int(number)] = (int(count), float(first), float(last))
     return reported
+
+
+def _hear_and_cut(disk: LoopDisk, pipe: int, lasting_s: float, how: Shutdown) -> tuple[bytes, int]:
+    """Listen for a while, to the last byte that is there; only then cut. What was heard, and the moment between."""
+    os.set_blocking(pipe, False)
+    heard = b""
+    end_s = time.monotonic() + lasting_s
+    while (left_s := end_s - time.monotonic()) > 0:
+        if select.select([pipe], [], [], left_s)[0]:
+            heard += os.read(pipe, 1 << 16)
+    while select.select([pipe], [], [], 0)[0] and (more := os.read(pipe, 1 << 16)):
+        heard += more
+    return heard, disk.cut_power(how)
 
 
 @pytest.mark.fault(row=24)
@@ -67,11 +104,12 @@ async def _cut(disk: LoopDisk, path: Path, chance: random.Random, row: FaultRow)
 async def test_power_cuts_take_nothing_that_append_had_reported(
     disk: LoopDisk, row: FaultRow, full: bool, chance: random.Random
 ) -> None:
+    afterwards = gone = 0
     for log in range(10 if full else 1):
         path = disk.path / f"log-{log}.sqlite3"
         reported: dict[int, Content] = {}
         for _ in range(CUTS_A_LOG if full else 3):
-            new = await _cut(disk, path, chance, row)
+            new, uncertain = await _cut(disk, path, chance, row)
             assert not reported.keys() & new.keys(), "a number was given twice"
             reported |= new
             await asyncio.to_thread(disk.unmount)
@@ -81,8 +119,11 @@ async def test_power_cuts_take_nothing_that_append_had_reported(
             row.lost += sum(reported[number][0] for number in reported.keys() - kept.keys())
             row.wrong += sum(reported[number] != kept[number] for number in reported.keys() & kept.keys())
             assert (row.lost, row.doubled, row.wrong) == (0, 0, 0)
+            afterwards += len(uncertain)
+            gone += len(uncertain.keys() - kept.keys())
         for file in disk.path.glob("log-*"):
             file.unlink()
+    row.notes.append(f"{afterwards} batches were reported while the power went, {gone} of them are gone")
     assert row.compared > 30 * row.injected
 
 
