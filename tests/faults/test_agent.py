@@ -4,17 +4,25 @@ import asyncio
 import json
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
+import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from lms_agent.log.reader import LogReader
+from lms_protocol.reading import Batch, Reading
+from support.first_release import first_release_log
 from support.injecting import injected, memory_group
+from support.proving import Proof
 from support.reconciling import acked, head
 
-KILLED_AGENTS = Path(__file__).parent / "children" / "killed_agents.py"
+CHILDREN = Path(__file__).parent / "children"
+KILLED_AGENTS = CHILDREN / "killed_agents.py"
+EARLIER_AGENT = CHILDREN / "earlier_agent.py"
 
 
 @pytest.mark.fault(row=18)
@@ -186,6 +194,75 @@ async def test_good_configuration_on_reload_is_taken_over_without_losing_a_scan(
             await proof.recovers()
         assert _gaps(chain.log) == [], "a scan was lost"
         await proof.holds()
+
+
+@pytest.mark.fault(row=23)
+async def test_log_of_the_first_release_is_brought_up_to_date_and_its_backlog_delivered_once(
+    prove: Any, full: bool
+) -> None:
+    async with prove(tags=2) as proof:
+        chain = proof.chain
+        copies = []
+        for number in range(3 if full else 1):
+            await _stop(proof)
+            copies.append(chain.folder / f"before-{number}.sqlite3")
+            chain.log.rename(copies[-1])
+            for file in chain.log.parent.glob("log.sqlite3*"):
+                file.unlink()
+            count = 20_000 if full else 500
+            began_ms = time.time_ns() // 1_000_000 - 100 * count
+            batches = [
+                Batch(n, "R1", tuple(Reading(tag, began_ms + 100 * n, proof.truth.chosen(tag - 1)) for tag in (1, 2)))
+                for n in range(1, count + 1)
+            ]
+            stream = first_release_log(chain.log, batches, acked=0, names=("T1/PV", "T2/PV"))
+            chain.again("agent")
+            proof.row.injected += 1
+            await proof.recovers()
+            with LogReader.open(chain.log) as reader:
+                assert reader.stream == stream
+                assert [reader.get(batch.number) for batch in batches[::100]] == batches[::100]
+            assert "ALARM" not in chain.said("agent")
+        await proof.holds(others=copies)
+
+
+@pytest.mark.fault(row=23)
+async def test_roll_back_refuses_the_newer_log_unharmed_and_going_forward_again_delivers_the_rest(
+    prove: Any, full: bool
+) -> None:
+    async with prove() as proof:
+        chain = proof.chain
+        argv, environment = chain.commands["agent"]
+        for known in ("0001_batches", "0002_limits_and_predecessors") * (3 if full else 1):
+            chain.kill("ingest")
+            logged = head(chain.log) + 30
+            await proof.until(lambda logged=logged: head(chain.log) > logged, "a backlog")
+            await _stop(proof)
+            before = _content(chain.log)
+            for _ in range(3):  # systemd tries again and again
+                said = chain.said("agent")
+                chain.start("agent", [sys.executable, EARLIER_AGENT, known, *argv[2:]], environment)
+                assert await asyncio.to_thread(chain.processes["agent"].wait, 60) != 0
+                assert "newer version of the agent" in chain.said("agent")[len(said) :]
+            assert _content(chain.log) == before, "it was left alone"
+            proof.row.injected += 1
+            chain.again("ingest")
+            chain.start("agent", argv, environment)
+            await proof.recovers()
+        await proof.holds()
+
+
+async def _stop(proof: Proof) -> None:
+    """End the agent in good order, as an upgrade does."""
+    process = proof.chain.processes["agent"]
+    process.terminate()
+    await asyncio.to_thread(process.wait, 30)
+
+
+def _content(path: Path) -> list[str]:
+    """Everything that a log holds, as SQL."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        return list(connection.iterdump())
 
 
 def _gaps(path: Path) -> list[str]:

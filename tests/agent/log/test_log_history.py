@@ -1,38 +1,19 @@
 """Local history: found by time while it is written, in files of every age."""
 
 import asyncio
-import json
 import sqlite3
 from pathlib import Path
 from random import Random
-from uuid import UUID, uuid4
 
 import pytest
 from lms_agent.log import schema
-from lms_agent.log.checksums import batch_checksum
 from lms_agent.log.errors import LogUnavailable
 from lms_agent.log.reader import LogReader
 from lms_agent.log.schema import BLOCK_BATCHES
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_agent.log.writer import Entry
-from lms_protocol.batches import record_encode
 from lms_protocol.reading import Batch, Reading
-
-FIRST_VERSION = """
-CREATE TABLE _sqlite_migrations (id INTEGER PRIMARY KEY, migration_set TEXT, name TEXT, applied_at TEXT);
-CREATE UNIQUE INDEX idx__sqlite_migrations_migration_set_name ON _sqlite_migrations (migration_set, name);
-INSERT INTO _sqlite_migrations VALUES (1, 'lms-agent-log', '0001_batches', '2026-11-01 00:00:00+00:00');
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE tags (number INTEGER PRIMARY KEY, device TEXT NOT NULL, name TEXT NOT NULL, description TEXT NOT NULL);
-CREATE UNIQUE INDEX idx_tags_device_name ON tags (device, name);
-CREATE TABLE batches (number INTEGER PRIMARY KEY, device TEXT NOT NULL, first_taken_at_ms INTEGER,
-    last_taken_at_ms INTEGER, readings INTEGER NOT NULL, total INTEGER NOT NULL, checksum INTEGER NOT NULL,
-    record BLOB NOT NULL);
-CREATE INDEX idx_batches_first_taken_at_ms ON batches (first_taken_at_ms);
-CREATE TABLE gaps (id INTEGER PRIMARY KEY, device TEXT NOT NULL, batch INTEGER NOT NULL, tags TEXT NOT NULL,
-    began_at_ms INTEGER NOT NULL, ended_at_ms INTEGER, reason TEXT NOT NULL);
-CREATE INDEX open_gaps ON gaps (id) WHERE ended_at_ms IS NULL;
-"""
+from support.first_release import first_release_log
 
 
 @pytest.fixture
@@ -40,34 +21,9 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "log.sqlite3"
 
 
-def first_version(path: Path, batches: list[Batch]) -> UUID:
-    """A log as the first version of the agent left it."""
-    stream = uuid4()
-    connection = sqlite3.connect(path)
-    connection.execute("PRAGMA journal_mode = WAL").fetchall()
-    connection.executescript(FIRST_VERSION)
-    connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
-    metas = {"stream": str(stream), "acked": "7", "bd_seq": "4", "latest": json.dumps({"through": 0, "record": ""})}
-    connection.executemany("INSERT INTO meta VALUES (?, ?)", metas.items())
-    connection.execute("INSERT INTO tags VALUES (1, 'R1', 'pH/PV', '{\"datatype\": 10, \"unit\": \"\", \"low\": null,"
-                       " \"high\": null, \"decimals\": null, \"access\": \"read\"}')")  # fmt: skip
-    connection.execute("INSERT INTO gaps VALUES (3, 'R1', 5, '[1]', 5000, NULL, 'no reply')")
-    total = 0
-    for batch in batches:
-        total += len(batch.readings)
-        record = record_encode(batch)
-        times = [reading.taken_at_ms for reading in batch.readings]
-        checksum = batch_checksum(batch.number, batch.device, record)
-        values = (batch.number, batch.device, min(times), max(times), len(times), total, checksum, record)
-        connection.execute("INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
-    connection.commit()
-    connection.close()
-    return stream
-
-
 async def test_older_file_keeps_stream_numbers_and_readings(path: Path) -> None:
     batches = [Batch(n, "R1", (Reading(1, n * 1_000, n / 7),)) for n in range(1, 2 * BLOCK_BATCHES + 50)]
-    stream = first_version(path, batches)
+    stream = first_release_log(path, batches, acked=7, open_gap=True)
     with pytest.raises(LogUnavailable, match="older version"):
         LogReader.open(path)
     with SqliteLog.open(path) as log:
@@ -82,7 +38,7 @@ async def test_older_file_keeps_stream_numbers_and_readings(path: Path) -> None:
 
 async def test_older_file_is_searched_by_time_before_and_after_its_blocks_are_there(path: Path) -> None:
     batches = [Batch(n, "R1", (Reading(1, n * 1_000, n / 7),)) for n in range(1, 3 * BLOCK_BATCHES)]
-    first_version(path, batches)
+    first_release_log(path, batches, acked=7, open_gap=True)
     connection = sqlite3.connect(path, isolation_level=None)
     schema.migrate(connection)
     connection.close()
