@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -112,6 +113,42 @@ async def test_lock_of_thirty_seconds_only_delays(prove: Any, migrated_database:
             await asyncio.sleep(30.0 if full else 3.0)
         await proof.recovers()
         await proof.holds()
+
+
+@pytest.mark.fault(row=61)
+@pytest.mark.usefixtures("timescale")
+async def test_late_rows_into_compressed_chunks_are_stored_once(prove: Any, full: bool, chance: random.Random) -> None:
+    """What waited comes into chunks that were compressed meanwhile, and that are compressed again and again."""
+    async with prove() as proof:
+        compressing = asyncio.create_task(_compress_on_and_on(proof.database_url))
+        for _ in range(10 if full else 2):
+            proof.chain.kill("ingest")
+            await asyncio.sleep(chance.uniform(1.0, 3.0))
+            with psycopg.connect(proof.database_url, autocommit=True) as superuser:
+                superuser.execute(COMPRESS)
+                states = superuser.execute(COMPRESSED).fetchall()
+            assert states
+            assert set(states) == {(True,)}
+            proof.row.injected += 1
+            proof.chain.again("ingest")
+            await proof.recovers()
+        compressing.cancel()
+        with suppress(asyncio.CancelledError):
+            await compressing
+        await proof.holds()
+
+
+COMPRESS = "select compress_chunk(chunk) from show_chunks('readings') chunk"
+COMPRESSED = "select is_compressed from timescaledb_information.chunks where hypertable_name = 'readings'"
+
+
+async def _compress_on_and_on(url: str) -> None:
+    """As the policy does, far more often. It may lose a deadlock against ingest: the policy would come again, too."""
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as superuser:
+        while True:
+            with suppress(psycopg.errors.DeadlockDetected):
+                await superuser.execute(COMPRESS)
+            await asyncio.sleep(0.3)
 
 
 @pytest.mark.fault(row=62)
