@@ -14,8 +14,12 @@ AGAIN_AFTER_S = 1.0
 
 async def end(tasks: Iterable["asyncio.Future[Any]"]) -> None:
     """Cancel tasks and return when all have ended, however they end."""
+    tasks = tuple(tasks)
     pending = {task for task in tasks if not task.done()}
     while pending:
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=AGAIN_AFTER_S)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # two that end at once for one reason, of which one is told: asyncio would complain

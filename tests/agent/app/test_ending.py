@@ -1,6 +1,7 @@
 """A swallowed cancellation keeps no part of agent or cloud alive. They share no code, so each has its own `end`."""
 
 import asyncio
+import gc
 
 import pytest
 from lms_agent.ending import end as agent_end
@@ -43,3 +44,27 @@ async def test_tasks_that_failed_or_ended_are_left_as_they_are(end):
     await end((failed, done))
     assert isinstance(failed.exception(), ValueError)
     assert done.result() == 5
+
+
+@both
+async def test_error_of_an_ended_task_that_nobody_asks_for_is_no_complaint(end):
+    """Hearing and talking both fail when a connection breaks, in the same moment or one after the other."""
+    complaints = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
+
+    async def fail():
+        raise ValueError
+
+    async def fail_at_the_end():
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            raise ValueError
+
+    tasks = [asyncio.create_task(fail()), asyncio.create_task(fail_at_the_end())]
+    await asyncio.wait((tasks[0],))
+    await end(tasks)
+    tasks.clear()
+    gc.collect()
+    await asyncio.sleep(0)
+    assert complaints == []
