@@ -291,7 +291,8 @@ def start_postgres(stand_folder: Path) -> Iterator[Callable[..., PostgresServer]
 @pytest.fixture
 def own_database(start_postgres: Callable[..., PostgresServer]) -> Callable[..., tuple[PostgresServer, Database]]:
     def start(folder: Path | None = None, **settings: str) -> tuple[PostgresServer, Database]:
-        server = start_postgres(folder, {**WITHOUT_DURABILITY, **settings})
+        jobs = without_jobs(postgres_programs.for_tests(os.environ))
+        server = start_postgres(folder, {**WITHOUT_DURABILITY, **jobs, **settings})
         return server, migrated(PostgresForTests(server))
 
     return start

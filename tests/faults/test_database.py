@@ -15,7 +15,7 @@ from support.proxy import Cut, CutAfter
 DID_NOT_COMMIT = "the database did not commit"
 BACKENDS = """
 select pg_terminate_backend(pid) from pg_stat_activity
-where application_name = 'lms-cloud ingest' and state = 'active' and query ilike 'commit%'
+where starts_with(application_name, 'lms-cloud ingest commits ') and state = 'active' and query ilike 'commit%'
 """
 
 
