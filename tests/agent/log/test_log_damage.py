@@ -222,6 +222,24 @@ async def test_write_ahead_log_damaged_in_its_middle_costs_only_that_frame(
     assert max(held) == COUNT
 
 
+@pytest.mark.parametrize("at", [0, 6, 11, 13, 16, 23, 24, 31])
+async def test_damaged_header_of_the_write_ahead_log_costs_nothing(
+    path: Path, sound: tuple[Path, list[Batch]], at: int
+) -> None:
+    """SQLite by itself would take the whole of it for foreign, and write over it."""
+    wal = path.with_name("log.sqlite3-wal")
+    data = bytearray(wal.read_bytes())
+    data[at] ^= 0x01
+    wal.write_bytes(data)
+    with SqliteLog.open(path) as log:
+        await cared_for(log)
+        (entry,) = log.predecessors.values()
+        predecessor = Predecessor(entry, readable_path(path, entry), log)
+        held = sent_by(predecessor)
+        predecessor.close()
+    assert held == {batch.number: batch for batch in sound[1]}
+
+
 async def test_torn_last_transaction_is_no_damage(path: Path, sound: tuple[Path, list[Batch]]) -> None:
     wal = path.with_name("log.sqlite3-wal")
     data = bytearray(wal.read_bytes())

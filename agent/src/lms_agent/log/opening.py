@@ -25,7 +25,7 @@ from lms_agent.log import schema
 from lms_agent.log.errors import LogMalformed, LogUnavailable, explain, is_malformed
 from lms_agent.log.reader import LogReader
 from lms_agent.log.renewing import Intention, Kind, aside_name, finish, rows_of, write_intention
-from lms_agent.log.salvage import FRAME_HEADER_BYTES, WAL_HEADER_BYTES, DamagedFile, wal_path
+from lms_agent.log.salvage import FRAME_HEADER_BYTES, WAL_HEADER_BYTES, DamagedFile, wal_path, wal_salt
 from lms_agent.log.writer import configure
 
 LOGGER = logging.getLogger(__name__)
@@ -152,7 +152,7 @@ def _transactions_behind(wal: Path, frames: int, page_bytes: int) -> int:
     before the first is safe.
     """
     with wal.open("rb") as file:
-        salt = file.read(WAL_HEADER_BYTES)[16:24]
+        salt = wal_salt(file.read(WAL_HEADER_BYTES), file.read(FRAME_HEADER_BYTES))
         behind = 0
         at = WAL_HEADER_BYTES + frames * (FRAME_HEADER_BYTES + page_bytes)
         while len(data := _frame_header(file, at)) == FRAME_HEADER_BYTES:

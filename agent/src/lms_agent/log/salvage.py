@@ -30,6 +30,7 @@ from lms_agent.timekeeping.discipline import Trust
 MAGIC = b"SQLite format 3\x00"
 USUAL_PAGE_BYTES = 4096
 WAL_HEADER_BYTES, FRAME_HEADER_BYTES = 32, 24
+_WAL_MAGIC = 0x377F0682
 _INTEGERS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 _LONGEST_RECORD = 64 * 1024 * 1024
 
@@ -239,16 +240,14 @@ def _frames(wal: BinaryIO | None, page_bytes: int) -> list[_Frame]:
     header = wal.read(WAL_HEADER_BYTES)
     if len(header) < WAL_HEADER_BYTES:
         return []
-    magic, _, stated, _ = struct.unpack(">4I", header[:16])
-    order = ">" if magic & 1 else "<"
-    sums = _wal_sums(header[:24], (0, 0), order)
-    chain = magic & ~1 == 0x377F0682 and stated == page_bytes and sums == struct.unpack(">2I", header[24:])
+    salt, chain, sums, order = _wal_start(header, wal.read(FRAME_HEADER_BYTES + page_bytes))
+    wal.seek(WAL_HEADER_BYTES)
     frames: list[_Frame] = []
     committed = 0
     at = WAL_HEADER_BYTES
     while len(data := wal.read(FRAME_HEADER_BYTES + page_bytes)) == FRAME_HEADER_BYTES + page_bytes:
         page, pages_after = struct.unpack(">2I", data[:8])
-        same_salt = data[8:16] == header[16:24]
+        same_salt = data[8:16] == salt
         if chain and same_salt:
             sums = _wal_sums(data[FRAME_HEADER_BYTES:], _wal_sums(data[:8], sums, order), order)
             chain = sums == struct.unpack(">2I", data[16:24])
@@ -259,6 +258,43 @@ def _frames(wal: BinaryIO | None, page_bytes: int) -> list[_Frame]:
             committed = len(frames)
         at += len(data)
     return [frame._replace(valid=frame.valid and index < committed) for index, frame in enumerate(frames)]
+
+
+def wal_salt(header: bytes, first_frame: bytes) -> bytes:
+    """What the frames that belong to a write-ahead log carry, even if its header is damaged.
+
+    SQLite takes nothing behind a damaged header, and writes over it. The newest frames are the first ones in the file.
+    """
+    return header[16:24] if _is_header_sound(header) else first_frame[8:16]
+
+
+def _is_header_sound(header: bytes) -> bool:
+    magic = int.from_bytes(header[:4], "big")
+    sums = _wal_sums(header[:24], (0, 0), _order(magic))
+    return magic & ~1 == _WAL_MAGIC and sums == struct.unpack(">2I", header[24:])
+
+
+def _wal_start(header: bytes, first_frame: bytes) -> tuple[bytes, bool, tuple[int, int], str]:
+    """Where the chain of checksums begins: salt, whether there is a chain, its first sums, and its byte order.
+
+    Of a damaged header either the sums are right or what they are of is: the first frame fits one of the two.
+    """
+    salt, order = wal_salt(header, first_frame), _order(int.from_bytes(header[:4], "big"))
+    stored: tuple[int, int] = struct.unpack(">2I", header[24:])
+    if _is_header_sound(header):
+        return salt, True, stored, order
+    for order in "<>":
+        for sums in (stored, _wal_sums(header[:24], (0, 0), order)):
+            body = first_frame[:8], first_frame[FRAME_HEADER_BYTES:]
+            if len(body[1]) % 8 == 0 and first_frame[16:24] == struct.pack(
+                ">2I", *_wal_sums(body[1], _wal_sums(body[0], sums, order), order)
+            ):
+                return salt, True, sums, order
+    return salt, False, stored, order
+
+
+def _order(magic: int) -> str:
+    return ">" if magic & 1 else "<"
 
 
 def _wal_sums(data: bytes, sums: tuple[int, int], order: str) -> tuple[int, int]:
