@@ -11,7 +11,7 @@ from lms_protocol.edge import Accepts, Acknowledged, EdgeSession, RebirthRequest
 from lms_protocol.host import DataReceived, DeviceBorn, DeviceDied, HostSession, NodeBorn, NodeDied
 from lms_protocol.messages import HostState
 from lms_protocol.ranges import NumberRanges
-from lms_protocol.reading import Batch, ClockRecord, Datatype, Gap, Quality, Reading, TagDescription
+from lms_protocol.reading import Batch, ClockRecord, Datatype, Gap, Origin, Quality, Reading, TagDescription
 from support.sparkplug import STREAM
 
 PROTOCOL = Path(__file__).parents[2] / "protocol"
@@ -49,6 +49,7 @@ MEANT = {
         (Gap(43, (1,), T + 1_000, T + 3_000, "no reply from unit 1"),),
         ClockRecord(STREAM, T - 60_000, trusted=True, error_ms=-12, correction_ms=0),
     ),
+    "origin": Batch(45, "R1", (Reading(1, T + 4_000, 7.04),), origin=Origin(STREAM, 42)),
 }
 
 
@@ -108,7 +109,8 @@ def test_record_and_digest_of_each_vector(name: str) -> None:
         if form in vector:
             assert repr(record_decode(batch.number, batch.device, bytes.fromhex(vector[form]))) == repr(batch)
     assert record_encode(batch).hex() == vector["record"], "another form needs another first byte"
-    assert digest(batch.device, batch.number, batch.readings, batch.gaps, batch.clock).hex() == vector["digest"]
+    said = (batch.device, batch.number, batch.readings, batch.gaps, batch.clock)
+    assert digest(*said, origin=batch.origin).hex() == vector["digest"]
 
 
 def test_specification_shows_the_same_bytes() -> None:

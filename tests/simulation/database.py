@@ -52,6 +52,7 @@ class MemoryDatabase:
         latest: by series, the newest reading and its batch number.
         gaps: by stream and gap id: began, ended.
         letters: by topic and digest: kind, reason, how often.
+        origins: of batches that were logged anew, and under what they were taken in.
         commits: how many there were.
         now_s: tells the time.
         committed_s: when each batch was committed.
@@ -71,6 +72,7 @@ class MemoryDatabase:
     owners: dict[UUID, UUID] = field(default_factory=dict)
     acked: dict[UUID, int] = field(default_factory=dict)
     series: dict[tuple[UUID, str], int] = field(default_factory=dict)
+    origins: dict[judging.OriginKey, StreamBatch | None] = field(default_factory=dict)
     commits: int = 0
     now_s: Callable[[], float] = lambda: 0.0
     committed_s: dict[StreamBatch, float] = field(default_factory=dict)
@@ -98,7 +100,8 @@ class MemoryDatabase:
         fresh = self._enter(batches, taken_in)
         held = {each.key: self.ledger[each.key.stream][each.key.number] for each in work.batches if each.key}
         outcome.settled, outcome.refused = judging.judge(work.batches, held)
-        outcome.stored = [batch for batch in batches if batch.key is None or batch.key in fresh]
+        entered = [batch for batch in batches if batch.key is None or batch.key in fresh]
+        outcome.stored = self._drop_repeated(entered)
         outcome.settled += [letter.key for letter in taken_in if letter.key]
         for batch in outcome.stored:
             self._store(batch)
@@ -127,6 +130,12 @@ class MemoryDatabase:
             self.ledger[key.stream][key.number] = rows[key]
             self.committed_s[key] = self.now_s()
         return fresh
+
+    def _drop_repeated(self, entered: Sequence[Incoming]) -> list[Incoming]:
+        origins = judging.origins_of(entered)
+        first = [batch for key, batch in origins.items() if key not in self.origins]
+        self.origins |= {key: batch.key for key, batch in origins.items() if key not in self.origins}
+        return judging.without_repeated(entered, first)
 
     def _store(self, batch: Incoming) -> None:
         number = batch.key.number if batch.key else 0

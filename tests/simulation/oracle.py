@@ -277,4 +277,4 @@ def _less_sure(quality: Quality) -> Quality:
 
 
 def _digest(batch: Batch) -> bytes:
-    return digest(batch.device, batch.number, batch.readings, batch.gaps, batch.clock)
+    return digest(batch.device, batch.number, batch.readings, batch.gaps, batch.clock, origin=batch.origin)

@@ -150,7 +150,7 @@ def draw_plan(seed: int) -> Plan:
         return _draw_catch_up(seed, rng)
     agents = {f"agent-{n}": tuple(f"R{n}{m}" for m in range(rng.choice((1, 1, 2)))) for n in range(rng.choice((1, 2)))}
     workers = tuple(f"ingest-{n}" for n in range(rng.choice((1, 1, 2, 2, 3))))
-    faults = _once_brought_back(sorted(_draw_fault(rng, agents, workers) for _ in range(rng.randint(0, 9))))
+    faults = sorted(_draw_fault(rng, agents, workers) for _ in range(rng.randint(0, 9)))
     # An old image may hold readings whose time was final by then, and corrects them anew: they come twice (see docs).
     brought_back = {fault.target for fault in faults if fault.kind == "bring_back"}
     together = rng.random() < 0.3
@@ -230,15 +230,6 @@ def _draw_fault(rng: Random, agents: dict[str, tuple[str, ...]], workers: tuple[
     kind = rng.choices([name for name, _ in whom], [weight for _, weight in whom])[0]
     target = "" if whom is _OF_ALL else rng.choice(list(agents) if whom is _OF_AGENT else workers)
     return Fault(at_s, kind, target, for_s, _draw_amount(rng, kind))
-
-
-def _once_brought_back(faults: list[Fault]) -> list[Fault]:
-    """An image comes back at most once: a second one brings back a log that has forgotten what was logged anew."""
-    kept: list[Fault] = []
-    for fault in faults:
-        if fault.kind != "bring_back" or not any((each.kind, each.target) == fault[1:3] for each in kept):
-            kept.append(fault)
-    return kept
 
 
 def _draw_amount(rng: Random, kind: str) -> float:

@@ -66,3 +66,25 @@ def test_a_full_log_of_readings_with_a_wrong_clock_is_sent_once_the_time_is_know
         text_length=2500,
     )
     assert run(plan).failure == ""
+
+
+def test_readings_logged_anew_after_each_of_two_old_images_are_stored_once():
+    """The second image had forgotten what was logged anew after the first one, and logged it anew once more."""
+    plan = Plan(
+        seed=390,
+        agents={"agent-0": ("R00",)},
+        groups={"agent-0": "org-agent-0"},
+        workers=("ingest-1",),
+        scans=(Scan(15.986, "agent-0", "R00", 2), Scan(36.771, "agent-0", "R00", 3), Scan(44.369, "agent-0", "R00", 3)),
+        faults=(
+            Fault(34.273, "bring_back", "agent-0", 10.047),
+            Fault(39.21, "cut_link", "ingest-1", 0.112),
+            Fault(46.396, "bring_back", "agent-0", 8.016),
+        ),
+        live_limit=2,
+        backlog_limit=1,
+        packed_limit=16,
+        room=4,
+        limits=Limits(keep_days=0.5 / 86_400),
+    )
+    assert run(plan).failure == ""

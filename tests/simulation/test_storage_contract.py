@@ -10,20 +10,22 @@ from uuid import UUID
 import pytest
 from lms_cloud.telemetry.incoming import DeadLetter, Incoming, StatusChange, StreamBatch, Work
 from lms_protocol.batches import digest
-from lms_protocol.reading import Gap, Quality, Reading
+from lms_protocol.reading import Gap, Origin, Quality, Reading
 
 from simulation.oracle import bits
 
 STREAM = UUID("22222222-2222-4222-8222-222222222222")
+ANOTHER = UUID("33333333-3333-4333-8333-333333333333")
+YET_ANOTHER = UUID("44444444-4444-4444-8444-444444444444")
 NOON_MS = 1_795_435_200_000
 
 
-def batch_in(storage, number, readings, gaps=(), payload=b""):
+def batch_in(storage, number, readings, gaps=(), payload=b"", *, stream=STREAM, origin=None):
     """A batch as ingest would have decoded it."""
-    fingerprint = digest("R1", number, readings, gaps)
-    topic = "spBv1.0/acme/DDATA/agent-1/R1"
-    key = StreamBatch(STREAM, number)
-    return Incoming(storage.home, key, fingerprint, readings, gaps, storage.tags, False, "agent-1", topic, payload)
+    fingerprint = digest("R1", number, readings, gaps, origin=origin)
+    source = ("agent-1", "spBv1.0/acme/DDATA/agent-1/R1", payload)
+    key = StreamBatch(stream, number)
+    return Incoming(*(storage.home, key, fingerprint, readings, gaps, storage.tags, False), *source, origin=origin)
 
 
 async def test_batches_in_any_order_any_number_of_times_are_stored_once(storage):
@@ -91,6 +93,45 @@ async def test_gap_opened_and_closed_in_either_order_is_one_closed_gap(storage, 
     for index in order:
         await storage.commit(Work([(opened, closed)[index]]))
     assert storage.gaps() == [(1, NOON_MS, NOON_MS + 9000, "no reply")]
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_a_batch_logged_anew_twice_is_acknowledged_twice_and_stored_once(storage, together):
+    origin = Origin(STREAM, 7)
+    gap = Gap(1, (1,), NOON_MS, NOON_MS + 1, "no reply")
+    readings = (Reading(1, NOON_MS, 1.0), Reading(2, NOON_MS, 2.0))
+    first = batch_in(storage, 3, readings, stream=ANOTHER, origin=origin)
+    again = batch_in(storage, 9, readings, (gap,), stream=YET_ANOTHER, origin=origin)
+    settled, stored = [], []
+    for batches in ([first, again],) if together else ([first], [again], [again, first]):
+        outcome = await storage.commit(Work(batches))
+        assert outcome.refused == []
+        settled += outcome.settled
+        stored += outcome.stored
+    assert set(settled) == {first.key, again.key}
+    assert [(each.key, len(each.readings)) for each in stored] == [(first.key, 2), (again.key, 0)]
+    assert len(storage.readings()) == 2
+    assert storage.ledger() == [(3, first.digest, False), (9, again.digest, False)]
+    assert storage.gaps() == [(1, NOON_MS, NOON_MS + 1, "no reply")]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"readings": (Reading(1, NOON_MS, 1.5),)},
+        {"readings": (Reading(1, NOON_MS + 1, 1.0),)},
+        {"readings": (Reading(2, NOON_MS, 1.0),)},
+        {"origin": Origin(STREAM, 8)},
+        {"origin": Origin(ANOTHER, 7)},
+        {"origin": None},
+    ],
+)
+async def test_other_readings_or_another_origin_are_stored(storage, other):
+    known = {"readings": (Reading(1, NOON_MS, 1.0),), "origin": Origin(STREAM, 7)}
+    await storage.commit(Work([batch_in(storage, 1, **known, stream=ANOTHER)]))
+    outcome = await storage.commit(Work([batch_in(storage, 1, **(known | other), stream=YET_ANOTHER)]))
+    assert [len(each.readings) for each in outcome.stored] == [1]
+    assert len(storage.readings()) == 2
 
 
 async def test_latest_is_the_newest_reading_whatever_the_order(storage):

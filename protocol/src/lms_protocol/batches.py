@@ -1,8 +1,9 @@
 """Batches as bytes: the record that the agent's log keeps, and the digest that tells two batches apart.
 
-A record is 0x01, the readings as columns (`lms_protocol.columns`), and behind them the gaps and the clock record, each
-with its length. The digest is taken over the same bytes, and so over the batch's meaning, not over bytes on the wire: a
-batch sent again (as historical, packed, by another encoder) has the same digest and an altered one has not.
+A record is 0x01, the readings as columns (`lms_protocol.columns`), and behind them the gaps, the clock record and the
+origin, each with its length. The digest is taken over the same bytes, and so over the batch's meaning, not over bytes
+on the wire: a batch sent again (as historical, packed, by another encoder) has the same digest and an altered one has
+not.
 
 Logs of the first release hold each batch as a Sparkplug payload, which begins with 0x12 or is empty; these are read for
 ever, and never written.
@@ -20,11 +21,12 @@ from uuid import UUID
 
 from lms_protocol.columns import INTEGER, UNSIGNED, Columns, encode, sized, take_sized, utf8
 from lms_protocol.errors import PayloadError
-from lms_protocol.reading import Batch, ClockRecord, Datatype, Gap, Quality, Reading, Value
+from lms_protocol.reading import Batch, ClockRecord, Datatype, Gap, Origin, Quality, Reading, Value
 from lms_protocol.sparkplug import INT32, get_value, is_read_as, natural_datatype, parse, put_value
 
 GAP_NAME: Final = "Sync/Gap"
 CLOCK_NAME: Final = "Sync/Clock"
+ORIGIN_NAME: Final = "Sync/Origin"
 BATCH_NAME: Final = "Sync/Batch"
 QUALITY_NAME: Final = "Quality"
 DIGEST_BYTES: Final = 16
@@ -36,10 +38,17 @@ _RECORD_1: Final = (b"\x12", b"")
 _QUALITIES: Final = {int(quality): quality for quality in Quality}
 _DOUBLE_OR_UNDECLARED: Final = frozenset({Datatype.DOUBLE, None})
 _CLOCK_BEGINS: Final = '{"boot":'
+_ORIGIN_BEGINS: Final = '{"stream":'
 
 
 def digest(
-    device: str, number: int, readings: Sequence[Reading], gaps: Sequence[Gap] = (), clock: ClockRecord | None = None
+    device: str,
+    number: int,
+    readings: Sequence[Reading],
+    gaps: Sequence[Gap] = (),
+    clock: ClockRecord | None = None,
+    *,
+    origin: Origin | None = None,
 ) -> bytes:
     """Fingerprint what a batch says.
 
@@ -50,7 +59,7 @@ def digest(
         PayloadError: a reading that has no form in columns.
     """
     columns = Columns.of(readings)
-    return fingerprint(device, number, columns, remarks(gaps, clock))
+    return fingerprint(device, number, columns, remarks(gaps, clock, origin))
 
 
 def fingerprint(device: str, number: int, columns: Columns, remarks: bytes) -> bytes:
@@ -68,17 +77,19 @@ def fingerprint(device: str, number: int, columns: Columns, remarks: bytes) -> b
     return state.digest()
 
 
-def remarks(gaps: Sequence[Gap], clock: ClockRecord | None) -> bytes:
+def remarks(gaps: Sequence[Gap], clock: ClockRecord | None, origin: Origin | None = None) -> bytes:
     """What a batch says beside its readings, as it stands behind their columns in record and digest.
 
     Raises:
         PayloadError: a gap's reason is not valid Unicode.
     """
-    if not gaps and clock is None:
+    if not gaps and clock is None and origin is None:
         return b""
     texts = [gap_to_text(gap) for gap in gaps]
     if clock is not None:
         texts.append(clock_to_text(clock))
+    if origin is not None:
+        texts.append(origin_to_text(origin))
     try:
         return b"".join(sized(text.encode()) for text in texts)
     except UnicodeEncodeError as error:
@@ -91,7 +102,7 @@ def record_encode(batch: Batch) -> bytes:
     Raises:
         PayloadError: a value that no Sparkplug type carries, or a tag, time or quality out of range.
     """
-    return b"".join((RECORD_2, encode(batch.readings), remarks(batch.gaps, batch.clock)))
+    return b"".join((RECORD_2, encode(batch.readings), remarks(batch.gaps, batch.clock, batch.origin)))
 
 
 def record_decode(number: int, device: str, record: bytes) -> Batch:
@@ -108,20 +119,27 @@ def record_decode(number: int, device: str, record: bytes) -> Batch:
     return Batch(number, device, columns.readings, *read_remarks(record, end))
 
 
-def read_remarks(data: bytes, at: int) -> tuple[tuple[Gap, ...], ClockRecord | None]:
+def read_remarks(data: bytes, at: int) -> tuple[tuple[Gap, ...], ClockRecord | None, Origin | None]:
     """What stands behind the columns, from `at` to the end.
 
     Raises:
-        PayloadError: it is no row of gaps, with or without one clock record behind it.
+        PayloadError: it is no row of gaps, with or without one clock record and one origin behind it.
     """
     gaps: list[Gap] = []
+    clock: ClockRecord | None = None
+    origin: Origin | None = None
     while at < len(data):
         raw, at = take_sized(data, at)
         text = utf8(raw)
-        if at == len(data) and text.startswith(_CLOCK_BEGINS):
-            return tuple(gaps), clock_from_text(text)
-        gaps.append(gap_from_text(text))
-    return tuple(gaps), None
+        if at == len(data) and text.startswith(_ORIGIN_BEGINS):
+            origin = origin_from_text(text)
+        elif clock is None and text.startswith(_CLOCK_BEGINS):
+            clock = clock_from_text(text)
+        elif clock is None:
+            gaps.append(gap_from_text(text))
+        else:
+            raise PayloadError("something else than an origin stands behind the clock record", metric=CLOCK_NAME)
+    return tuple(gaps), clock, origin
 
 
 def _record_1_decode(number: int, device: str, record: bytes) -> Batch:
@@ -274,3 +292,24 @@ def clock_from_text(text: str) -> ClockRecord:
     if not (are_numbers and are_flags and clock_to_text(clock) == text):
         raise PayloadError(f"{text[:80]!r} is not a clock record: a field has the wrong form", metric=CLOCK_NAME)
     return clock
+
+
+def origin_to_text(origin: Origin) -> str:
+    """An origin as the JSON text that travels in `Sync/Origin`; keys in fixed order."""
+    return json.dumps({"stream": str(origin.stream), "number": origin.number}, separators=(",", ":"))
+
+
+def origin_from_text(text: str) -> Origin:
+    """Read an origin from its JSON text.
+
+    Raises:
+        PayloadError: the text is not such a JSON object.
+    """
+    try:
+        data = json.loads(text)
+        origin = Origin(UUID(data["stream"]), data["number"])
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise PayloadError(f"{text[:80]!r} is not an origin: {error!r}", metric=ORIGIN_NAME) from error
+    if type(origin.number) is not int or not 1 <= origin.number < 1 << 63 or origin_to_text(origin) != text:
+        raise PayloadError(f"{text[:80]!r} is not an origin: a field has the wrong form", metric=ORIGIN_NAME)
+    return origin

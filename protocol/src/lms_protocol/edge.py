@@ -25,10 +25,12 @@ from lms_protocol.batches import (
     BATCH_NAME,
     CLOCK_NAME,
     GAP_NAME,
+    ORIGIN_NAME,
     QUALITY_NAME,
     add_readings,
     clock_to_text,
     gap_to_text,
+    origin_to_text,
 )
 from lms_protocol.errors import PayloadError, SessionError
 from lms_protocol.messages import (
@@ -112,6 +114,7 @@ class _Device:
     batch_tag: int
     gap_tag: int
     clock_tag: int | None
+    origin_tag: int | None
 
 
 class EdgeSession:
@@ -122,7 +125,8 @@ class EdgeSession:
         stream: the identity of the log.
         bd_seq: the bdSeq of the last connection, None if there was none. Keep `self.bd_seq` across restarts.
         tags: all tags of all devices, with one `Sync/Batch` and one `Sync/Gap` for each device, and one `Sync/Clock`
-            for each whose batches may hold clock records (those of a log of the first release do not).
+            and one `Sync/Origin` for each whose batches may hold clock records and origins (those of a log of an
+            earlier release do not).
         primary_host: the host application whose STATE decides whether data may be sent; None for no such host.
 
     Raises:
@@ -161,8 +165,8 @@ class EdgeSession:
     @staticmethod
     def _sync_tags(device: str, names: Mapping[str, TagDescription]) -> _Device:
         try:
-            clock = names.get(CLOCK_NAME)
-            return _Device(names[BATCH_NAME].number, names[GAP_NAME].number, None if clock is None else clock.number)
+            clock, origin = (None if tag is None else tag.number for tag in map(names.get, (CLOCK_NAME, ORIGIN_NAME)))
+            return _Device(names[BATCH_NAME].number, names[GAP_NAME].number, clock, origin)
         except KeyError as error:
             raise SessionError(f"device {device!r} has no tag {error.args[0]!r}") from None
 
@@ -273,7 +277,8 @@ class EdgeSession:
             historical: the batch is sent late; hosts must not take it as live.
 
         Raises:
-            SessionError: no births are out, the device is not of this session, or it has no tag for a clock record.
+            SessionError: no births are out, the device is not of this session, or it lacks the tag for a clock record
+                or an origin.
             PayloadError: a value does not fit its tag's data type.
         """
         device = self._devices.get(batch.device)
@@ -293,6 +298,10 @@ class EdgeSession:
             if device.clock_tag is None:
                 raise SessionError(f"batch {batch.number} of {batch.device!r} has a clock record, but no tag for it")
             remarks.append((device.clock_tag, now_ms, clock_to_text(batch.clock)))
+        if batch.origin is not None:
+            if device.origin_tag is None:
+                raise SessionError(f"batch {batch.number} of {batch.device!r} has an origin, but no tag for it")
+            remarks.append((device.origin_tag, now_ms, origin_to_text(batch.origin)))
         for alias, at_ms, text in remarks:
             metric = message.metrics.add()
             metric.alias = alias

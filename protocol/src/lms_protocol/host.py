@@ -32,10 +32,12 @@ from lms_protocol.batches import (
     BATCH_NAME,
     CLOCK_NAME,
     GAP_NAME,
+    ORIGIN_NAME,
     RECORD_2,
     clock_from_text,
     fingerprint,
     gap_from_text,
+    origin_from_text,
     read_quality,
     read_remarks,
     remarks,
@@ -63,7 +65,7 @@ from lms_protocol.messages import (
 )
 from lms_protocol.packing import PACKED_1, PackedBatch, pack, unpack
 from lms_protocol.ranges import NumberRanges
-from lms_protocol.reading import ClockRecord, Datatype, Gap, Quality, Reading, TagDescription
+from lms_protocol.reading import ClockRecord, Datatype, Gap, Origin, Quality, Reading, TagDescription
 from lms_protocol.sparkplug import UNSUPPORTED, Metric, Payload, encode, get_value, parse
 from lms_protocol.topics import LiveTopic, MessageType, NodeTopic, StateTopic, node_topic
 from lms_protocol.topics import parse as parse_topic
@@ -123,6 +125,7 @@ class DataReceived(NamedTuple):
         historical: whether the batch was sent late.
         clock: the agent's clock from this batch on, if it has changed.
         packed: whether it came with others in one message; see `alone`.
+        origin: where it was logged first, of a batch that was logged anew.
     """
 
     group: str
@@ -136,10 +139,11 @@ class DataReceived(NamedTuple):
     historical: bool
     clock: ClockRecord | None = None
     packed: bool = False
+    origin: Origin | None = None
 
     def alone(self) -> tuple[str, bytes]:
         """Topic and payload of a message with this batch only, for whoever keeps one of many that came packed."""
-        record = b"".join((RECORD_2, self.readings.data, remarks(self.gaps, self.clock)))
+        record = b"".join((RECORD_2, self.readings.data, remarks(self.gaps, self.clock, self.origin)))
         return _alone(self.group, self.node, PackedBatch(self.number or 0, self.device or "", record))
 
 
@@ -434,6 +438,7 @@ class HostSession:
         readings: list[Reading] = []
         gaps: list[Gap] = []
         clock: ClockRecord | None = None
+        origin: Origin | None = None
         try:
             for metric in message.metrics:
                 alias = metric.alias
@@ -453,16 +458,23 @@ class HostSession:
                     gaps.append(gap_from_text(metric.string_value))
                 elif known.tag.name == CLOCK_NAME:
                     clock = clock_from_text(metric.string_value)
+                elif known.tag.name == ORIGIN_NAME:
+                    origin = origin_from_text(metric.string_value)
             columns = Columns.of(readings)
         except PayloadError as error:
             where = (topic.group, topic.node, topic.device)
             return [Malformed(str(topic), payload, str(error), *where, node.stream, number)]
         if node.stream is None or number is None:
             return [DataReceived(*key, topic.device, None, None, None, columns, tuple(gaps), historical, clock)]
-        if not gaps and clock is None:
+        if not gaps and clock is None and origin is None:
             birth.layouts.learn(payload, birth.learnable, Body(number, columns, historical))
-        mark = fingerprint(topic.device or "", number, columns, remarks(gaps, clock))
-        return [DataReceived(*key, topic.device, node.stream, number, mark, columns, tuple(gaps), historical, clock)]
+        mark = fingerprint(topic.device or "", number, columns, remarks(gaps, clock, origin))
+        told = tuple(gaps)
+        return [
+            DataReceived(
+                *(*key, topic.device, node.stream, number, mark), columns, told, historical, clock, origin=origin
+            )
+        ]
 
     def _packed(self, topic: NodeTopic, node: _Node, value: bytes, payload: bytes, now_s: float) -> list[HostEvent]:
         """Batches that came together; one that cannot be used does not keep the others from being used."""
@@ -495,12 +507,12 @@ class HostSession:
         if record[:1] != RECORD_2:
             raise PayloadError("its record is of another form")
         columns, end = Columns.parse(record, 1)
-        gaps, clock = read_remarks(record, end)
+        gaps, clock, origin = read_remarks(record, end)
         unknown = birth.unknown_alias(bytes(columns.tags))
         if unknown is not None:
             return self._want_rebirth(key, node, f"alias {unknown} is in no birth of {device!r}", now_s)
-        mark = fingerprint(device, number, columns, remarks(gaps, clock))
-        return [DataReceived(*key, device, stream, number, mark, columns, gaps, True, clock, packed=True)]
+        mark = fingerprint(device, number, columns, remarks(gaps, clock, origin))
+        return [DataReceived(*key, device, stream, number, mark, columns, gaps, True, clock, True, origin)]
 
     def _by_layout(self, topic: NodeTopic, payload: bytes, now_s: float) -> list[HostEvent] | None:
         """Data whose shape is known; None for all else."""

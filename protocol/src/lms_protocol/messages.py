@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from lms_protocol.batches import BATCH_NAME, CLOCK_NAME, GAP_NAME
+from lms_protocol.batches import BATCH_NAME, CLOCK_NAME, GAP_NAME, ORIGIN_NAME
 from lms_protocol.errors import PayloadError
 from lms_protocol.reading import Datatype
 from lms_protocol.sparkplug import PAYLOAD
@@ -27,6 +27,7 @@ SYNC_TAGS: Final[Mapping[str, Datatype]] = {
     BATCH_NAME: Datatype.UINT64,
     GAP_NAME: Datatype.STRING,
     CLOCK_NAME: Datatype.STRING,
+    ORIGIN_NAME: Datatype.STRING,
 }
 """The metrics that acknowledged delivery adds to each device; the agent's log numbers them like any tag."""
 

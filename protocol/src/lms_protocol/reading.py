@@ -97,6 +97,18 @@ class ClockRecord(NamedTuple):
     estimated: bool = False
 
 
+class Origin(NamedTuple):
+    """Where a batch was first logged that had to be logged anew: another batch was committed under its number there.
+
+    Attributes:
+        stream: the log, the first of them if it was logged anew several times.
+        number: the batch's number in it.
+    """
+
+    stream: UUID
+    number: int
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """The readings of one scan of one bioreactor: one record of the log, sent and acknowledged as a whole.
@@ -107,6 +119,7 @@ class Batch:
         readings: in the order taken.
         gaps: gaps that opened or closed with this scan.
         clock: the agent's clock, in the first batch after it has changed.
+        origin: where it was logged first, of a batch that was logged anew.
     """
 
     number: int
@@ -114,6 +127,7 @@ class Batch:
     readings: tuple[Reading, ...]
     gaps: tuple[Gap, ...] = ()
     clock: ClockRecord | None = None
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)

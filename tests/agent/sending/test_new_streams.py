@@ -4,20 +4,24 @@ import asyncio
 import os
 import shutil
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from lms_agent.clock import SystemClock
 from lms_agent.log.care import Care
 from lms_agent.log.errors import LogWriteFailed
+from lms_agent.log.predecessor import Predecessor
+from lms_agent.log.predecessors import Entry
 from lms_agent.log.renewing import State
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_protocol.batches import record_encode
 from lms_protocol.delivery import SendingWindow
 from lms_protocol.host import DataReceived, NodeBorn
 from lms_protocol.ranges import NumberRanges
-from lms_protocol.reading import Batch, Gap, Reading
+from lms_protocol.reading import Batch, Gap, Origin, Reading
 
 
 @pytest.fixture
@@ -48,7 +52,9 @@ class StrictHost:
 
     async def take(self, event: DataReceived) -> None:
         host = self.host
-        batch = Batch(event.number or 0, event.device or "", tuple(event.readings), tuple(event.gaps))
+        batch = Batch(
+            event.number or 0, event.device or "", tuple(event.readings), tuple(event.gaps), origin=event.origin
+        )
         known = host.batches.setdefault((event.stream, event.number), batch)
         if known != batch:
             self.refused.append((event.stream, event.number))
@@ -120,6 +126,20 @@ async def test_refused_batch_begins_a_new_stream_and_nothing_is_lost_or_doubled(
     entry = next(iter(bench.log.predecessors.values()))
     assert (entry.stream, entry.head, entry.acked) == (str(stream), 15, 15)
     assert {number for _, number in strict.refused} == set(foreign)
+    origins = [batch.origin for (of, _), batch in sorted(host.batches.items(), key=str) if of != stream]
+    assert sorted(filter(None, origins)) == [Origin(stream, number) for number in foreign]
+
+
+async def test_batch_logged_anew_twice_keeps_its_first_origin(bench: Any) -> None:
+    first, batch = Origin(UUID(int=7), 7), Batch(1, "R1", (Reading(1, 1, 1.0),))
+    await bench.log.append_again(replace(batch, origin=first), first.stream, first.number)
+    entry = Entry("log.sqlite3.restored-1", None, "an older copy", State.READY, 1, 1, 0, 0, None)
+    predecessor = Predecessor(entry, bench.log.path, bench.log)
+    try:
+        assert await predecessor.refused(bench.log.head)
+    finally:
+        predecessor.close()
+    assert bench.log.get(bench.log.head).origin == first
 
 
 async def test_cloud_that_insists_on_batches_beyond_the_log_means_an_older_copy(

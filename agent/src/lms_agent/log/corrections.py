@@ -152,7 +152,7 @@ def _corrected(batch: Batch, mine: Correction, times: TimeMap) -> Batch:
             correction_ms=clock.correction_ms + mine.shift_ms,
             estimated=mine.estimated,
         )
-    return Batch(batch.number, batch.device, readings, tuple(times.gap(gap) for gap in batch.gaps), clock)
+    return Batch(batch.number, batch.device, readings, tuple(map(times.gap, batch.gaps)), clock, batch.origin)
 
 
 def _corrected_reading(reading: Reading, mine: Correction) -> Reading:

@@ -2,7 +2,8 @@
 
     acknowledged    the cloud has it under the old stream's number
     refused         the cloud has another batch there: this one is logged again in the present log, once, with a note of
-                    its origin in the same transaction
+                    its origin in the same transaction; the batch says so too, as an older copy of the present log
+                    would not know, and would log it once more
     unreadable      an empty batch goes under its number; if that is refused, the cloud has the batch itself
 
 So each batch is in the cloud once, however often power or connection are lost meanwhile.
@@ -18,7 +19,8 @@ from pathlib import Path
 from typing import Protocol
 from uuid import UUID
 
-from lms_protocol.reading import Batch, Gap, Reading, TagDescription
+from lms_protocol.batches import ORIGIN_NAME
+from lms_protocol.reading import Batch, Datatype, Gap, Origin, Reading, TagDescription
 
 from lms_agent.log.errors import LogDamaged
 from lms_agent.log.predecessors import Entry
@@ -144,7 +146,9 @@ class Predecessor:
         """The present log's number of each tag; those that it does not know yet it gets to know."""
         old = self._reader.tags()
         known = {(tag.device, tag.name): tag.number for tag in self._successor.known_tags}
-        unknown = [tag for tag in old if (tag.device, tag.name) not in known]
+        devices = sorted({tag.device for tag in old})
+        origins = [TagDescription(0, device, ORIGIN_NAME, Datatype.STRING) for device in devices]
+        unknown = [tag for tag in (*old, *origins) if (tag.device, tag.name) not in known]
         if unknown:
             known |= {(tag.device, tag.name): tag.number for tag in self._successor.register_tags(unknown)}
         return {tag.number: known[tag.device, tag.name] for tag in old}
@@ -163,4 +167,5 @@ class Predecessor:
                 gap._replace(id=salt + (gap.id & 0xFFFF_FFFF), tags=tuple(numbers[tag] for tag in gap.tags))
                 for gap in batch.gaps
             ),
+            origin=batch.origin or Origin(self.stream, batch.number),
         )

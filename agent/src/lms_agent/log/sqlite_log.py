@@ -445,13 +445,16 @@ class SqliteLog:
     async def append_again(self, batch: Batch, stream: UUID, number: int) -> None:
         """Log a batch that came from another stream, with a note of its origin; nothing if that is there already.
 
+        The note keeps this log from taking it twice. The origin that the batch itself carries keeps the cloud from it:
+        an older copy of this log has no note.
+
         Raises:
             LogWriteFailed: the disk refused.
         """
         if await asyncio.to_thread(self._reader.has_origin, stream, number):
             return
         note = ("INSERT INTO origins VALUES (?, ?, ?)", (str(stream), number, "{number}"))
-        await self._submit((NewBatch(batch.device, batch.readings, batch.gaps),), statements=[note])
+        await self._submit((NewBatch(batch.device, batch.readings, batch.gaps, batch.origin),), statements=[note])
 
     def note_progress(self, path: str, acked: int) -> None:
         """Everything of a predecessor up to `acked` is settled; written down with the next transaction."""

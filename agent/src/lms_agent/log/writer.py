@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from lms_protocol.reading import Batch, ClockRecord, Gap, Reading
+from lms_protocol.reading import Batch, ClockRecord, Gap, Origin, Reading
 
 from lms_agent.log import clocks
 from lms_agent.log.checksums import meta_checksum
@@ -67,6 +67,7 @@ class Entry(NamedTuple):
     device: str
     readings: tuple[Reading, ...]
     gaps: tuple[Gap, ...] = ()
+    origin: Origin | None = None
 
 
 class Done(Protocol):
@@ -456,7 +457,7 @@ class Writer:
             if gaps and clock.stamps.move:
                 gaps = clock.stamps.gaps(gaps, clocks.told(connection, [gap.id for gap in gaps]))
         record, clock.record = clock.record, None
-        return Batch(number, entry.device, readings, gaps, record)
+        return Batch(number, entry.device, readings, gaps, record, entry.origin)
 
     def _insert(self, connection: sqlite3.Connection, batch: Batch, total: int) -> None:
         row = batch_row(batch, total)
@@ -546,4 +547,4 @@ def _only_entry(job: Job) -> Entry | None:
     ):
         return None
     entry: Entry = entries[0]
-    return None if entry.gaps else entry
+    return None if entry.gaps or entry.origin else entry

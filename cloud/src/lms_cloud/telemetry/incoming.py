@@ -11,7 +11,7 @@ from uuid import UUID
 
 from lms_protocol.births import BirthMetric
 from lms_protocol.columns import Columns
-from lms_protocol.reading import ClockRecord, Gap, Reading
+from lms_protocol.reading import ClockRecord, Gap, Origin, Reading
 
 MAX_COLUMNS = 64
 """Columns of tag numbers remembered of one birth: a bioreactor has one for each group of instruments read together."""
@@ -146,6 +146,7 @@ class Incoming:
         birth: what its numbers stood for, as a dead letter keeps it.
         letter: of the dead letter that it is read from again; None for one that has just come.
         clock: the agent's clock from this batch on, if it has changed.
+        origin: where it was logged first, of a batch that was logged anew.
         alone: of a batch that came with others in one message: makes topic and payload of one with this batch only.
     """
 
@@ -162,6 +163,7 @@ class Incoming:
     birth: BirthRecord | None = None
     letter: UUID | None = None
     clock: ClockRecord | None = None
+    origin: Origin | None = None
     alone: Callable[[], tuple[str, bytes]] | None = None
 
     @property

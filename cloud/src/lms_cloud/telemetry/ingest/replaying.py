@@ -127,7 +127,7 @@ class Replaying:
         home = Bioreactor(entry.bioreactor_id, entry.organization_id, entry.group, entry.device)
         return Incoming(
             *(home, key, event.digest or b"", event.readings, event.gaps, tags, True, entry.node, row.topic),
-            *(row.payload, birth, row.public_id, event.clock),
+            *(row.payload, birth, row.public_id, event.clock, event.origin),
         )
 
     async def _tags(self, entry: BioreactorEntry, birth: BirthRecord, event: DataReceived) -> DeviceTags:

@@ -312,6 +312,7 @@ class Resolver:
                 session.births.get(event.device or OF_THE_NODE) if session else None,
             ),
             clock=event.clock,
+            origin=event.origin,
             alone=event.alone if event.packed else None,
         )
         self._add(batch, resolved)

@@ -1,12 +1,20 @@
 """What a batch is to the ledger: new, the same again, or another one under a number that is taken.
 
+A batch that an agent has logged anew is new to the ledger, whose readings may be in the database all the same: an old
+image of the disk was brought back, the agent forgot that it had logged the batch anew, and did so once more. Hence its
+origin: of equal readings with one origin only the first are stored.
+
 `lms_cloud.telemetry.storage.transaction` asks inside its transaction, with the rows that it found; nothing here knows
 a database.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import NamedTuple
+from uuid import UUID
+
+from lms_protocol.columns import Columns
 
 from lms_cloud.telemetry.incoming import DeadLetter, Incoming, StreamBatch
 
@@ -21,6 +29,22 @@ class LedgerEntry(NamedTuple):
 
     digest: bytes
     dead: bool = False
+
+
+class OriginKey(NamedTuple):
+    """What is taken in once, in however many streams it was logged anew.
+
+    Attributes:
+        bioreactor_id: whose readings.
+        stream, number: where they were logged first.
+        content: fingerprint of series, times, qualities and values (16 bytes): two copies of one log may have gone on
+            differently, and then hold different readings under one number.
+    """
+
+    bioreactor_id: UUID
+    stream: UUID
+    number: int
+    content: bytes
 
 
 class Verdict(NamedTuple):
@@ -60,6 +84,33 @@ def judge(incoming: Sequence[Incoming], ledger: Mapping[StreamBatch, LedgerEntry
         else:
             verdict.refused.append(batch)
     return verdict
+
+
+def origins_of(batches: Iterable[Incoming]) -> dict[OriginKey, Incoming]:
+    """The batches with readings that were logged anew; of several with one key the first."""
+    found: dict[OriginKey, Incoming] = {}
+    for batch in batches:
+        if batch.origin is not None and batch.key is not None and batch.readings:
+            columns = batch.columns
+            state = blake2b(batch.tags.series_of(bytes(columns.tags)), digest_size=16)
+            state.update(columns.data[4 + 8 * columns.size :])  # all but the tag numbers, which are each log's own
+            found.setdefault(OriginKey(batch.bioreactor.id, *batch.origin, state.digest()), batch)
+    return found
+
+
+def without_repeated(batches: Sequence[Incoming], first: Iterable[Incoming]) -> list[Incoming]:
+    """The batches, those whose readings are in the database already without them.
+
+    Args:
+        first: of the batches that were logged anew, those that are the first with their origin and readings.
+    """
+    wanted = {batch.key for batch in first}
+    return [
+        batch
+        if batch.origin is None or not batch.readings or batch.key in wanted
+        else replace(batch, readings=Columns.of(()))
+        for batch in batches
+    ]
 
 
 def conflict_letter(batch: Incoming) -> DeadLetter:

@@ -5,8 +5,8 @@ COMMIT has succeeded: acknowledgements to the agents and the live message. The l
 reading exist once: whoever inserts (stream, number) writes the readings, in the same transaction; anyone else finds a
 duplicate.
 
-Locks are taken in one order by every committer (feeds, ledger, latest, gaps; rows by key), so that two workers with
-the same batches wait for each other instead of deadlocking.
+Locks are taken in one order by every committer (feeds, ledger, origins, latest, gaps; rows by key), so that two workers
+with the same batches wait for each other instead of deadlocking.
 """
 
 from collections.abc import Sequence
@@ -21,6 +21,7 @@ from lms_cloud.telemetry.incoming import DeadLetter, Incoming, Outcome, StatusCh
 from lms_cloud.telemetry.storage.clock_rows import write_clocks
 from lms_cloud.telemetry.storage.flavours.copying import prepare_copy
 from lms_cloud.telemetry.storage.judging import LedgerEntry, conflict_letter, fingerprint, first_of_each, judge
+from lms_cloud.telemetry.storage.origins import drop_repeated
 from lms_cloud.telemetry.storage.replayed import bounds, close_letters, lock_letters, revive
 from lms_cloud.telemetry.storage.rollups.marks import write_marks
 from lms_cloud.telemetry.storage.tallies import write_heads, write_tallies
@@ -101,7 +102,8 @@ async def commit_work(connection: Connection, work: Work) -> Outcome:
         conflicts = await _compare(
             cursor, [batch for batch in work.batches if batch.letter not in done_before], fresh, outcome
         )
-        outcome.stored = [batch for batch in batches if batch.key is None or batch.key in fresh]
+        entered = [batch for batch in batches if batch.key is None or batch.key in fresh]
+        outcome.stored = await drop_repeated(cursor, entered)
         outcome.settled += [letter.key for letter in taken_in if letter.key]
         await _write_readings(cursor, outcome.stored)
         await write_marks(cursor, outcome.stored)
