@@ -2,6 +2,7 @@
 
 import io
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,27 @@ def test_gap_and_bad_quality_are_words_not_only_colours(path: Path) -> None:
     lines = drawn(path, height=60)
     assert [line for line in lines if "Tag 35/PV" in line and "BAD" in line]
     assert [line for line in lines if "Tag 38/PV" in line and "GAP" in line]
+
+
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        ({"set_aside": [{"head": 120, "acked": 20}]}, "a new log was begun, 100 batches of the old one to send"),
+        ({"dropped_readings": 7}, "7 readings dropped unsent"),
+        ({"full": True}, "the log is full"),
+    ],
+)
+def test_alarm_of_the_log_is_on_the_screen(path: Path, log: dict[str, Any], words: str) -> None:
+    watcher = Watcher.open(path)
+    broker = {"connected": False, "born": False, "error": "refused", "acked": 0, "last_ack_at_ms": None}
+    status = {"group": "acme", "agent": "a", "broker": broker, "log": {"error": ""} | log}
+    console = Console(file=io.StringIO(), width=80, height=24)
+    console.print(screen(replace(watcher.look(), status=status), 24))
+    watcher.close()
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert len(lines) <= 24
+    assert any(line.startswith("ALARM: ") and words in line for line in lines)
 
 
 async def test_watcher_follows_the_log(path: Path) -> None:
