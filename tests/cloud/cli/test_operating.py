@@ -30,6 +30,15 @@ def run(migrated_database) -> Run:
     return lambda *arguments, told="": lms_cloud(*arguments, told=told, LMS_DATABASE_URL=migrated_database.url)
 
 
+def test_database_without_our_tables_is_told_with_a_remedy(database) -> None:
+    commands = ("completeness", "storage stats", "storage retention show", "storage refresh", "ingest status")
+    for command in (*commands, "dead-letters list --organization x"):
+        answer = lms_cloud(*command.split(), LMS_DATABASE_URL=database.url)
+        assert answer.returncode == 1, command
+        assert "Run `lms-cloud migrate`" in answer.stderr, (command, answer.stderr)
+        assert "Traceback" not in answer.stderr
+
+
 def test_from_nothing_to_a_bioreactor_and_again(run) -> None:
     organization = ("organization", "create", "--name", "Fermenta", "--wire-id", "fermenta", "--exist-ok", "--json")
     agent = (

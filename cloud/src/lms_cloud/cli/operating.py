@@ -8,8 +8,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
 
+import psycopg
 import typer
-from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from lms_cloud.kernel.database import Database
 from lms_cloud.kernel.errors import DatabaseSetupError, NotFound
@@ -40,13 +41,13 @@ def operate(work: Callable[[Database], Awaitable[T]]) -> T:
 
     try:
         return asyncio.run(run())
-    except OperationalError as error:
+    except (OperationalError, psycopg.OperationalError) as error:
         raise _unusable(error, "Check that it runs, and LMS_DATABASE_URL") from error
-    except ProgrammingError as error:
+    except (ProgrammingError, psycopg.ProgrammingError) as error:  # the driver's, where it is asked directly
         raise _unusable(error, "Run `lms-cloud migrate`, and use the account that owns the database") from error
 
 
-def _unusable(error: DBAPIError, remedy: str) -> DatabaseSetupError:
+def _unusable(error: Exception, remedy: str) -> DatabaseSetupError:
     return DatabaseSetupError(f"The database refused: {first_line(error)}", remedy)
 
 

@@ -157,9 +157,10 @@ def _role_exists(connection: Connection, role: str) -> bool:
     return bool(connection.execute(query, {"role": role}).scalar_one())
 
 
-def first_line(error: DBAPIError) -> str:
+def first_line(error: Exception) -> str:
     """The first line of what the database or its driver says; the rest are hints that repeat ours."""
-    return str(error.orig).strip().partition("\n")[0]
+    said = error.orig if isinstance(error, DBAPIError) else error
+    return str(said).strip().partition("\n")[0]
 
 
 def _config() -> Config:
