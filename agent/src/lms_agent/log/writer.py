@@ -26,6 +26,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
+from uuid import uuid4
 
 from lms_protocol.reading import Batch, ClockRecord, Gap, Origin, Reading
 
@@ -52,6 +53,8 @@ MAX_RESCUES = 3
 """How often room is made for an append before it is refused."""
 JOURNAL_LIMIT_BYTES = 16 * 1024 * 1024
 
+CLOCK_CHANGE_KEY = "clock_change"
+"""In `meta`: a token of the transaction that changed the clock last."""
 _INSERT_BATCH = "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_GAP = "INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_BLOCK = f"""
@@ -124,6 +127,18 @@ class _Clock:
     corrections: list[Correction] = field(default_factory=list)  # of this transaction
 
 
+class _Unsure(NamedTuple):
+    """A change of the clock whose COMMIT failed: the disk may hold it all the same.
+
+    It cannot be taken back as batches can, and a second time it would move the same readings again.
+    """
+
+    change: ClockChange
+    token: str
+    clock: _Clock
+    correct: Callable[[Reading], Reading] | None
+
+
 class Failed(NamedTuple):
     """Jobs of which nothing is in the log, and why."""
 
@@ -176,6 +191,8 @@ class Writer:
         self._doubtful = False  # the last thing SQLite said is that the file is damaged; open anew, then believe it
         self._rescues = 0  # how often room was made for the jobs at hand
         self._clock = _Clock()
+        self._unsure: _Unsure | None = None
+        self._done_already: ClockChange | None = None
         self._told = ""
         self._closing = threading.Lock()
         self._closed = False
@@ -375,6 +392,9 @@ class Writer:
         connection = self._open()
         head, total, snapshot_at = self._head, self._total, self._snapshot_at
         self._latest.forget()
+        if self._done_already is not None and len(jobs) == 1 and jobs[0].clock == self._done_already:
+            self._done_already = None
+            return [(jobs[0], [])], head, total, snapshot_at
         clock = _Clock(self._clock.stamps, self._clock.record)
         if (
             len(jobs) == 1
@@ -428,7 +448,13 @@ class Writer:
             whole = BLOCK_BATCHES * (head // BLOCK_BATCHES)
             connection.execute(_INSERT_BLOCK, (BLOCK_BATCHES * (self._head // BLOCK_BATCHES), whole))
         set_meta(connection, lazy)
+        unsure = None
+        if len(jobs) == 1 and (change := jobs[0].clock) is not None:
+            unsure = _Unsure(change, str(uuid4()), clock, correct)
+            set_meta(connection, {CLOCK_CHANGE_KEY: unsure.token})
+        self._unsure = unsure
         connection.execute("COMMIT")
+        self._unsure = None
         if lent:
             self._upkeep.limit(connection)
         self._latest.keep()
@@ -476,6 +502,7 @@ class Writer:
                 connection.execute("DELETE FROM batches WHERE number > ?", (self._head,))
                 connection.execute("DELETE FROM gaps WHERE batch > ?", (self._head,))
                 connection.execute("COMMIT")
+                self._settle(connection)
                 self._upkeep.opened(connection)
             except sqlite3.Error:
                 connection.close()
@@ -483,6 +510,20 @@ class Writer:
             self._connection = connection
             self._cursor = connection.cursor()
         return self._connection
+
+    def _settle(self, connection: sqlite3.Connection) -> None:
+        """Whether a change of the clock whose COMMIT failed is on the disk: then it holds, and is not made again."""
+        unsure = self._unsure
+        if unsure is None:
+            return
+        found = connection.execute("SELECT value FROM meta WHERE key = ?", (CLOCK_CHANGE_KEY,)).fetchone()
+        self._unsure = None
+        if found is None or found[0] != unsure.token:
+            return
+        self._clock = unsure.clock
+        if unsure.correct is not None:
+            self._latest.correct(unsure.correct)
+        self._done_already = unsure.change
 
     def _undo(self) -> None:
         if self._connection is not None and self._connection.in_transaction:
