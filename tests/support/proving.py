@@ -149,14 +149,17 @@ def uncovered_in_cloud(database_url: str, period_s: float) -> list[tuple[str, in
 
 
 def _silent_ms(before: float, after: float, gaps: Iterable[tuple[float, float]]) -> float:
-    """How much of an interval no gap covers; gaps may overlap."""
+    """The longest stretch of an interval of which no gap tells; gaps may overlap.
+
+    A batch that could not be read any more is told of by a gap that lasts from its first reading to its last: a moment.
+    """
     silent, upto = 0.0, before
     for began, ended in sorted(gaps):
-        if ended <= upto or began >= after:
+        if ended < upto or began >= after:
             continue
-        silent += max(0.0, began - upto)
+        silent = max(silent, began - upto)
         upto = max(upto, ended)
-    return silent + max(0.0, after - upto)
+    return max(silent, after - upto)
 
 
 def untold(path: Path, database_url: str) -> list[int]:
