@@ -34,7 +34,7 @@ async def test_agent_killed_at_random_moments_loses_nothing_that_it_had_logged(
     async with prove(period_s=0.05, tags=4) as proof:
         chain = proof.chain
         chain.kill("agent")
-        kills = 1000 if full else 20
+        kills = 1000 if full else 12
         config = chain.folder / "agent.toml"
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, KILLED_AGENTS, config, str(kills), str(chance.randrange(1 << 32)), "0.6"),

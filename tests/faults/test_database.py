@@ -42,7 +42,7 @@ async def test_commits_whose_answer_is_lost_lose_and_double_nothing(
     prove: Any, proxy: Any, postgres: Any, full: bool, chance: random.Random
 ) -> None:
     async with proxy(postgres.server.port, mqtt=False) as way, prove(database_port=way.port) as proof:
-        wanted = 60 if full else 4
+        wanted = 60 if full else 2
         outcomes = {Cut: 0, CutAfter: 0}
 
         def cut(data: bytes) -> None:

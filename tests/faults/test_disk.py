@@ -172,7 +172,7 @@ async def test_disk_that_fails_to_flush_makes_readings_wait_in_memory(prove: Any
             logged, said = head(chain.log), chain.said("agent").count("cannot be written")
             async with injected(agent, "fdatasync:error=EIO", "fsync:error=EIO"):
                 await proof.until(lambda said=said: chain.said("agent").count("cannot be written") > said, "an error")
-                await asyncio.sleep(3.0)
+                await asyncio.sleep(3.0 if full else 1.0)
                 proof.row.injected += 1
             assert "input/output error" in chain.said("agent")
             await proof.until(

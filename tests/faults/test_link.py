@@ -23,7 +23,7 @@ async def test_connection_reset_in_mid_publish_loses_and_doubles_nothing(
     prove: Any, proxy: Any, full: bool, chance: random.Random
 ) -> None:
     async with proxy(mqtt=False) as way, prove(agent_port=way.port) as proof:
-        for _ in range(40 if full else 2):
+        for _ in range(40 if full else 1):
             connections = way.connections
             way.to_server.cut_after = chance.randrange(1, 6000 if full else 2000)
             await proof.until(lambda: way.to_server.cut_after is None, "the connection is cut")

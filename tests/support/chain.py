@@ -136,7 +136,7 @@ async def chain(
             await _until_committed(made, database)
             yield made
     finally:
-        made.stop()
+        await asyncio.to_thread(made.stop)  # proxies on their ways live in this loop
 
 
 def _by_way_of(port: int | None, url: str) -> str:
