@@ -120,6 +120,7 @@ trend?.addEventListener("traces", () => tiles.mark(trend.colours));
 trend?.addEventListener("zoomed", async (event) => {
   const { from, to } = /** @type {CustomEvent} */ (event).detail;
   const fine = await fetchHistory(bioreactor, trend.chosen, from, to, MAX_POINTS);
+  if (fine?.behindS) tellBehind(fine.behindS);
   if (fine && trend.isZoomed && trend.view.from === from) trend.refine(fine);
 });
 

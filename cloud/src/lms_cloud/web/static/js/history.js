@@ -38,12 +38,12 @@ export async function fetchHistory(bioreactor, tags, fromMs, toMs, maxPoints) {
     const readings = new Readings();
     /** @type {any} */
     const message = { tags: [], series: {}, reset: true };
-    tellBehind(body.rollups_behind_s);
     for (const series of body.series) {
       message.tags.push(series.tag);
       message.series[series.tag.id] = { t: series.taken_at_ms, v: series.value, q: series.quality ?? [], minimum: series.minimum, maximum: series.maximum };
     }
     readings.takeHistory(message);
+    readings.behindS = body.rollups_behind_s;
     return readings;
   } catch {
     return null;

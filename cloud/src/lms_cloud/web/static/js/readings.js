@@ -25,6 +25,8 @@ export class Readings {
     this.changed = new Set();
     /** Points appended since the last whole history. */
     this.appended = 0;
+    /** @type {number|null} for how long, in s, some of it has waited to be summed up */
+    this.behindS = null;
   }
 
   /** Takes a history message; `reset` forgets what was there. @param {any} message */
