@@ -109,7 +109,7 @@ def register(app: typer.Typer, find: Find) -> None:
         if as_json:
             typer.echo(json.dumps(done._asdict()))
         else:
-            given = done.before_bytes - done.after_bytes
+            given = max(0, done.before_bytes - done.after_bytes)  # it may have grown meanwhile
             typer.echo(f"{given / 1e6:.1f} MB given back; the log has {done.after_bytes / 1e6:.1f} MB")
 
 
