@@ -65,7 +65,7 @@ async def test_kill_9_while_logs_are_set_aside_loses_and_doubles_nothing(tmp_pat
     said: list[int] = []
     unfinished = 0
     for round_ in range(8):
-        said += await killed_writer(path, 100_000 * (round_ + 1), chance.randrange(1, 250), chance.randrange(1 << 30))
+        said += await killed_writer(path, 100_000 * (round_ + 1), chance.randrange(1, 4_000), chance.randrange(1 << 30))
         unfinished += path.with_name("log.sqlite3.setting-aside").exists()
     print(f"{unfinished} times the intention was left unfinished")
     with SqliteLog.open(path) as log:

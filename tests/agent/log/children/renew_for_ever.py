@@ -40,7 +40,7 @@ async def main(path: Path, first: int, seed: int) -> None:
 
     async def doubt_on_and_on() -> None:
         while True:
-            await asyncio.sleep(chance.uniform(0, 0.1))
+            await asyncio.sleep(chance.uniform(0, 0.02))
             log.doubt(chance.choice([Kind.DAMAGED, Kind.RESTORED]), "a test wants it so")
 
     async with asyncio.TaskGroup() as tasks:
