@@ -85,6 +85,31 @@ async def test_what_may_be_sent_never_changes_again(bench: Bench) -> None:
     assert digests(bench.all())[: len(sendable)] == sendable
 
 
+async def test_nothing_that_was_not_sent_keeps_a_later_boot_from_the_true_time(bench: Bench) -> None:
+    bench.pi.boot_ms_, bench.pi.wrong_by_ms = 100_000, 0
+    await bench.start()
+    await bench.seconds(600)  # without a network: plausible, but nobody vouches for it
+    await bench.power_cut(60_000)
+    bench.pi.synchronise()
+    await bench.seconds(5)
+    assert taken(bench.all())[-5:] == truth(bench.all())[-5:]
+    assert bench.keeper.state.trust == "trusted"
+    assert intervals(taken(bench.all())) == intervals(truth(bench.all()))
+
+
+async def test_clock_set_years_ahead_and_back_is_followed_over_a_restart(bench: Bench) -> None:
+    bench.pi.boot_ms_, bench.pi.wrong_by_ms = 100_000, 0
+    await bench.start()
+    await bench.seconds(5)
+    bench.pi.wrong_by_ms = 10 * 365 * 24 * HOUR_MS
+    await bench.seconds(40)
+    assert taken(bench.all())[-1] - truth(bench.all())[-1] == bench.pi.wrong_by_ms
+    await bench.restart()
+    bench.pi.wrong_by_ms = 0
+    await bench.seconds(40)
+    assert taken(bench.all()) == truth(bench.all()), "times that move with the clock do not prove it wrong"
+
+
 async def test_every_way_of_reading_shows_corrected_times(bench: Bench) -> None:
     await bench.start()
     await bench.seconds(30)

@@ -180,13 +180,15 @@ def remember(connection: sqlite3.Connection, boot: UUID) -> tuple[Memory | None,
     if newest is not None and newest.boot == str(boot):
         began_ms = min((span.began_ms for span in still_open if span.boot == newest.boot), default=None)
         memory = Memory(newest.offset_ms, Trust(newest.trust), newest.error_ms, began_ms)
-    everything = Span(1, head, "", 0, 0, "", None, open=False)  # of a log from before there were spans
-    final = [everything, *(span for span in all_spans(connection) if not span.open)]
+    spans = all_spans(connection)
+    before_spans = Span(1, spans[0].first - 1 if spans else head, "", 0, 0, "", None, open=False)  # of an older release
+    final = [before_spans, *(span for span in spans if not span.open)]
     final_ms = _newest_ms(connection, corrections, final, head)
     pending = [span for span in still_open if span.boot != str(boot)]
-    homeless = [_homeless(connection, corrections, spans, head) for spans in _by_boot(pending)]
+    homeless = [_homeless(connection, corrections, group, head) for group in _by_boot(pending)]
     room_ms = sum(lost.ended_ms - lost.began_ms + 1 for lost in homeless if lost is not None)
-    newest_ms = max(final_ms, _newest_ms(connection, corrections, still_open, head))
+    # Not what is open of this boot: it moves with the clock, and so cannot prove the clock wrong.
+    newest_ms = max(final_ms, _newest_ms(connection, corrections, pending, head))
     return memory, Past(newest_ms, final_ms + 1 + room_ms if newest_ms else 0, pending=bool(pending))
 
 
