@@ -80,7 +80,8 @@ class TagRegister:
             return known
         ids = await self._fleet.keep_tags(bioreactor, news)
         async with self._database.unit_of_work(bioreactor.organization_id) as uow:
-            for tag in news:
+            # In one order everywhere: another worker may write the same birth.
+            for tag in sorted(news, key=lambda tag: tag.name):
                 values = {
                     "organization_id": bioreactor.organization_id,
                     "bioreactor_id": bioreactor.bioreactor_id,

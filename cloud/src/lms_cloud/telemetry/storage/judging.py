@@ -128,3 +128,8 @@ def conflict_letter(batch: Incoming) -> DeadLetter:
 def fingerprint(payload: bytes) -> bytes:
     """What tells two dead letters apart: 16 bytes (BLAKE2b)."""
     return blake2b(payload, digest_size=16).digest()
+
+
+def letter_key(letter: DeadLetter) -> tuple[str, bytes]:
+    """What tells a dead letter from others: its topic, and a fingerprint of what came."""
+    return letter.topic, letter.digest or fingerprint(letter.payload)

@@ -12,14 +12,17 @@ from uuid import UUID
 
 from psycopg import AsyncCursor
 
-from lms_cloud.telemetry.incoming import Incoming, Outcome, StreamBatch, Unreplayable, to_instant
+from lms_cloud.telemetry.incoming import Incoming, Outcome, StreamBatch, Unreplayable, Work, to_instant
+from lms_cloud.telemetry.storage.judging import letter_key
 
 Cursor = AsyncCursor[tuple[Any, ...]]
 
 CONFLICT = "another batch is committed under its number, so it cannot be stored under it"
 
 _LOCK = """
-select public_id from dead_letters where public_id = any(%b::uuid[]) and state = 'asked' order by id for update
+select public_id, state = 'asked' as asked from dead_letters
+where public_id = any(%b::uuid[]) or (topic, digest) in (select * from unnest(%b::text[], %b::bytea[]))
+order by id for update
 """
 _REVIVE = """
 update ledger l set dead = false, digest = b.digest, cursor = b.cursor, first_taken_at = b.first_at,
@@ -37,13 +40,22 @@ update dead_letters set state = 'open', refused = %s, changed_at = now() where p
 """
 
 
-async def lock_letters(cursor: Cursor, batches: Iterable[Incoming]) -> set[UUID]:
-    """Lock the letters that batches are read from; those returned are done with, or called off: not to be stored."""
-    letters = {batch.letter for batch in batches if batch.letter is not None}
-    if not letters:
+async def lock_letters(cursor: Cursor, work: Work) -> set[UUID]:
+    """Lock the letters that batches are read from, and whatever else of them this transaction is to change.
+
+    All in one statement, so that two workers lock them in the same order.
+
+    Returns:
+        Those that batches are read from and that are done with, or called off: not to be stored.
+    """
+    letters = {batch.letter for batch in work.batches if batch.letter is not None}
+    changed = letters | {each.letter for each in work.unreplayable}
+    again = sorted(letter_key(letter) for letter in work.letters)
+    if not changed and not again:
         return set()
-    await cursor.execute(_LOCK, [sorted(letters)])
-    return letters - {public_id for (public_id,) in await cursor.fetchall()}
+    topics, digests = [topic for topic, _ in again], [digest for _, digest in again]
+    await cursor.execute(_LOCK, (sorted(changed), topics, digests))
+    return letters - {public_id for public_id, asked in await cursor.fetchall() if asked}
 
 
 async def revive(cursor: Cursor, batches: Iterable[Incoming], cursors: Mapping[UUID, int]) -> set[StreamBatch]:

@@ -5,7 +5,7 @@ the ledger. After it: `lms_cloud.telemetry.completeness.service`, which would ha
 a year otherwise.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,14 +19,13 @@ HOUR_MS: Final = 3_600_000
 NO_STREAM: Final = UUID(int=0)
 """Stands for the stream of edge nodes without acknowledged delivery."""
 
+_LOCK_STREAMS = "select from streams where id = any(%b::uuid[]) order by id for update"
 _ADD_NUMBERS = """
 with new as (
     select stream, range_agg(int8range(number, number + 1)) as numbers
     from unnest(%b::uuid[], %b::bigint[]) as batch (stream, number) group by stream
-), locked as materialized (
-    select s.id, new.numbers from streams s join new on new.stream = s.id order by s.id for update of s
 )
-update streams s set committed = s.committed + locked.numbers from locked where s.id = locked.id
+update streams s set committed = s.committed + new.numbers from new where s.id = new.stream
 """
 _ADD_TO_HOURS = """
 insert into ledger_hours as h (stream, bioreactor_id, hour, organization_id, batches, late, readings)
@@ -41,13 +40,28 @@ update streams set head = greatest(head, %(head)s), head_at = %(at)s where id = 
 """
 
 
-async def write_tallies(cursor: Cursor, stored: Sequence[Incoming], fresh: Collection[StreamBatch]) -> None:
-    """Add what a commit brought.
+async def write_tallies(
+    cursor: Cursor,
+    stored: Sequence[Incoming],
+    fresh: Collection[StreamBatch],
+    agents: Sequence[AgentStatusChange],
+) -> None:
+    """Add what a commit brought, and how far agents say that their logs reach.
+
+    The streams of both are locked together, in order: a batch of one agent and the birth of another would else wait
+    for the reverse in another worker, and that one for this.
 
     Args:
         stored: the batches whose readings it wrote.
         fresh: the numbers that it entered into the ledger, dead ones among them.
+        agents: births and deaths; those that tell a head count.
     """
+    told = [agent for agent in agents if agent.stream is not None and agent.head is not None]
+    touched = {key.stream for key in fresh} | {agent.stream for agent in told}
+    if len(touched) > 1:
+        await cursor.execute(_LOCK_STREAMS, [list(touched)])
+    for agent in told:
+        await cursor.execute(_SET_HEADS, {"head": agent.head, "at": agent.since, "stream": agent.stream})
     if fresh:
         streams, numbers = zip(*fresh, strict=True)
         await cursor.execute(_ADD_NUMBERS, (list(streams), list(numbers)))
@@ -79,10 +93,3 @@ def hour_of(batch: Incoming) -> int | None:
         return extent[0] // HOUR_MS
     times = [gap.began_at_ms if gap.ended_at_ms is None else gap.ended_at_ms for gap in batch.gaps]
     return min(times) // HOUR_MS if times else None
-
-
-async def write_heads(cursor: Cursor, agents: Iterable[AgentStatusChange]) -> None:
-    """Note how far agents say that their logs reach."""
-    told = [agent for agent in agents if agent.stream is not None and agent.head is not None]
-    for agent in sorted(told, key=lambda each: str(each.stream)):
-        await cursor.execute(_SET_HEADS, {"head": agent.head, "at": agent.since, "stream": agent.stream})

@@ -5,8 +5,9 @@ COMMIT has succeeded: acknowledgements to the agents and the live message. The l
 reading exist once: whoever inserts (stream, number) writes the readings, in the same transaction; anyone else finds a
 duplicate.
 
-Locks are taken in one order by every committer (feeds, ledger, origins, latest, gaps; rows by key), so that two workers
-with the same batches wait for each other instead of deadlocking.
+Locks are taken in one order by every committer (feeds, letters, ledger, origins, latest, gaps, clocks, streams, hours,
+new letters, agents; rows by key), so that two workers with the same batches wait for each other instead of
+deadlocking.
 """
 
 from collections.abc import Sequence
@@ -20,11 +21,18 @@ from lms_cloud.telemetry.columns import ReadingColumns, copy_numbers, copy_texts
 from lms_cloud.telemetry.incoming import DeadLetter, Incoming, Outcome, StatusChange, StreamBatch, Work, to_instant
 from lms_cloud.telemetry.storage.clock_rows import write_clocks
 from lms_cloud.telemetry.storage.flavours.copying import prepare_copy
-from lms_cloud.telemetry.storage.judging import LedgerEntry, conflict_letter, fingerprint, first_of_each, judge
+from lms_cloud.telemetry.storage.judging import (
+    LedgerEntry,
+    conflict_letter,
+    fingerprint,
+    first_of_each,
+    judge,
+    letter_key,
+)
 from lms_cloud.telemetry.storage.origins import drop_repeated
 from lms_cloud.telemetry.storage.replayed import bounds, close_letters, lock_letters, revive
 from lms_cloud.telemetry.storage.rollups.marks import write_marks
-from lms_cloud.telemetry.storage.tallies import write_heads, write_tallies
+from lms_cloud.telemetry.storage.tallies import write_tallies
 
 Connection = AsyncConnection[tuple[Any, ...]]
 Cursor = AsyncCursor[tuple[Any, ...]]
@@ -95,7 +103,7 @@ async def commit_work(connection: Connection, work: Work) -> Outcome:
         batches = first_of_each(work.batches)
         taken_in = [letter for letter in work.letters if letter.counts_as_taken_in]
         outcome.cursors = await _advance_feeds(cursor, [*batches, *taken_in, *work.statuses])
-        done_before = await lock_letters(cursor, work.batches)
+        done_before = await lock_letters(cursor, work)
         batches = [batch for batch in batches if batch.letter not in done_before]
         fresh = await _insert_ledger(cursor, batches, taken_in, outcome)
         fresh |= await revive(cursor, [batch for batch in batches if batch.key not in fresh], outcome.cursors)
@@ -109,8 +117,8 @@ async def commit_work(connection: Connection, work: Work) -> Outcome:
         await write_marks(cursor, outcome.stored)
         await _write_gaps(cursor, outcome.stored)
         await write_clocks(cursor, outcome.stored)
-        await write_tallies(cursor, outcome.stored, fresh)
-        for letter in (*work.letters, *conflicts):
+        await write_tallies(cursor, outcome.stored, fresh, work.agents)
+        for letter in sorted((*work.letters, *conflicts), key=letter_key):
             await _write_letter(cursor, letter)
         await close_letters(cursor, batches, outcome, work.unreplayable)
         await _write_statuses(cursor, work, outcome)
@@ -221,11 +229,11 @@ async def _write_gaps(cursor: Cursor, batches: Sequence[Incoming]) -> None:
 
 async def _write_letter(cursor: Cursor, letter: DeadLetter) -> None:
     key = letter.key or (None, None)
-    digest = letter.digest or fingerprint(letter.payload)
+    topic, digest = letter_key(letter)
     await cursor.execute(
         _INSERT_DEAD_LETTER,
         (
-            *(letter.organization_id, letter.kind, letter.topic, letter.payload, digest, letter.reason, *key),
+            *(letter.organization_id, letter.kind, topic, letter.payload, digest, letter.reason, *key),
             *(letter.bioreactor and letter.bioreactor.id, letter.node, letter.birth and letter.birth.as_json()),
         ),
     )
@@ -242,4 +250,3 @@ async def _write_statuses(cursor: Cursor, work: Work, outcome: Outcome) -> None:
         await cursor.execute(
             _SET_AGENT_STATUS, (agent.agent_id, agent.organization_id, agent.online, agent.since, agent.stream)
         )
-    await write_heads(cursor, work.agents)
