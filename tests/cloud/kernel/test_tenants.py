@@ -25,19 +25,6 @@ async def new_organization(database: Database, name: str) -> UUID:
         return organization.id
 
 
-async def test_every_table_with_a_tenant_has_forced_row_security(migrated_database) -> None:
-    query = """
-        select c.relname, c.relrowsecurity, c.relforcerowsecurity from pg_class c
-        where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p')
-          and (c.relname = any(%s) or exists (select from pg_attribute a
-            where a.attrelid = c.oid and a.attname = 'organization_id' and not a.attisdropped))
-    """
-    async with await psycopg.AsyncConnection.connect(migrated_database.url) as connection:
-        rows = await (await connection.execute(query, [list(TENANT_TABLES)])).fetchall()
-    assert {name for name, _, _ in rows} >= set(TENANT_TABLES)
-    assert [name for name, enabled, forced in rows if not (enabled and forced)] == []
-
-
 async def test_application_roles_own_nothing_and_cannot_pass_by_row_security(migrated_database) -> None:
     async with await psycopg.AsyncConnection.connect(migrated_database.url) as connection:
         roles = await (
