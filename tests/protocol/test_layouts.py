@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from lms_protocol.edge import EdgeSession
 from lms_protocol.host import DataReceived, HostEvent, HostSession
 from lms_protocol.layouts import FREE_LESSONS, MAX_LAYOUTS, Layouts
+from lms_protocol.marks import marked_alias
 from lms_protocol.messages import Publish
 from lms_protocol.reading import Batch, Datatype, Quality, Reading, TagDescription
 from lms_protocol.sparkplug import Metric, Payload, encode
@@ -171,7 +172,7 @@ def test_sequence_number_is_read_from_its_one_or_two_bytes(seq: int) -> None:
 
     def payload(value: float) -> bytes:
         metrics = [
-            Metric(alias=1, timestamp_ms=T, datatype=8, value=5),
+            Metric(alias=marked_alias(STREAM, 1), timestamp_ms=T, datatype=8, value=5),
             Metric(alias=100, timestamp_ms=T, value=value),
         ]
         return encode(Payload(T, metrics, seq=seq))

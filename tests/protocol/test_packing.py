@@ -95,7 +95,7 @@ RECORD = record_encode(Batch(7, "R1", (Reading(1, T, 7.0),)))
         (RECORD + b"\x00", "no length"),
         (RECORD + struct.pack("<I", 2) + b"{}", "not a gap"),
         (RECORD + struct.pack("<I", 2) + b"\xff\xff", "UTF-8"),
-        (record_encode(Batch(7, "R1", (Reading(2, T, 7.0),))), "no tag of an instrument"),
+        (record_encode(Batch(7, "R1", (Reading(3, T, 7.0),))), "no tag of an instrument"),
     ],
 )
 def test_batch_that_cannot_be_read_is_told_by_its_number_and_keeps_no_other_back(record: bytes, reason: str) -> None:

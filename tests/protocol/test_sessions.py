@@ -19,12 +19,15 @@ from lms_protocol.host import (
     NodeDied,
     RebirthWanted,
 )
+from lms_protocol.marks import marked_alias
 from lms_protocol.messages import SYNC_TAGS, HostState, Publish
 from lms_protocol.ranges import NumberRanges
 from lms_protocol.reading import Batch, ClockRecord, Datatype, Gap, Quality, Reading, TagDescription
 from lms_protocol.sparkplug import Metric, Payload, decode, encode
 from lms_protocol.topics import MessageType, node_topic
 from support.sparkplug import STREAM, TAGS, clocks, gaps, new_edge, readings
+
+R1_BATCH = marked_alias(STREAM, 2)
 
 
 def born_pair() -> tuple[EdgeSession, HostSession]:
@@ -193,7 +196,7 @@ def test_data_before_birth_asks_for_one_rebirth_within_its_interval() -> None:
 
 def test_unknown_alias_asks_for_a_rebirth_and_takes_nothing() -> None:
     _, host = born_pair()
-    payload = encode(Payload(1, [Metric(alias=2, value=1), Metric(alias=99, timestamp_ms=5, value=1.0)], seq=3))
+    payload = encode(Payload(1, [Metric(alias=R1_BATCH, value=1), Metric(alias=99, timestamp_ms=5, value=1.0)], seq=3))
     (event,) = hear(host, Publish(node_topic("g", MessageType.DDATA, "n", "R1"), payload))
     assert isinstance(event, RebirthWanted)
     assert "alias 99" in event.reason
@@ -258,7 +261,7 @@ def test_device_death_and_birth_are_told() -> None:
 
 def test_malformed_value_keeps_the_batch_number_for_the_acknowledgement() -> None:
     _, host = born_pair()
-    metrics = [Metric(alias=2, value=12), Metric(alias=5, timestamp_ms=5, value=1.5)]
+    metrics = [Metric(alias=R1_BATCH, value=12), Metric(alias=5, timestamp_ms=5, value=1.5)]
     topic = node_topic("g", MessageType.DDATA, "n", "R1")
     (event,) = hear(host, Publish(topic, encode(Payload(1, metrics, seq=3))))
     assert isinstance(event, Malformed)

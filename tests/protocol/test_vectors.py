@@ -9,6 +9,7 @@ import pytest
 from lms_protocol.batches import digest, record_decode, record_encode
 from lms_protocol.edge import Accepts, Acknowledged, EdgeSession, RebirthRequested, Refused
 from lms_protocol.host import DataReceived, DeviceBorn, DeviceDied, HostSession, NodeBorn, NodeDied
+from lms_protocol.marks import marked_alias
 from lms_protocol.messages import HostState
 from lms_protocol.ranges import NumberRanges
 from lms_protocol.reading import Batch, ClockRecord, Datatype, Gap, Origin, Quality, Reading, TagDescription
@@ -64,7 +65,8 @@ def test_host_reads_every_message_of_the_edge() -> None:
         for name in ("nbirth", "dbirth", "ddata-live", "ddata-historical", "ndata-packed", "ddeath", "ndeath")
     }
     (birth,) = events["dbirth"]
-    assert [metric.tag.number for metric in birth.metrics] == [1, 2, 3, 4]
+    aliases = [metric.tag.number for metric in birth.metrics if metric.has_alias]
+    assert aliases == [1, 2, 271_048_374_484_995, 4]
     events["dbirth"] = [birth._replace(metrics=())]
     born = [Reading(1, T - 500, 7.02), Reading(2, T - 500, False)]
     digests = [bytes.fromhex(BATCHES[name]["digest"]) for name in ("batch-42", "batch-43")]
@@ -87,6 +89,25 @@ def test_host_reads_every_message_of_the_edge() -> None:
         "ddeath": [DeviceDied("acme", "agent-1", "R1", T + 9_001)],
         "ndeath": [NodeDied("acme", "agent-1", T)],
     }
+
+
+def test_mark_of_a_stream_is_what_the_specification_says() -> None:
+    assert marked_alias(STREAM, 3) == 271_048_374_484_995 == (2_067_934_986 << 17) + 3
+
+
+def test_host_reads_what_an_agent_sends_that_does_not_mark_its_batches() -> None:
+    marked, unmarked = HostSession("cloud"), HostSession("cloud")
+    for host in (marked, unmarked):
+        host.receive(MESSAGES["nbirth"]["topic"], payload("nbirth"), 0.0)
+    for name in ("dbirth", "ddata-live", "ndata-packed"):
+        (event, *more), (other, *others) = (
+            host.receive(MESSAGES[form]["topic"], payload(form), 0.0)
+            for host, form in ((marked, name), (unmarked, f"{name}-unmarked"))
+        )
+        if isinstance(event, DeviceBorn) and isinstance(other, DeviceBorn):
+            event, other = event._replace(metrics=()), other._replace(metrics=())
+        assert [event, *more] == [other, *others]
+        assert isinstance(event, DeviceBorn | DataReceived)
 
 
 def test_edge_reads_every_message_of_the_host() -> None:

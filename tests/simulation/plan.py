@@ -5,6 +5,7 @@ changes as little of the rest as can be.
 """
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import NamedTuple
@@ -14,6 +15,9 @@ from lms_agent.log.retention import Limits
 UNLIMITED = Limits()
 CATCH_UP_SHARE = 0.03
 """Share of seeds that have no faults but an outage, a slow line, and a backlog which live batches must overtake."""
+IMAGES_SHARE = 0.1
+"""Share of seeds in which old images come back several times, while messages are lost and late: logs that were set
+aside then take turns with the present one, each under its own stream."""
 OUTAGE_S = 40.0
 LIVE_FROM_S = 52.0
 """By then the agent is connected again for sure."""
@@ -148,9 +152,12 @@ def draw_plan(seed: int) -> Plan:
     rng = Random(f"{seed}:plan")
     if rng.random() < CATCH_UP_SHARE:
         return _draw_catch_up(seed, rng)
+    many_images = rng.random() < IMAGES_SHARE
     agents = {f"agent-{n}": tuple(f"R{n}{m}" for m in range(rng.choice((1, 1, 2)))) for n in range(rng.choice((1, 2)))}
     workers = tuple(f"ingest-{n}" for n in range(rng.choice((1, 1, 2, 2, 3))))
     faults = sorted(_draw_fault(rng, agents, workers) for _ in range(rng.randint(0, 9)))
+    if many_images:
+        faults = sorted((*faults, *_draw_images(rng, agents)))
     # An old image may hold readings whose time was final by then, and corrects them anew: they come twice (see docs).
     brought_back = {fault.target for fault in faults if fault.kind == "bring_back"}
     together = rng.random() < 0.3
@@ -230,6 +237,16 @@ def _draw_fault(rng: Random, agents: dict[str, tuple[str, ...]], workers: tuple[
     kind = rng.choices([name for name, _ in whom], [weight for _, weight in whom])[0]
     target = "" if whom is _OF_ALL else rng.choice(list(agents) if whom is _OF_AGENT else workers)
     return Fault(at_s, kind, target, for_s, _draw_amount(rng, kind))
+
+
+def _draw_images(rng: Random, agents: dict[str, tuple[str, ...]]) -> Iterator[Fault]:
+    """Old images that come back, and a network that mixes up what is then sent under several streams."""
+    for _ in range(rng.randint(2, 4)):
+        for_s = rng.choice((rng.uniform(0.01, 1), rng.uniform(1, 10), rng.uniform(10, 40)))
+        yield Fault(round(rng.uniform(0, 55), 3), "bring_back", rng.choice(list(agents)), round(for_s, 3))
+    for kind, amounts in (("delay_messages", (0.5, 5.0, 5.0)), ("delay_messages", (5.0,)), ("lose_messages", (0.5,))):
+        if rng.random() < 0.7:
+            yield Fault(round(rng.uniform(0, 50), 3), kind, "", round(rng.uniform(5, 50), 3), rng.choice(amounts))
 
 
 def _draw_amount(rng: Random, kind: str) -> float:

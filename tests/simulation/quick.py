@@ -3,7 +3,8 @@
 `SendingWindow`, `EdgeSession` and the log's record on one side, `HostSession`, `judge` and `StreamLedger` on the other,
 messages between them that are lost, doubled and overtake each other at will. In each step one thing happens, drawn
 from all that could: a batch is logged, a message is sent, comes, vanishes or comes twice, a worker commits or
-acknowledges, a side dies with all it has in memory. Then everything is put right, and all must come home.
+acknowledges, a side dies with all it has in memory, a log is set aside and another one begun, after which they take
+turns. Then everything is put right, and all must come home.
 """
 
 from collections import Counter, deque
@@ -36,27 +37,47 @@ VALUES = (0.0, -0.0, 7.25, float("nan"), 1e-300, None)
 MOST_CALM_STEPS = 4000
 
 
+class QuickLog:
+    """One of the agent's logs: what it holds, what is known of it on disk and in memory."""
+
+    def __init__(self, stream: UUID) -> None:
+        self.stream = stream
+        self.records: list[bytes] = []
+        self.batches: list[Batch] = []
+        self.acked = self.acked_on_disk = 0
+
+    @property
+    def is_home(self) -> bool:
+        """Whether all of it is acknowledged."""
+        return self.acked == len(self.records)
+
+
 class QuickWorld:
     """One agent, one or two ingest workers, one ledger."""
 
     def __init__(self, seed: int) -> None:
         self.rng = Random(f"{seed}:quick")
         self.now_s = 0.0
-        self.stream = UUID(int=self.rng.getrandbits(128), version=4)
         self.events: deque[str] = deque(maxlen=200)
-        self.records: list[bytes] = []
-        self.batches: list[Batch] = []
+        self.logs = [self._new_log()]
         self.ledger: dict[StreamBatch, LedgerEntry] = {}
         self.stored: Counter[tuple[object, ...]] = Counter()
         self.up: deque[tuple[int, Publish]] = deque()
         self.down: deque[tuple[int, Publish]] = deque()
         self.connection = 0
-        self.acked = self.acked_on_disk = 0
         self.bd_seq: int | None = None
         self.limits = (self.rng.choice((1, 2, 8)), self.rng.choice((1, 2, 8)))
         self.lossy = self.rng.choice((0.0, 0.1, 0.4))
         self.workers = [QuickWorker(self) for _ in range(self.rng.choice((1, 1, 2)))]
         self.boot()
+
+    def _new_log(self) -> QuickLog:
+        return QuickLog(UUID(int=self.rng.getrandbits(128), version=4))
+
+    @property
+    def batches(self) -> list[Batch]:
+        """All that was ever logged."""
+        return [batch for log in self.logs for batch in log.batches]
 
     def note(self, what: str) -> None:
         """Write an event down."""
@@ -72,15 +93,33 @@ class QuickWorld:
     def boot(self) -> None:
         """The agent starts on what is durable."""
         self.cut()
-        self.acked = self.acked_on_disk
-        for number, record in enumerate(self.records, start=1):
-            if record_encode(record_decode(number, "R1", record)) != record:
-                raise Violation(f"the record of batch {number} does not come back as it was written")
-        self.edge = EdgeSession(group="g", node="n", stream=self.stream, bd_seq=self.bd_seq, tags=TAGS)
+        for log in self.logs:
+            log.acked = log.acked_on_disk
+            for number, record in enumerate(log.records, start=1):
+                if record_encode(record_decode(number, "R1", record)) != record:
+                    raise Violation(f"the record of batch {number} does not come back as it was written")
+        self.take_turn(self.logs[-1])
+
+    def take_turn(self, log: QuickLog) -> None:
+        """From now on this log is sent."""
+        self.log = log
+        self.edge = EdgeSession(group="g", node="n", stream=log.stream, bd_seq=self.bd_seq, tags=TAGS)
         self.window = SendingWindow(live_limit=self.limits[0], backlog_limit=self.limits[1], resend_after_s=5.0)
 
+    def renew(self) -> None:
+        """The log is set aside, and another one begun."""
+        self.cut()
+        self.logs.append(self._new_log())
+        self.take_turn(self.logs[-1])
+
+    def change_turns(self) -> None:
+        """Another log is sent, one that has something to send if there is one."""
+        self.cut()
+        due = [log for log in self.logs if not log.is_home and log is not self.log]
+        self.take_turn(self.rng.choice(due or self.logs))
+
     def cut(self) -> None:
-        """The agent's connection is gone, with what was on its way."""
+        """The agent's connection is gone; what was on its way to the workers may come yet."""
         self.connection += 1
         if hasattr(self, "window"):
             self.window.disconnected()
@@ -91,16 +130,17 @@ class QuickWorld:
         self.edge.will(self.now_ms)
         self.bd_seq = self.edge.bd_seq
         self.give_birth()
-        self.window.connected(acked=self.acked, head=len(self.records))
+        self.window.connected(acked=self.log.acked, head=len(self.log.records))
 
     def give_birth(self) -> None:
         """Births go out."""
-        for message in self.edge.births(self.now_ms, {}, self.acked):
+        for message in self.edge.births(self.now_ms, {}, self.log.acked):
             self.publish(message)
 
     def append(self) -> None:
         """A batch is logged, durably."""
-        number = len(self.records) + 1
+        log = self.logs[-1]
+        number = len(log.records) + 1
         at_ms = self.now_ms + number
         readings = (
             Reading(1, at_ms, self.rng.choice(VALUES), self.rng.choice((0, 64))),  # type: ignore[arg-type]
@@ -109,9 +149,9 @@ class QuickWorld:
         )
         gaps = (Gap(number, (1,), at_ms - 5, at_ms, "no reply"),) if number % 5 == 0 else ()
         batch = Batch(number, "R1", readings, gaps)
-        self.batches.append(batch)
-        self.records.append(record_encode(batch))
-        if self.edge.born:
+        log.batches.append(batch)
+        log.records.append(record_encode(batch))
+        if self.edge.born and log is self.log:
             self.window.appended(number)
 
     def send(self) -> bool:
@@ -119,7 +159,7 @@ class QuickWorld:
         sending = self.window.next(self.now_s) if self.edge.born else None
         if sending is None:
             return False
-        batch = record_decode(sending.number, "R1", self.records[sending.number - 1])
+        batch = record_decode(sending.number, "R1", self.log.records[sending.number - 1])
         self.publish(self.edge.data(batch, self.now_ms, historical=sending.historical))
         if self.window.in_flight > sum(self.limits):
             raise Violation(f"{self.window.in_flight} batches are in flight, {sum(self.limits)} are allowed")
@@ -136,13 +176,13 @@ class QuickWorld:
                 self.give_birth()
             elif isinstance(event, Acknowledged) and self.edge.born:
                 try:
-                    self.acked = max(self.acked, self.window.acknowledged(event.number, event.ranges))
+                    self.log.acked = max(self.log.acked, self.window.acknowledged(event.number, event.ranges))
                 except DeliveryError as error:
                     raise Violation(f"an acknowledgement was not true: {error}") from error
             elif isinstance(event, Refused):
                 raise Violation(f"batch {event.number} was refused")
-        for number in range(1, self.acked + 1):
-            if StreamBatch(self.stream, number) not in self.ledger:
+        for number in range(1, self.log.acked + 1):
+            if StreamBatch(self.log.stream, number) not in self.ledger:
                 raise Violation(f"batch {number} counts as acknowledged, but is not committed")
 
     # The network.
@@ -155,7 +195,8 @@ class QuickWorld:
         connection, message = line[index]
         if calm or self.rng.random() >= 0.1:  # else it is doubled: it comes, and stays
             del line[index]
-        if connection != self.connection or (not calm and self.rng.random() < self.lossy):
+        of_before = connection != self.connection and (line is self.down or self.rng.random() < 0.5)
+        if of_before or (not calm and self.rng.random() < self.lossy):
             return
         deliver(message)
 
@@ -188,17 +229,23 @@ class QuickWorld:
         elif act == "cut":
             self.cut()
         elif act == "persist":
-            self.acked_on_disk = self.acked
+            self.log.acked_on_disk = self.log.acked
         elif act == "agent dies":
             self.boot()
+        elif act == "renew":
+            self.renew()
+        elif act == "change turns":
+            self.change_turns()
         elif act == "worker dies":
             self.workers[self.workers.index(worker)] = QuickWorker(self)
 
     def calm_down(self) -> None:
         """Everything works now: all must come home."""
         for _ in range(MOST_CALM_STEPS):
-            if self.acked == len(self.records):
-                return
+            if self.log.is_home:
+                if all(log.is_home for log in self.logs):
+                    return
+                self.change_turns()
             self.now_s += 0.3
             if not self.edge.born:
                 self.connect()
@@ -209,7 +256,8 @@ class QuickWorld:
             for worker in self.workers:
                 worker.commit(told=True)
                 worker.poll()
-        raise Violation(f"{self.acked} of {len(self.records)} batches are acknowledged, and no more come")
+        told = ", ".join(f"{log.acked} of {len(log.records)}" for log in self.logs)
+        raise Violation(f"batches are acknowledged: {told}; and no more come")
 
     def to_all(self, message: Publish) -> None:
         """Every worker hears it."""
@@ -222,10 +270,11 @@ class QuickWorld:
         if expected != self.stored:
             wrong = next(iter((expected - self.stored) + (self.stored - expected)))
             raise Violation(f"readings are missing, doubled or altered, such as {wrong}")
-        for batch in self.batches:
-            entry = self.ledger[StreamBatch(self.stream, batch.number)]
-            if entry.digest != digest(batch.device, batch.number, batch.readings, batch.gaps):
-                raise Violation(f"batch {batch.number} is committed with another digest")
+        for log in self.logs:
+            for batch in log.batches:
+                entry = self.ledger[StreamBatch(log.stream, batch.number)]
+                if entry.digest != digest(batch.device, batch.number, batch.readings, batch.gaps):
+                    raise Violation(f"batch {batch.number} is committed with another digest")
 
 
 class QuickWorker:
@@ -235,8 +284,8 @@ class QuickWorker:
         self.world = world
         self.host = HostSession("cloud")
         self.queue: list[DataReceived] = []
-        self.born = False
-        self.known: StreamLedger | None = None
+        self.born: set[UUID] = set()
+        self.known: dict[UUID, StreamLedger] = {}
 
     def hear(self, message: Publish) -> None:
         """A message from the agent."""
@@ -244,7 +293,8 @@ class QuickWorker:
             if isinstance(event, DataReceived):
                 self.queue.append(event)
             elif isinstance(event, NodeBorn):
-                self.born = True
+                assert event.stream is not None
+                self.born.add(event.stream)
             elif isinstance(event, RebirthWanted):
                 self.say(self.host.rebirth_command("g", "n", self.world.now_ms))
 
@@ -261,7 +311,7 @@ class QuickWorker:
     def commit(self, *, told: bool) -> None:
         """Commit what was heard; then acknowledge it, unless this is when it dies (`told` False)."""
         world = self.world
-        incoming = [_incoming(world.stream, event) for event in self.queue]
+        incoming = [_incoming(event) for event in self.queue]
         self.queue.clear()
         fresh = [each for each in first_of_each(incoming) if each.key not in world.ledger]
         for batch in fresh:
@@ -275,21 +325,21 @@ class QuickWorker:
         for batch in verdict.refused:
             assert batch.key is not None
             raise Violation(f"batch {batch.key.number} does not have the digest that it had before")
-        self._acknowledge([key.number for key in verdict.settled])
+        streams = sorted({key.stream for key in verdict.settled} | self.born)
+        self.born.clear()
+        for stream in streams:
+            self._acknowledge(stream, [key.number for key in verdict.settled if key.stream == stream])
 
-    def _acknowledge(self, settled: list[int]) -> None:
-        if not settled and not self.born:
-            return
-        self.born = False
+    def _acknowledge(self, stream: UUID, settled: list[int]) -> None:
         world = self.world
-        if self.known is None:
-            self.known = StreamLedger()
-            settled = [key.number for key in world.ledger]
+        if stream not in self.known:
+            self.known[stream] = StreamLedger()
+            settled = [key.number for key in world.ledger if key.stream == stream]
         for number in settled:
-            self.known.commit(number)
-        acked, above = self.known.acknowledgement(settled)
+            self.known[stream].commit(number)
+        acked, above = self.known[stream].acknowledgement(settled)
         if acked or above:
-            self.say(self.host.acknowledgement("g", "n", acked, above, world.now_ms, stream=world.stream))
+            self.say(self.host.acknowledgement("g", "n", acked, above, world.now_ms, stream=stream))
 
 
 _CHANCES = {
@@ -302,6 +352,8 @@ _CHANCES = {
     "persist": 2,
     "cut": 2,
     "agent dies": 1,
+    "renew": 1,
+    "change turns": 2,
     "worker dies": 1,
 }
 _ACTS, _WEIGHTS = list(_CHANCES), list(_CHANCES.values())
@@ -328,8 +380,9 @@ def report(seed: int) -> str:
     return f"Quick seed {seed} broke the promise: {failure}\n{again}\n{events}"
 
 
-def _incoming(stream: UUID, event: DataReceived) -> Incoming:
-    key = StreamBatch(stream, event.number or 0)
+def _incoming(event: DataReceived) -> Incoming:
+    assert event.stream is not None
+    key = StreamBatch(event.stream, event.number or 0)
     return Incoming(HOME, key, event.digest or b"", event.readings, event.gaps, NO_TAGS, event.historical, "n", "", b"")
 
 

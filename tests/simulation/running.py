@@ -92,7 +92,7 @@ def _run_seed(seed: int, counts: Counter[str], *, quickly: bool) -> Iterator[str
     """Run a seed; the report, if it fails."""
     if quickly:
         failure, world = quick.run(seed)
-        counts["batches"] += len(world.records)
+        counts["batches"] += len(world.batches)
         if failure:
             yield quick.report(seed)
         return

@@ -4,6 +4,8 @@ from itertools import islice
 
 import lms_agent.log.upkeep
 import lms_cloud.telemetry.ingest.worker
+import lms_protocol.edge
+import lms_protocol.host
 import pytest
 from lms_agent.log.retention import remove_through
 from lms_cloud.telemetry.incoming import Outcome
@@ -85,6 +87,32 @@ def test_finds_who_forgets_to_compare_digests(forgetful_judge):
     assert any("missing" in failure or "not all is acknowledged" in failure for failure in failures)
 
 
+@pytest.fixture
+def unmarked_batches(monkeypatch):
+    """Sends the batches of all streams under one alias."""
+    monkeypatch.setattr(lms_protocol.edge, "marked_alias", lambda stream, number: number)
+
+
+@pytest.fixture
+def credulous_host(monkeypatch):
+    """Takes births and packs for what the last NBIRTH told, whatever they say of their stream."""
+    monkeypatch.setattr(lms_protocol.host, "_is_another", lambda told, stream: False)
+
+
+@pytest.mark.parametrize("bug", ["unmarked_batches", "credulous_host"])
+def test_finds_who_does_not_look_at_the_mark_of_the_stream(request, bug):
+    """It takes turns of several logs, and messages that overtake births: plans with many images have both."""
+    request.getfixturevalue(bug)
+    plans = (plan for plan in map(draw_plan, range(20_000)) if many_images(plan))
+    failures = (run(plan).failure for plan in islice(plans, WITHIN_SEEDS))
+    assert any("doubled" in failure or "missing" in failure for failure in failures)
+
+
+def many_images(plan):
+    """Whether it is one of the plans in which several old images come back."""
+    return [fault.kind for fault in plan.faults].count("bring_back") > 1
+
+
 def test_finds_who_acknowledges_before_the_commit(hasty_committer):
     assert "was acknowledged, but is not committed" in first_failure().failure
 
@@ -132,3 +160,9 @@ def test_the_quick_simulation_finds_what_is_wrong_with_the_state_machines(reques
     request.getfixturevalue(bug)
     failures = [failure for failure, _ in map(quick.run, range(WITHIN_SEEDS)) if failure]
     assert any("acknowledged" in failure for failure in failures)
+
+
+@pytest.mark.parametrize("bug", ["unmarked_batches", "credulous_host"])
+def test_the_quick_simulation_finds_who_does_not_look_at_the_mark_of_the_stream(request, bug):
+    request.getfixturevalue(bug)
+    assert any(failure for failure, _ in map(quick.run, range(3 * WITHIN_SEEDS)))

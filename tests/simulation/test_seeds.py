@@ -38,5 +38,5 @@ def test_the_state_machines_alone_keep_the_promise():
     for seed in range(QUICK_SEEDS):
         failure, world = quick.run(seed)
         assert not failure, quick.report(seed)
-        batches += len(world.records)
+        batches += len(world.batches)
     assert batches > 3 * QUICK_SEEDS

@@ -33,6 +33,7 @@ from lms_protocol.batches import (
     origin_to_text,
 )
 from lms_protocol.errors import PayloadError, SessionError
+from lms_protocol.marks import marked_alias
 from lms_protocol.messages import (
     ACCEPTS_NAME,
     ACKED_NAME,
@@ -111,7 +112,7 @@ EdgeEvent: TypeAlias = RebirthRequested | Acknowledged | Accepts | Refused | Hos
 
 @dataclass(frozen=True, slots=True)
 class _Device:
-    batch_tag: int
+    batch_alias: int
     gap_tag: int
     clock_tag: int | None
     origin_tag: int | None
@@ -162,11 +163,11 @@ class EdgeSession:
         self._datatypes = {number: int(tag.datatype) for number, tag in self._tags.items()}
         self._data_topics = {device: node_topic(group, MessageType.DDATA, node, device) for device in self._devices}
 
-    @staticmethod
-    def _sync_tags(device: str, names: Mapping[str, TagDescription]) -> _Device:
+    def _sync_tags(self, device: str, names: Mapping[str, TagDescription]) -> _Device:
         try:
             clock, origin = (None if tag is None else tag.number for tag in map(names.get, (CLOCK_NAME, ORIGIN_NAME)))
-            return _Device(names[BATCH_NAME].number, names[GAP_NAME].number, clock, origin)
+            batch_alias = marked_alias(self.stream, names[BATCH_NAME].number)
+            return _Device(batch_alias, names[GAP_NAME].number, clock, origin)
         except KeyError as error:
             raise SessionError(f"device {device!r} has no tag {error.args[0]!r}") from None
 
@@ -262,6 +263,7 @@ class EdgeSession:
     def device_birth(self, device: str, now_ms: int, latest: Mapping[int, Reading]) -> Publish:
         """The DBIRTH of one device: every tag with its description and last known value."""
         metrics = [self._birth_metric(tag, now_ms, latest.get(tag.number)) for tag in self._by_device[device].values()]
+        metrics.append(Metric(STREAM_NAME, timestamp_ms=now_ms, datatype=Datatype.STRING, value=str(self.stream)))
         topic = node_topic(self.group, MessageType.DBIRTH, self.node, device)
         return Publish(topic, encode(Payload(now_ms, metrics, seq=self._next_seq())))
 
@@ -287,7 +289,7 @@ class EdgeSession:
         message = PAYLOAD()
         message.timestamp = now_ms
         sync = message.metrics.add()
-        sync.alias = device.batch_tag
+        sync.alias = device.batch_alias
         sync.timestamp = now_ms
         sync.long_value = batch.number
         if historical:
@@ -324,7 +326,7 @@ class EdgeSession:
         if not self.may_pack:
             raise SessionError("packed batches cannot be sent: the host has not said that it accepts them")
         topic = node_topic(self.group, MessageType.NDATA, self.node)
-        return Publish(topic, packed_payload(value, now_ms, self._next_seq()))
+        return Publish(topic, packed_payload(value, now_ms, self._next_seq(), self.stream))
 
     def receive(self, topic: str, payload: bytes) -> list[EdgeEvent]:
         """Turn a message from the broker into events.
@@ -390,7 +392,7 @@ class EdgeSession:
                 properties["writable"] = (Datatype.BOOLEAN, True)
         return Metric(
             name=tag.name,
-            alias=tag.number,
+            alias=marked_alias(self.stream, tag.number) if tag.name == BATCH_NAME else tag.number,
             timestamp_ms=now_ms if latest is None else latest.taken_at_ms,
             datatype=tag.datatype,
             value=None if latest is None else latest.value,

@@ -9,9 +9,9 @@ Edge nodes of other makers are followed too: without `Sync/Stream` in the birth 
     ─────────────  ─────────────────────────────  ────────────────────────────────────────────────────
     unknown        data, device birth or death    RebirthWanted; the message is not used
     any            NBIRTH                         born: NodeBorn; its devices are unknown until their DBIRTH
-    born           DBIRTH                         DeviceBorn
+    born           DBIRTH                         DeviceBorn; RebirthWanted if it names another stream than the NBIRTH
     born           data of a born device          DataReceived, or RebirthWanted for an alias without birth
-    born           packed batches                 the same for each batch
+    born           packed batches                 the same for each batch; RebirthWanted if they name another stream
     born           sequence number not expected   the gap's clock starts; RebirthWanted if it does not close in time
     born           NDEATH with this bdSeq         NodeDied, unknown; with another bdSeq it is ignored
     born           DDEATH                         DeviceDied
@@ -24,28 +24,15 @@ Source: Sparkplug 3.0.0, chapters 4 to 6.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from struct import iter_unpack
 from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
-from lms_protocol.batches import (
-    BATCH_NAME,
-    CLOCK_NAME,
-    GAP_NAME,
-    ORIGIN_NAME,
-    RECORD_2,
-    clock_from_text,
-    fingerprint,
-    gap_from_text,
-    origin_from_text,
-    read_quality,
-    read_remarks,
-    remarks,
-)
+from lms_protocol.batches import RECORD_2, fingerprint, remarks
 from lms_protocol.births import BirthMetric, read_birth
 from lms_protocol.columns import Columns
+from lms_protocol.decoding import Birth, UnknownMetricError, UnusableDataError, read_data, read_record
 from lms_protocol.errors import LmsError, PayloadError, TopicError
-from lms_protocol.layouts import Body, Layouts
+from lms_protocol.layouts import Body
 from lms_protocol.messages import (
     ACCEPTS_NAME,
     ACKED_NAME,
@@ -65,14 +52,10 @@ from lms_protocol.messages import (
 )
 from lms_protocol.packing import PACKED_1, PackedBatch, pack, unpack
 from lms_protocol.ranges import NumberRanges
-from lms_protocol.reading import ClockRecord, Datatype, Gap, Origin, Quality, Reading, TagDescription
-from lms_protocol.sparkplug import UNSUPPORTED, Metric, Payload, encode, get_value, parse
+from lms_protocol.reading import ClockRecord, Datatype, Gap, Origin, Reading, TagDescription
+from lms_protocol.sparkplug import Metric, Payload, encode, get_value, parse
 from lms_protocol.topics import LiveTopic, MessageType, NodeTopic, StateTopic, node_topic
 from lms_protocol.topics import parse as parse_topic
-
-MAX_TAG_COLUMNS: Final = 64
-"""Columns of aliases remembered of one birth."""
-LATEST_MS: Final = 253_402_300_799_999  # the end of the year 9999, the last that dates can be shown for
 
 
 class NodeBorn(NamedTuple):
@@ -194,36 +177,6 @@ HostEvent: TypeAlias = (
 )
 
 
-class _Birth:
-    """What a birth told of its metrics, and the shapes of the data that came since."""
-
-    def __init__(self, metrics: Iterable[BirthMetric]) -> None:
-        metrics = list(metrics)
-        self.by_alias = {metric.tag.number: metric for metric in metrics if metric.has_alias}
-        self.by_name = {metric.tag.name: metric for metric in metrics}
-        self.layouts = Layouts()
-        self._known_tags: set[bytes] = set()
-        self.learnable = {
-            alias: metric.tag.name == BATCH_NAME
-            for alias, metric in self.by_alias.items()
-            if metric.tag.name == BATCH_NAME or not metric.is_control
-        }
-
-    def unknown_alias(self, tags: bytes) -> int | None:
-        """An alias of a column (u64) that no birth told; None if there is none."""
-        if tags in self._known_tags:  # nearly always: the same tags scan after scan
-            return None
-        for (alias,) in iter_unpack("<Q", tags):
-            if alias not in self.by_alias:
-                return int(alias)
-            if self.by_alias[alias].is_control:
-                raise PayloadError("is no tag of an instrument", metric=alias)
-        if len(self._known_tags) >= MAX_TAG_COLUMNS:
-            self._known_tags.clear()
-        self._known_tags.add(tags)
-        return None
-
-
 @dataclass(slots=True)
 class _Node:
     """What is known of one edge node in its present session."""
@@ -235,7 +188,7 @@ class _Node:
     early: set[int] = field(default_factory=set)
     gap_since_s: float | None = None
     rebirth_asked_s: float | None = None
-    births: dict[str | None, _Birth] = field(default_factory=dict)
+    births: dict[str | None, Birth] = field(default_factory=dict)
     """Of each device, and under None of the node itself."""
 
 
@@ -304,7 +257,7 @@ class HostSession:
     def recall(self, group: str, node: str, stream: UUID | None, device: str, metrics: Iterable[BirthMetric]) -> None:
         """Know a device's birth that was told before, so that a message kept from then can be read."""
         born = self._nodes.setdefault((group, node), _Node(born=True, stream=stream))
-        born.births[device] = _Birth(metrics)
+        born.births[device] = Birth(metrics)
 
     def rebirth_command(self, group: str, node: str, now_ms: int) -> Publish:
         """NCMD: publish all births again."""
@@ -368,7 +321,7 @@ class HostSession:
         if message.HasField("seq"):
             self._follow_seq(key, node, message.seq, now_s)
         if topic.type is MessageType.DBIRTH:
-            return [self._device_born(topic, node, message, at_ms)]
+            return self._device_born(topic, node, message, at_ms, now_s)
         if topic.type is MessageType.DDEATH:
             node.births.pop(topic.device, None)
             return [DeviceDied(topic.group, topic.node, topic.device or "", at_ms)]
@@ -388,7 +341,7 @@ class HostSession:
             rebirth_asked_s=rebirth_asked_s,
         )
         self._nodes[topic.group, topic.node] = node
-        node.births[None] = _Birth(metrics)
+        node.births[None] = Birth(metrics)
         self._with_gap.discard((topic.group, topic.node))
         head = values.get(HEAD_NAME)
         return NodeBorn(
@@ -412,19 +365,26 @@ class HostSession:
         self._with_gap.discard((topic.group, topic.node))
         return [NodeDied(topic.group, topic.node, at_ms)]
 
-    def _device_born(self, topic: NodeTopic, node: _Node, message: Any, at_ms: int | None) -> DeviceBorn:
+    def _device_born(
+        self, topic: NodeTopic, node: _Node, message: Any, at_ms: int | None, now_s: float
+    ) -> list[HostEvent]:
         metrics, readings = read_birth(message, device=topic.device)
-        node.births[topic.device] = _Birth(metrics)
-        return DeviceBorn(
-            topic.group,
-            topic.node,
-            topic.device or "",
-            node.stream,
-            at_ms,
-            tuple(metric.tag for metric in metrics if not metric.is_control),
-            tuple(readings),
-            tuple(metrics),
-        )
+        told = _told_stream(message)
+        if _is_another(told, node.stream):
+            return self._want_another(topic, node, f"the DBIRTH of device {topic.device!r}", told, now_s)
+        node.births[topic.device] = Birth(metrics)
+        return [
+            DeviceBorn(
+                topic.group,
+                topic.node,
+                topic.device or "",
+                node.stream,
+                at_ms,
+                tuple(metric.tag for metric in metrics if not metric.is_control),
+                tuple(readings),
+                tuple(metrics),
+            )
+        ]
 
     def _data(self, topic: NodeTopic, node: _Node, message: Any, payload: bytes, now_s: float) -> list[HostEvent]:
         key = (topic.group, topic.node)
@@ -432,51 +392,27 @@ class HostSession:
         if birth is None:
             return self._want_rebirth(key, node, f"data of device {topic.device!r} came before its DBIRTH", now_s)
         if (value := _packed_value(message)) is not None:
-            return self._packed(topic, node, value, payload, now_s)
-        number: int | None = None
-        historical = False
-        readings: list[Reading] = []
-        gaps: list[Gap] = []
-        clock: ClockRecord | None = None
-        origin: Origin | None = None
+            told = _told_stream(message)
+            if _is_another(told, node.stream):
+                return self._want_another(topic, node, "a pack of batches", told, now_s)
+            return self._packed(topic, node, value, now_s)
         try:
-            for metric in message.metrics:
-                alias = metric.alias
-                by_alias = alias or metric.HasField("alias")
-                known = birth.by_alias.get(alias) if by_alias else birth.by_name.get(metric.name)
-                if known is None:
-                    what = f"metric {metric.name!r}" if metric.name else f"alias {alias}"
-                    return self._want_rebirth(key, node, f"{what} is in no birth of {topic.device!r}", now_s)
-                historical = historical or metric.is_historical
-                if not known.is_control:
-                    reading = _reading(metric, known, message)
-                    if reading is not None:
-                        readings.append(reading)
-                elif known.tag.name == BATCH_NAME:
-                    number = metric.long_value
-                elif known.tag.name == GAP_NAME:
-                    gaps.append(gap_from_text(metric.string_value))
-                elif known.tag.name == CLOCK_NAME:
-                    clock = clock_from_text(metric.string_value)
-                elif known.tag.name == ORIGIN_NAME:
-                    origin = origin_from_text(metric.string_value)
-            columns = Columns.of(readings)
-        except PayloadError as error:
+            said = read_data(birth, message)
+        except UnknownMetricError as error:
+            return self._want_rebirth(key, node, f"{error} is in no birth of {topic.device!r}", now_s)
+        except UnusableDataError as error:
             where = (topic.group, topic.node, topic.device)
-            return [Malformed(str(topic), payload, str(error), *where, node.stream, number)]
+            return [Malformed(str(topic), payload, str(error), *where, node.stream, error.number)]
+        number, columns, gaps, historical, clock, origin = said
         if node.stream is None or number is None:
-            return [DataReceived(*key, topic.device, None, None, None, columns, tuple(gaps), historical, clock)]
+            return [DataReceived(*key, topic.device, None, None, None, columns, gaps, historical, clock)]
         if not gaps and clock is None and origin is None:
             birth.layouts.learn(payload, birth.learnable, Body(number, columns, historical))
-        mark = fingerprint(topic.device or "", number, columns, remarks(gaps, clock, origin))
-        told = tuple(gaps)
-        return [
-            DataReceived(
-                *(*key, topic.device, node.stream, number, mark), columns, told, historical, clock, origin=origin
-            )
-        ]
+        digest = fingerprint(topic.device or "", number, columns, remarks(gaps, clock, origin))
+        identity = (*key, topic.device, node.stream, number, digest)
+        return [DataReceived(*identity, columns, gaps, historical, clock, origin=origin)]
 
-    def _packed(self, topic: NodeTopic, node: _Node, value: bytes, payload: bytes, now_s: float) -> list[HostEvent]:
+    def _packed(self, topic: NodeTopic, node: _Node, value: bytes, now_s: float) -> list[HostEvent]:
         """Batches that came together; one that cannot be used does not keep the others from being used."""
         if node.stream is None:
             raise PayloadError("batches came packed from a node that has no stream", metric=PACKED_NAME)
@@ -504,15 +440,12 @@ class HostSession:
         birth = node.births.get(device)
         if birth is None:
             return self._want_rebirth(key, node, f"data of device {device!r} came before its DBIRTH", now_s)
-        if record[:1] != RECORD_2:
-            raise PayloadError("its record is of another form")
-        columns, end = Columns.parse(record, 1)
-        gaps, clock, origin = read_remarks(record, end)
-        unknown = birth.unknown_alias(bytes(columns.tags))
-        if unknown is not None:
-            return self._want_rebirth(key, node, f"alias {unknown} is in no birth of {device!r}", now_s)
-        mark = fingerprint(device, number, columns, remarks(gaps, clock, origin))
-        return [DataReceived(*key, device, stream, number, mark, columns, gaps, True, clock, True, origin)]
+        try:
+            _, columns, gaps, _, clock, origin = read_record(birth, number, record)
+        except UnknownMetricError as error:
+            return self._want_rebirth(key, node, f"{error} is in no birth of {device!r}", now_s)
+        digest = fingerprint(device, number, columns, remarks(gaps, clock, origin))
+        return [DataReceived(*key, device, stream, number, digest, columns, gaps, True, clock, True, origin)]
 
     def _by_layout(self, topic: NodeTopic, payload: bytes, now_s: float) -> list[HostEvent] | None:
         """Data whose shape is known; None for all else."""
@@ -525,8 +458,8 @@ class HostSession:
             return None
         seq, (number, columns, historical) = found
         self._follow_seq(key, node, seq, now_s)
-        mark = fingerprint(topic.device or "", number, columns, b"")
-        return [DataReceived(*key, topic.device, node.stream, number, mark, columns, (), historical)]
+        digest = fingerprint(topic.device or "", number, columns, b"")
+        return [DataReceived(*key, topic.device, node.stream, number, digest, columns, (), historical)]
 
     def _follow_seq(self, key: tuple[str, str], node: _Node, seq: int, now_s: float) -> None:
         if seq != node.expected_seq:
@@ -542,6 +475,13 @@ class HostSession:
         if node.gap_since_s is not None and not node.early:
             node.gap_since_s = None
             self._with_gap.discard(key)
+
+    def _want_another(
+        self, topic: NodeTopic, node: _Node, what: str, stream: UUID | None, now_s: float
+    ) -> list[HostEvent]:
+        """Births are wanted: what came is of another stream than the last NBIRTH told of."""
+        reason = f"{what} is of stream {stream}, but the last NBIRTH told of {node.stream}"
+        return self._want_rebirth((topic.group, topic.node), node, reason, now_s)
 
     def _want_rebirth(self, key: tuple[str, str], node: _Node, reason: str, now_s: float) -> list[HostEvent]:
         if node.rebirth_asked_s is not None and now_s - node.rebirth_asked_s < self._rebirth_interval_s:
@@ -571,37 +511,21 @@ def _packed_value(message: Any) -> bytes | None:
     return None
 
 
+def _told_stream(message: Any) -> UUID | None:
+    """The stream that a message says it is of; None if it does not say."""
+    for metric in message.metrics:
+        if metric.name == STREAM_NAME:
+            return _stream(metric.string_value)
+    return None
+
+
+def _is_another(told: UUID | None, stream: UUID | None) -> bool:
+    """Whether a message says that it is of another stream than the last NBIRTH. Older agents say nothing."""
+    return told is not None and told != stream
+
+
 def _stream(value: object) -> UUID:
     try:
         return UUID(str(value))
     except ValueError as error:
         raise PayloadError(f"{value!r} is not a UUID", metric=STREAM_NAME) from error
-
-
-def _reading(metric: Any, known: BirthMetric, message: Any) -> Reading | None:
-    """One data metric as a reading; None if its value is of a kind that LMS evo does not store."""
-    taken_at_ms = metric.timestamp or _time_of(metric, message, known)
-    if taken_at_ms > LATEST_MS:
-        raise PayloadError(f"timestamp {taken_at_ms} is after the year 9999", metric=known.tag.name)
-    plain = not (metric.is_null or metric.datatype or metric.HasField("properties"))
-    if plain and metric.WhichOneof("value") == known.direct_field:  # nearly always
-        return Reading(known.tag.number, taken_at_ms, getattr(metric, known.direct_field))
-    try:
-        value = get_value(metric, metric.datatype if metric.HasField("datatype") else known.wire_datatype)
-        quality = read_quality(metric)
-    except PayloadError as error:
-        raise PayloadError(error.reason, metric=known.tag.name) from error
-    if value is UNSUPPORTED:
-        return None
-    if value is None and quality is Quality.GOOD:
-        quality = Quality.BAD  # null without a quality: there is no value to trust
-    return Reading(known.tag.number, taken_at_ms, value, quality)
-
-
-def _time_of(metric: Any, message: Any, known: BirthMetric) -> int:
-    """The time of a metric whose timestamp is 0 or missing: its own, else the payload's."""
-    if metric.HasField("timestamp"):
-        return 0
-    if not message.HasField("timestamp"):
-        raise PayloadError("has no timestamp", metric=known.tag.name)
-    return int(message.timestamp)

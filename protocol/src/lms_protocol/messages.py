@@ -6,6 +6,7 @@ Neighbours: `lms_protocol.edge` and `lms_protocol.host`, the two ends.
 import json
 from collections.abc import Mapping
 from typing import Final, NamedTuple
+from uuid import UUID
 
 from lms_protocol.batches import BATCH_NAME, CLOCK_NAME, GAP_NAME, ORIGIN_NAME
 from lms_protocol.errors import PayloadError
@@ -49,8 +50,13 @@ class HostState(NamedTuple):
     timestamp_ms: int
 
 
-def packed_payload(value: bytes, now_ms: int, seq: int | None) -> bytes:
-    """The payload of an NDATA with packed batches (see `lms_protocol.packing`); `seq` is None where it is only kept."""
+def packed_payload(value: bytes, now_ms: int, seq: int | None, stream: UUID | None = None) -> bytes:
+    """The payload of an NDATA with packed batches (see `lms_protocol.packing`).
+
+    Args:
+        seq: None where it is only kept.
+        stream: whose batches they are; None where that is known.
+    """
     message = PAYLOAD()
     message.timestamp = now_ms
     metric = message.metrics.add()
@@ -58,6 +64,12 @@ def packed_payload(value: bytes, now_ms: int, seq: int | None) -> bytes:
     metric.timestamp = now_ms
     metric.is_historical = True
     metric.bytes_value = value
+    if stream is not None:
+        metric = message.metrics.add()
+        metric.name = STREAM_NAME
+        metric.timestamp = now_ms
+        metric.is_historical = True
+        metric.string_value = str(stream)
     if seq is not None:
         message.seq = seq
     return bytes(message.SerializeToString())
