@@ -147,7 +147,7 @@ def packs(host: Any) -> list[int]:
     found = []
     for topic, payload in host.messages:
         if "/NDATA/" in topic:
-            (metric,) = parse(payload).metrics
+            metric = next(metric for metric in parse(payload).metrics if metric.name == "Sync/Packed")
             found.append(len(unpack(metric.bytes_value)))
     return found
 
