@@ -17,8 +17,8 @@ from lms_agent.log.care import Care
 from lms_agent.log.errors import LogWriteFailed
 from lms_agent.log.opening import prepare
 from lms_agent.log.predecessor import Predecessor
-from lms_agent.log.predecessors import readable_path
-from lms_agent.log.renewing import Kind, State, finish, write_intention
+from lms_agent.log.predecessors import Kind, State, readable_path
+from lms_agent.log.renewing import finish, write_intention
 from lms_agent.log.retention import Limits
 from lms_agent.log.salvage import wal_path
 from lms_agent.log.sqlite_log import SqliteLog, Trouble

@@ -14,8 +14,7 @@ from lms_agent.clock import SystemClock
 from lms_agent.log.care import Care
 from lms_agent.log.errors import LogWriteFailed
 from lms_agent.log.predecessor import Predecessor
-from lms_agent.log.predecessors import Entry
-from lms_agent.log.renewing import State
+from lms_agent.log.predecessors import Entry, State
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_protocol.batches import record_encode
 from lms_protocol.delivery import SendingWindow

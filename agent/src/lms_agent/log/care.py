@@ -11,27 +11,15 @@ set aside.
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing, suppress
-from dataclasses import replace
-from pathlib import Path
-
-from lms_protocol.messages import SYNC_TAGS
-from lms_protocol.reading import TagDescription
+from collections.abc import Awaitable, Callable
 
 from lms_agent.clock import Clock
-from lms_agent.log.clocks import never_known
 from lms_agent.log.compacting import request_path
-from lms_agent.log.corrections import Correction
 from lms_agent.log.errors import LogError, LogWriteFailed, explain
-from lms_agent.log.opening import prepare
-from lms_agent.log.predecessors import Entry, readable_path
-from lms_agent.log.readable import Kept, Known, unlink_quietly, write_readable
-from lms_agent.log.reader import LogReader
-from lms_agent.log.records import BatchRow, GapRow, batch_row
-from lms_agent.log.renewing import Kind, State
-from lms_agent.log.salvage import DamagedFile
-from lms_agent.log.sqlite_log import Remains, SqliteLog
+from lms_agent.log.gathering import Remains, gather
+from lms_agent.log.predecessors import Entry, Kind, State
+from lms_agent.log.readable import unlink_quietly
+from lms_agent.log.sqlite_log import SqliteLog
 from lms_agent.log.writer import Entry as NewBatch
 
 LOGGER = logging.getLogger(__name__)
@@ -125,15 +113,13 @@ class Care:
         if trouble.kind is Kind.RESTORED and recently:
             return
         LOGGER.error("ALARM: the log %s: %s. It is set aside; a new one is begun.", self._log.path, trouble.reason)
-        known = set(self._log.predecessors)
         try:
             remains = await asyncio.to_thread(self._log.renew, trouble, self._clock.wall_ms())
         except LogError as error:
             self._tell(f"{error} No new log can be begun yet; readings wait in memory.")
             return
         self._renewed_s = now_s
-        for path in set(self._log.predecessors) - known:
-            self._remains[path] = remains
+        self._remains[remains.aside] = remains
         if self._restamp is not None:
             await self._restamp()
         self._log.told_renewed()
@@ -142,7 +128,7 @@ class Care:
         """Read what can be read of a log that was set aside."""
         remains = self._remains.get(entry.path)
         try:
-            ready, kept = await asyncio.to_thread(self._read, entry, remains)
+            ready, kept = await asyncio.to_thread(gather, self._log.path, entry, self._clock.wall_ms(), remains)
         except (OSError, sqlite3.Error) as error:
             words = explain(error)[0] if isinstance(error, sqlite3.Error) else str(error.strerror or error)
             self._tell(f"What was set aside as {entry.path} cannot be copied yet: {words}")
@@ -156,6 +142,9 @@ class Care:
         if remains is not None:
             remains.reader.close()
             del self._remains[entry.path]
+        if ready.stream == str(self._log.stream):
+            reason = f"it was set aside once, as {entry.path}: an older copy of it was brought back"
+            self._log.doubt(Kind.RESTORED, reason)
         if ready.state is State.LOST:
             LOGGER.error("ALARM: of the log that was set aside as %s nothing can be read.", entry.path)
         else:
@@ -164,112 +153,8 @@ class Care:
                 *(entry.path, kept.first, kept.head, kept.missing),
             )
 
-    def _read(self, entry: Entry, remains: Remains | None) -> tuple[Entry, Kept]:
-        """Write the file that is to be sent."""
-        aside = self._log.path.with_name(entry.path)
-        target = readable_path(self._log.path, entry)
-        with closing(_Sources(aside, entry, remains)) as sources:
-            tags = list(self._log.known_tags) if remains is not None else sources.tags
-            stream = entry.stream or sources.stream
-            if stream is None or not tags:
-                return replace(entry, state=State.LOST, ended_at_ms=self._clock.wall_ms()), Kept(0, 0, 0)
-            acked = max(entry.acked, sources.acked)
-            corrections = sources.corrections(entry.set_aside_at_ms)
-            known = Known(stream, acked, entry.head, _complete(tags), entry.set_aside_at_ms, corrections)
-            kept = write_readable(target, known, sources.batches(acked), sources.gaps(), reason=entry.reason)
-        prepare(target)
-        state = State.READY if kept.head > acked else State.SENT
-        return replace(entry, stream=stream, state=state, first=kept.first, head=kept.head, acked=acked), kept
-
     def _tell(self, problem: str) -> None:
         """Say it, once."""
         if problem not in self._told:
             self._told.add(problem)
             LOGGER.error("%s", problem)
-
-
-class _Sources:
-    """Where batches of a log that was set aside may still be found: its file, a file still open, memory."""
-
-    def __init__(self, aside: Path, entry: Entry, remains: Remains | None) -> None:
-        self._remains = remains
-        self._file: DamagedFile | None = None
-        self.stream: str | None = None
-        self.acked = 0
-        self.tags: list[TagDescription] = []
-        if aside.exists():
-            file = DamagedFile(aside)
-            basics = file.basics()
-            if entry.kind is Kind.REPLACED and basics.stream != entry.stream:
-                file.close()  # somebody else's file, put in the place of ours
-                return
-            self._file = file
-            self.stream, self.acked, self.tags = basics.stream, basics.acked, list(basics.tags.values())
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
-
-    def batches(self, above: int) -> Iterator[tuple[bool, BatchRow]]:
-        """Rows of batches; what comes with True outdoes others of the same number."""
-        if self._file is not None:
-            yield from self._file.batches(above)
-        if self._remains is not None:
-            for row in _raw(self._remains.reader, above):
-                yield True, row
-            for batch in self._remains.recent:
-                yield True, batch_row(batch, 0)
-
-    def corrections(self, now_ms: int) -> list[Correction]:
-        """What was corrected of the times of batches; and those whose time was not known yet: it never will be."""
-        rows, spans = ([], []) if self._file is None else (self._file.corrections(), self._file.spans())
-        if self._remains is not None:
-            with suppress(LogError):
-                rows, spans = self._remains.reader.corrections().rows, self._remains.reader.spans()
-        return [*rows, *never_known(spans, max((row.event for row in rows), default=0) + 1, now_ms)]
-
-    def gaps(self) -> Iterator[GapRow]:
-        """Rows of gaps."""
-        if self._file is not None:
-            yield from self._file.gaps()
-
-
-def _raw(reader: LogReader, above: int) -> Iterator[BatchRow]:
-    """Rows from a file that is still open, as far as it can be read."""
-    try:
-        head = reader.head()[0]
-    except LogError:
-        return
-    number = above + 1
-    size = _ROWS
-    while number <= head:
-        try:
-            yield from reader.raw(number, min(number + size - 1, head))
-        except LogError:
-            if size > 1:
-                size = 1  # step over the page that is damaged
-                continue
-        number += size
-        size = _ROWS if size > 1 or number % _ROWS == 0 else 1
-
-
-def _complete(tags: list[TagDescription]) -> list[TagDescription]:
-    """The tags, and for each bioreactor those two that batches cannot be sent without."""
-    have = {(tag.device, tag.name) for tag in tags}
-    number = max(tag.number for tag in tags)
-    made = list(tags)
-    for device in sorted({tag.device for tag in tags}):
-        for name, datatype in SYNC_TAGS.items():
-            if (device, name) not in have:
-                number += 1
-                made.append(TagDescription(number, device, name, datatype))
-    return made
-
-
-def forget_copy(log_path: Path, entry: Entry) -> None:
-    """Remove the copy that was made for sending; what was set aside stays."""
-    path = readable_path(log_path, entry)
-    if path.name != entry.path:
-        for part in ("", "-wal", "-shm"):
-            unlink_quietly(path.with_name(path.name + part))

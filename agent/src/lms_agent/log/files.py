@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from lms_agent.log.renewing import Kind
+from lms_agent.log.predecessors import Kind
 from lms_agent.log.salvage import FRAME_HEADER_BYTES, WAL_HEADER_BYTES, wal_path
 
 DAMAGED_WAL = "its write-ahead log was removed or cut off"

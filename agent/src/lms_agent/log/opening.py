@@ -22,9 +22,11 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from lms_agent.log import schema
+from lms_agent.log.carrying import carried, last_gap_id, salvaged_from
 from lms_agent.log.errors import LogMalformed, LogUnavailable, explain, is_malformed
+from lms_agent.log.predecessors import Kind
 from lms_agent.log.reader import LogReader
-from lms_agent.log.renewing import Intention, Kind, aside_name, finish, rows_of, write_intention
+from lms_agent.log.renewing import Intention, aside_name, finish, rows_of, write_intention
 from lms_agent.log.salvage import FRAME_HEADER_BYTES, WAL_HEADER_BYTES, DamagedFile, wal_path, wal_salt
 from lms_agent.log.writer import configure
 
@@ -75,7 +77,7 @@ def _open(path: Path) -> LogReader:
         )  # for whoever opens the log
         if witness is None or witness[0] != str(reader.stream) or witness[1] <= head:
             return reader
-        carried = reader.carried()
+        taken_over = carried(reader)
         known = {
             "stream": str(reader.stream),
             "acked": max(0, reader.first() - 1),  # see SqliteLog.renew
@@ -84,7 +86,7 @@ def _open(path: Path) -> LogReader:
             "bd_seq": reader.bd_seq,
             "gap_id": reader.last_gap_id(),
             "latest": reader.latest().to_text(0),
-            **carried._asdict(),
+            **taken_over._asdict(),
         }
     except BaseException:
         reader.close()
@@ -181,6 +183,8 @@ def _set_damaged_aside(path: Path, error: LogMalformed) -> None:
         "acked": basics.acked,
         "tags": rows_of(list(basics.tags.values())),
         "latest": basics.metas.get("latest"),
+        "gap_id": last_gap_id(basics),
+        **salvaged_from(basics)._asdict(),
         "bd_seq": int(bd_seq) if bd_seq.isdigit() else None,
     }
     _set_aside(path, Kind.DAMAGED, error.reason, known)

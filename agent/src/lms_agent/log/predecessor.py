@@ -23,10 +23,9 @@ from lms_protocol.batches import ORIGIN_NAME
 from lms_protocol.reading import Batch, Datatype, Gap, Origin, Reading, TagDescription
 
 from lms_agent.log.errors import LogDamaged
-from lms_agent.log.predecessors import Entry
+from lms_agent.log.predecessors import Entry, Kind
 from lms_agent.log.reader import LogReader
 from lms_agent.log.records import RawBatch
-from lms_agent.log.renewing import Kind
 
 LOGGER = logging.getLogger(__name__)
 
@@ -56,7 +55,11 @@ class Successor(Protocol):
 
 
 class Predecessor:
-    """One log that was set aside, open for sending."""
+    """One log that was set aside, open for sending.
+
+    Attributes:
+        is_damaged: whether the file was found to be; what can be read of it is then to be gathered anew.
+    """
 
     def __init__(self, entry: Entry, path: Path, successor: Successor) -> None:
         self.entry = entry
@@ -68,6 +71,7 @@ class Predecessor:
         # Of an older copy that came back, what it knows as acknowledged is not to be believed.
         self.acked = max(0, entry.acked if entry.kind is Kind.RESTORED else max(entry.acked, self._reader.acked))
         self._numbers: dict[int, int] | None = None
+        self.is_damaged = False
 
     def close(self) -> None:
         """Close the file."""
@@ -140,7 +144,8 @@ class Predecessor:
         return True
 
     def doubt(self, kind: Kind, reason: str) -> None:
-        """What the cloud says of this stream was to be expected."""
+        """What the cloud says of this stream was to be expected; a file that is damaged must be read in another way."""
+        self.is_damaged = self.is_damaged or kind is Kind.DAMAGED
 
     def _number_tags(self) -> dict[int, int]:
         """The present log's number of each tag; those that it does not know yet it gets to know."""

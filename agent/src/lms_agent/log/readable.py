@@ -18,11 +18,16 @@ from lms_protocol.reading import Batch, Gap, TagDescription
 from lms_agent.log import schema
 from lms_agent.log.corrections import INSERT_CORRECTION, Correction, correction_row
 from lms_agent.log.records import BatchRow, GapRow, batch_row
+from lms_agent.log.spare import keep_spare
 from lms_agent.log.standing_in import STAND_IN_GAP_IDS
 from lms_agent.log.tags import tag_row
 from lms_agent.log.writer import configure, set_meta
 
 _INSERT = "INSERT OR {} INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+
+MOST_BELOW = 1000
+"""Where it cannot be read what was acknowledged, how many numbers below the lowest batch that can be read are taken for
+damaged: a few pages' worth. Of all below the cloud has taken them, or was told, for else they would be there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +37,14 @@ class Kept:
     Attributes:
         first, head: lowest and highest number; 0 and 0 for nothing.
         missing: how many batches between them could not be read.
+        acked: everything up to here is settled.
         untold: gaps of those that no batch of the file tells, each with its bioreactor.
     """
 
     first: int
     head: int
     missing: int
+    acked: int
     untold: tuple[tuple[str, Gap], ...] = ()
 
 
@@ -80,18 +87,19 @@ def write_readable(
     os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, schema.FILE_MODE))
     with closing(sqlite3.connect(part, isolation_level=None)) as connection:
         configure(connection)
-        schema.migrate(connection)
+        schema.migrate(connection, known.stream)
         connection.execute("BEGIN IMMEDIATE")
-        set_meta(connection, {"stream": known.stream, "acked": str(known.acked)})
         connection.executemany(
             "INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?, ?)", [tag_row(tag.number, tag) for tag in known.tags]
         )
+        keep_spare(connection)
         connection.executemany(INSERT_CORRECTION, [correction_row(row) for row in known.corrections])
         for sure, row in rows:
             if row[0] > known.acked:
                 connection.execute(_INSERT.format("REPLACE" if sure else "IGNORE"), row)
         connection.executemany("INSERT OR IGNORE INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?)", gaps)
         kept = _fill_holes(connection, known, reason)
+        set_meta(connection, {"acked": str(kept.acked)})
         connection.execute("COMMIT")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     sync_and_rename(part, target)
@@ -120,7 +128,8 @@ def _fill_holes(connection: sqlite3.Connection, known: Known, reason: str) -> Ke
     numbers = connection.execute("SELECT number FROM batches ORDER BY number").fetchall()
     missing = 0
     untold: list[tuple[str, Gap]] = []
-    expected = known.acked + 1
+    acked = known.acked or max(0, numbers[0][0] - 1 - MOST_BELOW if numbers else 0)
+    expected = acked + 1
     for (number,) in [*numbers, (known.head + 1,)]:
         if number > expected:
             missing += number - expected
@@ -128,7 +137,7 @@ def _fill_holes(connection: sqlite3.Connection, known: Known, reason: str) -> Ke
         expected = max(expected, number + 1)
     edges = "SELECT coalesce(min(number), 0), coalesce(max(number), 0) FROM batches"
     first, head = connection.execute(edges).fetchone()
-    return Kept(first, head, missing, tuple(untold))
+    return Kept(first, head, missing, acked, tuple(untold))
 
 
 def _stand_in(connection: sqlite3.Connection, known: Known, numbers: range, reason: str) -> list[tuple[str, Gap]]:

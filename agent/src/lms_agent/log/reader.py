@@ -21,12 +21,12 @@ from lms_protocol.errors import LmsError
 from lms_protocol.reading import Batch, Gap, TagDescription
 
 from lms_agent.log import clocks, schema
-from lms_agent.log.checksums import meta_checksum
+from lms_agent.log.checksums import meta_checksum, origin_checksum
 from lms_agent.log.clocks import Span
 from lms_agent.log.corrections import SHIFT_SQL, Corrections
-from lms_agent.log.errors import LogDamaged, LogError, LogMalformed, LogUnavailable, explain, is_malformed
+from lms_agent.log.errors import LogDamaged, LogMalformed, LogUnavailable, explain, is_malformed
 from lms_agent.log.lock import is_written
-from lms_agent.log.predecessors import Entry, entry_from_row
+from lms_agent.log.predecessors import Entry, entries_of
 from lms_agent.log.records import (
     LATEST_KEY,
     BatchRow,
@@ -82,14 +82,6 @@ class LogStatus(NamedTuple):
     def backlog(self) -> int:
         """Batches that are there and that the cloud has not acknowledged."""
         return self.last - max(self.acked, self.first - 1) if self.last else 0
-
-
-class Carried(NamedTuple):
-    """Rows that a new log takes over: open gaps, and what is known of logs set aside before."""
-
-    open_gaps: list[Any]
-    predecessors: list[Any]
-    origins: list[Any]
 
 
 class LogReader:
@@ -385,30 +377,16 @@ class LogReader:
 
     def predecessors(self) -> list[Entry]:
         """Return the logs that were set aside before this one, the oldest first."""
-        return [entry_from_row(row) for row in self._rows("SELECT * FROM predecessors ORDER BY set_aside_at_ms, path")]
+        return entries_of(self.path, self._rows("SELECT * FROM predecessors ORDER BY set_aside_at_ms, path"))
 
     def has_origin(self, stream: UUID, number: int) -> bool:
         """Whether a batch of another stream has been logged again here."""
-        return bool(self._rows("SELECT 1 FROM origins WHERE stream = ? AND number = ?", str(stream), number))
+        rows = self._rows("SELECT checksum FROM origins WHERE stream = ? AND number = ?", str(stream), number)
+        return any(checksum == origin_checksum(str(stream), number) for (checksum,) in rows)
 
     def is_stand_in(self, number: int) -> bool:
         """Whether a batch stands for one that could not be read."""
         return bool(self._rows("SELECT 1 FROM batches WHERE number = ? AND total = ?", number, STAND_IN_TOTAL))
-
-    def carried(self) -> Carried:
-        """Return what a new log takes over from this one, as far as it can be read."""
-        found: list[list[Any]] = []
-        for sql in (
-            "SELECT * FROM gaps WHERE ended_at_ms IS NULL",
-            "SELECT * FROM predecessors",
-            "SELECT * FROM origins",
-        ):
-            try:
-                found.append(self._rows(sql))
-            except LogError as error:
-                LOGGER.warning("%s", error)
-                found.append([])
-        return Carried(*found)
 
     def raw(self, first: int, last: int) -> list[BatchRow]:
         """Return the whole rows of batches `first` to `last` whose checksums fit."""

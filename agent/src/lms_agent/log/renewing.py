@@ -15,11 +15,10 @@ import json
 import logging
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -27,32 +26,22 @@ from lms_protocol.reading import TagDescription
 
 from lms_agent.log import schema
 from lms_agent.log.checksums import gap_checksum
+from lms_agent.log.predecessors import (
+    INSERT_ORIGIN,
+    INSERT_PREDECESSOR,
+    READABLE,
+    Kind,
+    State,
+    origin_row,
+    predecessor_row,
+)
 from lms_agent.log.readable import sync, sync_and_rename, unlink_quietly
 from lms_agent.log.salvage import wal_path
+from lms_agent.log.spare import keep_spare
 from lms_agent.log.tags import from_row, tag_row, to_text
 from lms_agent.log.writer import configure, set_meta
 
 LOGGER = logging.getLogger(__name__)
-
-INSERT_PREDECESSOR = "INSERT OR REPLACE INTO predecessors VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-
-
-class Kind(StrEnum):
-    """Why a log is set aside; also the word in the file's new name."""
-
-    DAMAGED = "damaged"
-    RESTORED = "restored"
-    DELETED = "deleted"
-    REPLACED = "replaced"
-
-
-class State(StrEnum):
-    """How far what was set aside has come."""
-
-    TO_READ = "to read"
-    READY = "ready"
-    SENT = "sent"
-    LOST = "lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +56,7 @@ class Intention:
         tags, open_gaps: rows for the new log, so that numbers go on meaning the same.
         gap_id: the highest id given to a gap.
         bd_seq: of the last connection.
-        predecessors, origins: rows of the old log about those that were set aside before it.
+        predecessors, origins: rows of the old log about those that were set aside before it, without their checksums.
         latest: text of the newest readings, as `meta` keeps it.
         at_ms: when, ms UTC.
     """
@@ -99,12 +88,12 @@ def intention_path(log_path: Path) -> Path:
     return log_path.with_name(log_path.name + ".setting-aside")
 
 
-def aside_name(log_path: Path, kind: Kind, at_ms: int) -> str:
-    """A name that no file has yet."""
+def aside_name(log_path: Path, kind: Kind, at_ms: int, taken: Container[str] = ()) -> str:
+    """A name that neither a file nor what is `taken` has yet."""
     moment = datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y%m%dT%H%M%SZ")
     name = f"{log_path.name}.{kind}-{moment}"
     count = 1
-    while (log_path.parent / name).exists():
+    while name in taken or any((log_path.parent / (name + end)).exists() for end in ("", READABLE)):
         count += 1
         name = f"{log_path.name}.{kind}-{moment}-{count}"
     return name
@@ -186,34 +175,32 @@ def _make(part: Path, intention: Intention) -> None:
     with closing(sqlite3.connect(part, isolation_level=None)) as connection:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         configure(connection)
-        schema.migrate(connection)
+        schema.migrate(connection, intention.new_stream)
         connection.execute("BEGIN IMMEDIATE")
-        metas = {"stream": intention.new_stream, "gap_id": str(intention.gap_id)}
+        metas = {"gap_id": str(intention.gap_id)}
         metas |= {} if intention.bd_seq is None else {"bd_seq": str(intention.bd_seq)}
         metas |= {} if intention.latest is None else {"latest": intention.latest}
         set_meta(connection, metas)
         for tag in tags_of(intention.tags):
             connection.execute("INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?, ?)", tag_row(tag.number, tag))
+        keep_spare(connection)
         # No batch of the new log has told of them; a number of the old one would be taken for one that was not written.
         cells = [(row[0], row[1], 0, *row[3:7]) for row in intention.open_gaps]
         gaps = [(*row, gap_checksum(row)) for row in cells]
         connection.executemany("INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?)", gaps)
         state = State.READY if intention.readable_at_once else State.TO_READ
-        connection.executemany(INSERT_PREDECESSOR, [tuple(row) for row in intention.predecessors])
-        connection.executemany("INSERT OR REPLACE INTO origins VALUES (?, ?, ?)", [tuple(r) for r in intention.origins])
-        connection.execute(
-            INSERT_PREDECESSOR,
-            (
-                intention.aside,
-                intention.stream,
-                intention.reason,
-                state,
-                None,
-                intention.head,
-                intention.acked,
-                intention.at_ms,
-                None,
-            ),
+        mine = (
+            intention.aside,
+            intention.stream,
+            intention.reason,
+            state,
+            None,
+            intention.head,
+            intention.acked,
+            intention.at_ms,
+            None,
         )
+        connection.executemany(INSERT_PREDECESSOR, map(predecessor_row, [*intention.predecessors, mine]))
+        connection.executemany(INSERT_ORIGIN, [origin_row(*row) for row in intention.origins])
         connection.execute("COMMIT")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

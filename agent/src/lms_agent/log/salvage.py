@@ -10,6 +10,7 @@ Source: "Database File Format", sqlite.org/fileformat2.html, sections 1.3, 1.6, 
 """
 
 import json
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,11 +20,21 @@ from typing import Any, BinaryIO, NamedTuple
 
 from lms_protocol.reading import TagDescription
 
-from lms_agent.log.checksums import batch_checksum, gap_checksum, meta_checksum, row_checksum, tag_checksum
+from lms_agent.log.checksums import (
+    batch_checksum,
+    gap_checksum,
+    meta_checksum,
+    origin_checksum,
+    predecessor_checksum,
+    row_checksum,
+    tag_checksum,
+)
 from lms_agent.log.clocks import Span
 from lms_agent.log.corrections import Correction, correction_from_row
+from lms_agent.log.predecessors import State
 from lms_agent.log.records import BatchRow, GapRow
 from lms_agent.log.schema import APPLICATION_ID
+from lms_agent.log.spare import TAGS_KEY
 from lms_agent.log.tags import from_row
 from lms_agent.timekeeping.discipline import Trust
 
@@ -33,6 +44,12 @@ WAL_HEADER_BYTES, FRAME_HEADER_BYTES = 32, 24
 _WAL_MAGIC = 0x377F0682
 _INTEGERS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 _LONGEST_RECORD = 64 * 1024 * 1024
+
+
+_BASIC_WORDS = (b"acked", b"stream", b'"datatype"')
+_BASIC_FORMS = re.compile(rb"\[(\d+(, \d+)*)?\]|-\d{8}T\d{6}Z|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""The tags of a gap, the name of a log set aside, a stream: most pages hold none of these, and are not gone through."""
+_FURTHER = (State.TO_READ, State.READY, State.LOST, State.SENT)
 
 
 class Cell(NamedTuple):
@@ -53,6 +70,9 @@ class Basics:
 
     Attributes:
         stream: the highest `acked` and the rest of `meta` are taken from rows whose checksum fits.
+        gaps: newest row of each, by id.
+        predecessors: cells of the row that has come furthest, without the checksum, by path.
+        origins: number of the batch that was logged again, by stream and number there.
         ours: whether anything in the file can only be a log's.
     """
 
@@ -60,6 +80,9 @@ class Basics:
     acked: int = 0
     metas: dict[str, str] = field(default_factory=dict)
     tags: dict[int, TagDescription] = field(default_factory=dict)
+    gaps: dict[int, GapRow] = field(default_factory=dict)
+    predecessors: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    origins: dict[tuple[str, int], int] = field(default_factory=dict)
     ours: bool = False
 
 
@@ -103,15 +126,18 @@ class DamagedFile:
         return sum(frame.commits for frame in self._frames if not frame.valid and frame.same_salt) > 1
 
     def basics(self) -> Basics:
-        """Stream, acknowledged number and tags."""
+        """Stream, acknowledged number, tags, gaps, and what is known of logs that were set aside before."""
         found = Basics()
         self._file.seek(0)
         header = self._file.read(100)
         found.ours = header[68:72] == APPLICATION_ID.to_bytes(4, "big") and header[:16] == MAGIC
         for _, page in self._pages():
-            if b"acked" in page or b"stream" in page or b'"datatype"' in page:
+            if any(word in page for word in _BASIC_WORDS) or _BASIC_FORMS.search(page):
                 for cell in self._cells(page):
                     _note(found, cell)
+                    _note_older(found, cell)
+        for row in json.loads(found.metas.get(TAGS_KEY, "[]")):
+            found.tags.setdefault(row[0], from_row(row))
         return found
 
     def batches(self, above: int) -> Iterator[tuple[bool, BatchRow]]:
@@ -310,13 +336,14 @@ def _wal_sums(data: bytes, sums: tuple[int, int], order: str) -> tuple[int, int]
 def _note(found: Basics, cell: Cell) -> None:
     columns = cell.columns
     with suppress(ValueError, TypeError, KeyError, AttributeError):
-        if len(columns) in {2, 3} and columns[0] in {"stream", "acked", "bd_seq", "gap_id", "latest"}:
+        if len(columns) in {2, 3} and columns[0] in {"stream", "acked", "bd_seq", "gap_id", "latest", TAGS_KEY}:
             key, value = columns[0], columns[1]
             if len(columns) == 3 and columns[2] != meta_checksum(key, value):
                 return
-            found.metas[key] = value
+            if cell.sure or key not in found.metas:
+                found.metas[key] = value
             if key == "stream":
-                found.stream, found.ours = value, True
+                found.stream, found.ours = found.metas[key], True
             elif key == "acked":
                 found.acked = max(found.acked, int(value))  # whatever was once acknowledged is
         elif len(columns) in {4, 5} and columns[0] is None:
@@ -326,6 +353,26 @@ def _note(found: Basics, cell: Cell) -> None:
                 tag = from_row(cells)
                 if cell.sure or tag.number not in found.tags:
                     found.tags[tag.number] = tag
+
+
+def _note_older(found: Basics, cell: Cell) -> None:
+    """A gap, or what is known of a log that was set aside before this one."""
+    gap, columns = _gap_row(cell), cell.columns
+    if gap is not None:
+        known = found.gaps.get(gap[0])
+        if known is None or (cell.sure and known[5] is None) or gap[5] is not None:
+            found.gaps[gap[0]] = gap
+    with suppress(ValueError, TypeError):
+        if len(columns) == 10 and columns[9] == predecessor_checksum(columns[:9]):
+            row = tuple(columns[:9])
+            if row[0] not in found.predecessors or _how_far(row) >= _how_far(found.predecessors[row[0]]):
+                found.predecessors[row[0]] = row
+        elif len(columns) == 4 and columns[3] == origin_checksum(columns[0], columns[1]):
+            found.origins[columns[0], columns[1]] = columns[2]
+
+
+def _how_far(predecessor: tuple[Any, ...]) -> tuple[int, int]:
+    return _FURTHER.index(State(predecessor[3])), predecessor[6] or 0
 
 
 def _batch_row(cell: Cell) -> BatchRow | None:

@@ -10,6 +10,7 @@
     spans         which batches were logged under which offset of the clock, and whether their time may still change
     corrections   by how much the time of batches was corrected afterwards
     origins       which batches of predecessors were written again into this log, so that none is twice
+    spare         a second copy of the stream and of all tags, should the page of the first one be damaged
 
 `total` is the number of readings in the log up to and with this batch, so that the count is one look-up. `blocks` is
 what an index on time would be, were that not a second page to write with every batch. A block without a row is one that
@@ -22,13 +23,20 @@ import sqlite3
 from pathlib import Path
 from uuid import uuid4
 
-from lms_agent.log.checksums import gap_checksum, meta_checksum, tag_checksum
+from lms_agent.log.checksums import (
+    gap_checksum,
+    meta_checksum,
+    origin_checksum,
+    predecessor_checksum,
+    tag_checksum,
+)
 from lms_agent.log.errors import LogUnavailable
+from lms_agent.log.spare import keep_spare
 
 MIGRATION_SET = "lms-agent-log"
 APPLICATION_ID = 0x4C4D534C
 """`LMSL` in the file's header, so that `file` and we can tell it from other SQLite files."""
-LATEST_MIGRATION = "0003_clocks"
+LATEST_MIGRATION = "0004_spare"
 STAND_IN_TOTAL = -1
 """The `total` of a batch that stands for one that could not be read."""
 FILE_MODE = 0o640
@@ -82,8 +90,11 @@ def check_known(path: Path, connection: sqlite3.Connection) -> None:
         raise LogUnavailable(path, reason, "install that version again, or start with a new log")
 
 
-def migrate(connection: sqlite3.Connection) -> None:
+def migrate(connection: sqlite3.Connection, stream: str | None = None) -> None:
     """Make the tables, or bring an older file up to date; each migration is one transaction.
+
+    Args:
+        stream: of a new file; a new one if it is not given.
 
     Raises:
         sqlite3.Error: the file cannot be written.
@@ -132,7 +143,7 @@ def migrate(connection: sqlite3.Connection) -> None:
         connection.execute("CREATE INDEX open_gaps ON gaps (id) WHERE ended_at_ms IS NULL")
         database.table("meta").insert_all(
             [
-                {"key": "stream", "value": str(uuid4())},
+                {"key": "stream", "value": stream or str(uuid4())},
                 {"key": "acked", "value": "0"},
                 {"key": "bd_seq", "value": "null"},
                 {"key": "latest", "value": json.dumps({"through": 0, "record": ""})},
@@ -215,6 +226,22 @@ def migrate(connection: sqlite3.Connection) -> None:
             pk="id",
             not_null={"event", "first", "last", "boot", "began_ms", "shift_ms", "trusted", "estimated", "checksum"},
         )
+
+    @migrations(name="0004_spare")
+    def spare(database: Database) -> None:
+        for table in ("predecessors", "origins"):
+            database.table(table).add_column("checksum", int)
+        rows = connection.execute("SELECT * FROM predecessors").fetchall()
+        connection.executemany(
+            "UPDATE predecessors SET checksum = ? WHERE path = ?", [(predecessor_checksum(r[:9]), r[0]) for r in rows]
+        )
+        rows = connection.execute("SELECT stream, number FROM origins").fetchall()
+        connection.executemany(
+            "UPDATE origins SET checksum = ? WHERE stream = ? AND number = ?", [(origin_checksum(*r), *r) for r in rows]
+        )
+        columns = {"key": str, "value": str, "checksum": int}
+        database.table("spare").create(columns, pk="key", not_null={"value", "checksum"})
+        keep_spare(connection)
 
     migrations.apply(Database(connection))
 

@@ -22,24 +22,26 @@ from uuid import UUID, uuid4
 
 from lms_protocol.reading import Batch, Gap, Reading, TagDescription
 
+from lms_agent.log.carrying import carried
 from lms_agent.log.clocks import ClockChange
 from lms_agent.log.errors import LogDamaged, LogMalformed, LogUnavailable, LogWriteFailed, explain
 from lms_agent.log.files import FileWatch
+from lms_agent.log.gathering import Remains
 from lms_agent.log.lock import WriterLock
 from lms_agent.log.opening import open_or_renew
-from lms_agent.log.predecessors import Entry, row_of
+from lms_agent.log.predecessors import (
+    INSERT_ORIGIN,
+    INSERT_PREDECESSOR,
+    Entry,
+    Kind,
+    cells_of,
+    origin_row,
+    predecessor_row,
+    unlisted,
+)
 from lms_agent.log.reader import LogReader
 from lms_agent.log.records import RawBatch
-from lms_agent.log.renewing import (
-    INSERT_PREDECESSOR,
-    Intention,
-    Kind,
-    aside_name,
-    finish,
-    intention_path,
-    rows_of,
-    write_intention,
-)
+from lms_agent.log.renewing import Intention, aside_name, finish, intention_path, rows_of, write_intention
 from lms_agent.log.retention import Limits, RetentionState
 from lms_agent.log.tags import write_tags
 from lms_agent.log.writer import Entry as NewBatch
@@ -58,18 +60,6 @@ class Trouble(NamedTuple):
 
     kind: Kind
     reason: str
-
-
-class Remains(NamedTuple):
-    """What is left in memory of a log that was set aside.
-
-    Attributes:
-        reader: still open on the old file, which may have no name any more; to be closed.
-        recent: the newest batches.
-    """
-
-    reader: LogReader
-    recent: list[Batch]
 
 
 class SqliteLog:
@@ -92,6 +82,7 @@ class SqliteLog:
         self._on_trouble: Callable[[], None] = _nothing
         self._loop: asyncio.AbstractEventLoop | None = None
         self._renewing = False
+        self._aside = ""  # name of the file that was set aside last
         self._tags: dict[int, TagDescription] = {}
         self._adopt(reader)
 
@@ -134,6 +125,7 @@ class SqliteLog:
         self._latest = reader.latest()
         self._tags |= {tag.number: tag for tag in reader.tags()}
         self.predecessors = {entry.path: entry for entry in reader.predecessors()}
+        self.predecessors |= {entry.path: entry for entry in unlisted(self.path, self.predecessors)}
         self.files = FileWatch(self.path)
         self._writer = self._make_writer(
             self.path,
@@ -183,18 +175,19 @@ class SqliteLog:
         """
         self._renewing = True
         self._writer.close()
-        remains = Remains(self._reader, list(self._recent.values()))
+        reader, recent, tags = self._reader, list(self._recent.values()), list(self._tags.values())
         try:
             if not intention_path(self.path).exists():
                 write_intention(self.path, self._intention(trouble, now_ms))
-            finish(self.path)
-            reader = open_or_renew(self.path)
+            finished = finish(self.path)
+            self._aside = finished.aside if finished is not None else self._aside
+            adopted = open_or_renew(self.path)
         except (OSError, sqlite3.Error) as error:
             words = explain(error) if isinstance(error, sqlite3.Error) else (str(error.strerror), "check the disk")
             raise LogUnavailable(self.path, *words) from error
-        self._adopt(reader)
+        self._adopt(adopted)
         self.trouble = None
-        return remains
+        return Remains(self._aside, reader, recent, tags)
 
     def told_renewed(self) -> None:
         """Tell all who listen that this is another log now, and take appends again."""
@@ -208,9 +201,9 @@ class SqliteLog:
         return self._tags.values()
 
     def _intention(self, trouble: Trouble, now_ms: int) -> Intention:
-        carried = self._reader.carried()
+        taken_over = carried(self._reader, self.path if trouble.kind is Kind.DAMAGED else None)
         return Intention(
-            aside=aside_name(self.path, trouble.kind, now_ms),
+            aside=aside_name(self.path, trouble.kind, now_ms, self.predecessors),
             kind=trouble.kind,
             reason=trouble.reason,
             at_ms=now_ms,
@@ -221,12 +214,12 @@ class SqliteLog:
             acked=max(0, self._reader.first() - 1) if trouble.kind is Kind.RESTORED else self._acked,
             head=self._head,
             tags=rows_of(list(self._tags.values())),
-            open_gaps=carried.open_gaps,
+            open_gaps=taken_over.open_gaps,
             gap_id=self._gap_id,
             bd_seq=self._bd_seq,
             latest=self._latest.to_text(0),
-            predecessors=[row_of(entry) for entry in self.predecessors.values()],
-            origins=carried.origins,
+            predecessors=[cells_of(entry) for entry in self.predecessors.values()],
+            origins=taken_over.origins,
         )
 
     def __enter__(self) -> Self:
@@ -453,7 +446,7 @@ class SqliteLog:
         """
         if await asyncio.to_thread(self._reader.has_origin, stream, number):
             return
-        note = ("INSERT INTO origins VALUES (?, ?, ?)", (str(stream), number, "{number}"))
+        note = (INSERT_ORIGIN, origin_row(str(stream), number, "{number}"))
         await self._submit((NewBatch(batch.device, batch.readings, batch.gaps, batch.origin),), statements=[note])
 
     def note_progress(self, path: str, acked: int) -> None:
@@ -468,7 +461,7 @@ class SqliteLog:
         Raises:
             LogWriteFailed: the disk refused.
         """
-        statements: list[tuple[str, tuple[Any, ...]]] = [(INSERT_PREDECESSOR, row_of(entry))]
+        statements: list[tuple[str, tuple[Any, ...]]] = [(INSERT_PREDECESSOR, predecessor_row(cells_of(entry)))]
         if forget is not None:
             statements.append(("DELETE FROM origins WHERE stream = ?", (str(forget),)))
         await self._submit(tuple(told), statements=statements)

@@ -13,6 +13,7 @@ from lms_protocol.reading import Datatype, TagDescription
 
 from lms_agent.log.checksums import tag_checksum
 from lms_agent.log.errors import LogMalformed
+from lms_agent.log.spare import keep_spare
 
 
 def write_tags(connection: sqlite3.Connection, descriptions: Sequence[TagDescription]) -> list[TagDescription]:
@@ -22,6 +23,7 @@ def write_tags(connection: sqlite3.Connection, descriptions: Sequence[TagDescrip
         The same descriptions, in the same order, with their numbers.
     """
     numbered: list[TagDescription] = []
+    changed = False
     connection.execute("BEGIN IMMEDIATE")
     try:
         for wanted in descriptions:
@@ -29,7 +31,10 @@ def write_tags(connection: sqlite3.Connection, descriptions: Sequence[TagDescrip
             text = to_text(wanted)
             if text != known:
                 connection.execute("INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?, ?)", tag_row(number, wanted))
+                changed = True
             numbered.append(replace(wanted, number=number))
+        if changed:
+            keep_spare(connection)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

@@ -25,7 +25,7 @@ from lms_protocol.reading import Batch
 from lms_agent.clock import Clock
 from lms_agent.ending import end
 from lms_agent.log.errors import LogWriteFailed
-from lms_agent.log.renewing import Kind
+from lms_agent.log.predecessors import Kind
 from lms_agent.log.standing_in import stand_in
 from lms_agent.sending.holding import Holding
 from lms_agent.sending.packer import Pack, Packer

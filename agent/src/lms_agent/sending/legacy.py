@@ -2,7 +2,8 @@
 
 What happens now goes first: the present log has the connection until it has sent what it has, or for half a minute;
 then one that was set aside has it for as long. One that makes no headway, as the cloud does not know its bioreactors
-perhaps, waits longer and longer for its next turn.
+perhaps, waits longer and longer for its next turn; others have theirs meanwhile. One whose file is found to be damaged
+or gone goes back to `lms_agent.log.care`, to be gathered anew.
 
 Neighbours: `lms_agent.sending.sender` asks whose turn it is; `lms_agent.log.predecessor` is what is sent.
 """
@@ -12,18 +13,18 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from lms_protocol.delivery import SendingWindow
 from lms_protocol.edge import EdgeSession
 from lms_protocol.errors import LmsError
 
 from lms_agent.clock import Clock
-from lms_agent.log.care import forget_copy
-from lms_agent.log.errors import LogWriteFailed
+from lms_agent.log.errors import LogMalformed, LogWriteFailed
+from lms_agent.log.gathering import forget_copy
 from lms_agent.log.opening import prepare
 from lms_agent.log.predecessor import Predecessor
-from lms_agent.log.predecessors import Entry, readable_path
-from lms_agent.log.renewing import State
+from lms_agent.log.predecessors import Entry, State, readable_path
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_agent.sending.holding import Holding, NothingHeld
 from lms_agent.sending.sendable import SendableLog
@@ -65,6 +66,16 @@ class _Sending:
     acked_before: int = 0
 
 
+class _Pause(NamedTuple):
+    """How long one that makes no headway waits, and until when on the monotonic clock."""
+
+    length_s: float
+    until_s: float
+
+
+_NO_PAUSE = _Pause(0.0, 0.0)
+
+
 class Legacy:
     """The turns of logs that were set aside.
 
@@ -77,8 +88,7 @@ class Legacy:
         self._clock = clock
         self._sending: _Sending | None = None
         self._due = False
-        self._pause_s = 0.0
-        self._not_before_s = 0.0
+        self._pauses: dict[str, _Pause] = {}
 
     def close(self) -> None:
         """Close what is open."""
@@ -88,7 +98,7 @@ class Legacy:
 
     def wants_a_turn(self, lasted_s: float, *, busy: bool) -> bool:
         """Whether the present log's turn, which has lasted so long, is over; `busy`: it has something to catch up."""
-        if self._next() is None or self._clock.monotonic_s() < self._not_before_s:
+        if self._next() is None:
             return False
         self._due = lasted_s >= (TURN_S if busy else LEAST_S)
         return self._due
@@ -101,9 +111,12 @@ class Legacy:
             return None
         try:
             sending = await self._open(entry, session, window)
+        except LogMalformed as error:
+            await self._gather_anew(entry, error)
+            return None
         except (LmsError, OSError) as error:
             LOGGER.error("What was set aside as %s cannot be sent: %s", entry.path, error)
-            self._wait_longer()
+            self._wait_longer(entry)
             return None
         sending.session.bd_seq = session.bd_seq
         sending.acked_before = sending.log.acked
@@ -121,19 +134,24 @@ class Legacy:
         sending = self._sending
         if sending is None or turn.log is not sending.log:
             return
-        if sending.log.acked > sending.acked_before:
-            self._pause_s = 0.0
-        elif not sending.log.is_settled:
-            self._wait_longer()
         entry = self._log.predecessors.get(sending.log.entry.path)
         if entry is None:
             return
+        if sending.log.acked > sending.acked_before:
+            self._pauses.pop(entry.path, None)
+        elif not sending.log.is_settled:
+            self._wait_longer(entry)
         entry = replace(entry, acked=sending.log.acked)
+        if sending.log.is_damaged:
+            self.close()
+            await self._gather_anew(entry, LogMalformed(sending.log.path, "batches of it cannot be read any more"))
+            return
         done = sending.log.is_settled
         if done:
             entry = replace(entry, state=State.SENT, ended_at_ms=self._clock.wall_ms())
+        forget = sending.log.stream if done and self._is_last(entry) else None
         with suppress(LogWriteFailed):  # then it is sent again, and settled at once
-            await self._log.keep_predecessor(entry, forget=sending.log.stream if done else None)
+            await self._log.keep_predecessor(entry, forget=forget)
             if done:
                 sending.log.close()
                 self._sending = None
@@ -141,14 +159,29 @@ class Legacy:
                 LOGGER.warning("All that was set aside as %s is in the cloud now; the file may be removed.", entry.path)
 
     def _next(self) -> Entry | None:
-        return next((entry for entry in self._log.predecessors.values() if entry.state is State.READY), None)
+        now_s = self._clock.monotonic_s()
+        ready = (entry for entry in self._log.predecessors.values() if entry.state is State.READY)
+        return next((entry for entry in ready if self._pauses.get(entry.path, _NO_PAUSE).until_s <= now_s), None)
+
+    def _is_last(self, entry: Entry) -> bool:
+        """Whether no other log that is still to be sent is of the same stream: two older copies may have come back."""
+        others = (other for path, other in self._log.predecessors.items() if path != entry.path)
+        return not any(other.is_open and other.stream in {None, entry.stream} for other in others)
+
+    async def _gather_anew(self, entry: Entry, error: LogMalformed) -> None:
+        LOGGER.error("What was set aside as %s cannot be sent as it is: %s", entry.path, error)
+        with suppress(LogWriteFailed):  # then it is found out once more
+            await self._log.keep_predecessor(replace(entry, state=State.TO_READ))
 
     async def _open(self, entry: Entry, session: EdgeSession, window: SendingWindow) -> _Sending:
         if self._sending is not None and self._sending.log.entry.path == entry.path:
             return self._sending
+        self.close()
         path = readable_path(self._log.path, entry)
 
         def opened() -> Predecessor:
+            if not path.exists():  # an empty one would be made, and all of it be settled
+                raise LogMalformed(path, "the file is gone")
             prepare(path)
             return Predecessor(entry, path, self._log)
 
@@ -157,6 +190,7 @@ class Legacy:
         self._sending = _Sending(log, session.under(log.stream, tags), window.fresh())
         return self._sending
 
-    def _wait_longer(self) -> None:
-        self._pause_s = min(LONGEST_PAUSE_S, max(TURN_S, 2 * self._pause_s))
-        self._not_before_s = self._clock.monotonic_s() + self._pause_s
+    def _wait_longer(self, entry: Entry) -> None:
+        before = self._pauses.get(entry.path, _NO_PAUSE)
+        pause_s = min(LONGEST_PAUSE_S, max(TURN_S, 2 * before.length_s))
+        self._pauses[entry.path] = _Pause(pause_s, self._clock.monotonic_s() + pause_s)

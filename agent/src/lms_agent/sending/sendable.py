@@ -9,8 +9,8 @@ from uuid import UUID
 
 from lms_protocol.reading import Batch, Gap, Reading, TagDescription
 
+from lms_agent.log.predecessors import Kind
 from lms_agent.log.records import RawBatch
-from lms_agent.log.renewing import Kind
 
 
 class SendableLog(Protocol):

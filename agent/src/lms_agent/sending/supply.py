@@ -10,8 +10,8 @@ from collections.abc import Callable
 from lms_protocol.reading import Batch
 
 from lms_agent.log.errors import LogDamaged, LogMalformed
+from lms_agent.log.predecessors import Kind
 from lms_agent.log.reader import LogReader
-from lms_agent.log.renewing import Kind
 from lms_agent.log.standing_in import stand_in
 from lms_agent.sending.sendable import SendableLog
 
