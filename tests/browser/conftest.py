@@ -12,7 +12,7 @@ from typing import Any
 
 import lms_cloud.web
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from support.demo import RunningDemo
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +27,7 @@ SWITCHES = (
     "--disable-sync",
 )
 PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)
 ZONE = "Europe/Berlin"
 # Pictures for people show a cultivation of some hours; the tests need a quarter of an hour.
 HISTORY_H = 6.0 if os.environ.get("LMS_WRITE_PICTURES") == "1" else 0.5

@@ -1,5 +1,6 @@
 """The pages about the data itself, in both themes and at both widths, with trouble put into the demo's database."""
 
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -84,3 +85,23 @@ def test_buttons_of_a_letter_work_without_leaving_the_page(
     assert page.url.endswith("/app/dead-letters")
     states = trouble.execute("select kind, state from dead_letters order by kind").fetchall()
     assert states == [("conflict", "dismissed"), ("poison", "open")]
+
+
+def test_completeness_says_up_to_when_it_is_known_and_why_no_further(signed_in: Callable[..., Any], demo: Any) -> None:
+    page: Page = signed_in(width=390, height=844).page
+    with psycopg.connect(demo.told["database_url"], autocommit=True) as connection:
+        connection.execute("update agent_status set online = false, since = now()")
+        try:
+            page.goto(f"{demo.url}/app/completeness")
+            first = page.locator(".whole").first
+            expect(first).to_contain_text(re.compile(r"complete until 20\d\d-\d\d-\d\d \d\d:\d\d UTC, then not known"))
+            expect(first).to_contain_text(
+                re.compile(r"Why: .+ is offline since .+; what it has logged after .+ UTC is")
+            )
+            assert_fits(page)
+            page.screenshot(path=FOLDER / "completeness-unknown-phone.png")
+        finally:
+            connection.execute("update agent_status set online = true")
+    page.reload()
+    expect(page.locator(".whole-complete").first).to_be_visible()
+    expect(page.get_by_text("Why:")).to_have_count(0)

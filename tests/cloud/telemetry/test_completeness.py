@@ -19,8 +19,11 @@ from hypothesis import strategies as st
 from lms_cloud.kernel import migrating
 from lms_cloud.kernel.clock import FixedClock
 from lms_cloud.kernel.database import Database
-from lms_cloud.telemetry.completeness.service import CompletenessService, holes
+from lms_cloud.kernel.ending import end
+from lms_cloud.telemetry.completeness.counting import holes
+from lms_cloud.telemetry.completeness.service import CompletenessService
 from lms_cloud.telemetry.incoming import AgentStatusChange, DeadLetter, Incoming, StreamBatch, Work
+from lms_cloud.telemetry.leases.postgres_leases import PostgresLeases
 from lms_cloud.telemetry.storage.transaction import commit_work
 from lms_protocol.batches import digest
 from lms_protocol.reading import Gap, Reading
@@ -200,7 +203,120 @@ async def test_nothing_is_complete_after_the_newest_batch_though_its_agent_count
     still = await report(now=60)
     assert (still.verdict, still.known_until) == ("unknown", lately.known_until)
     assert (await report(60, 180, now=60)).verdict == "unknown"
-    assert (await report(60, 180, now=31)).verdict == "unknown"  # nothing is known of what is to come
+    to_come = await report(60, 180, now=31)
+    assert (to_come.verdict, to_come.why) == ("unknown", "the window has not begun")
+
+
+async def test_report_tells_why_nothing_later_has_come(streams, batch, online, report, connect, plant):
+    streams(STREAM)
+    await online(since=at(-5))
+    await commit_work(await connect(), Work([batch(n, n) for n in range(1, 31)]))
+    until = "after 2026-11-23 12:30:00 UTC"
+    assert (await report(now=60)).why == (
+        f"no ingest worker runs; what {plant.node} has logged {until} is known when one does"
+    )
+    async with Database(plant.url) as database:
+        leases = PostgresLeases(plant.url, database, host_id="a-host", worker="w")
+        task = asyncio.create_task(leases.run())
+        await leases.settled()
+        assert (await report(now=60)).why == (
+            f"ingest does not hear the broker; what {plant.node} has logged {until} is known when it does"
+        )
+        leases.may_lead(True)
+        while not leases.leading:
+            await asyncio.sleep(0.01)
+        assert (await report(now=60)).why == (
+            f"{plant.node} is connected, but has sent nothing {until}: it has logged nothing, or cannot send it"
+        )
+        await end((task,))
+    await online(False, since=at(90))
+    assert (await report(now=100)).why == (
+        f"{plant.node} is offline since 2026-11-23 13:30:00 UTC; what it has logged {until} is known when it is back"
+    )
+    assert (await report(-60, 0, now=100)).why == ""
+
+
+@pytest.fixture
+def replacement(plant, query):
+    """A second Pi for the plant's bioreactors, with a log: gives its agent and stream."""
+    agent, stream = uuid4(), uuid4()
+    with psycopg.connect(plant.superuser_url) as connection:
+        connection.execute(
+            "insert into entities select %s, entity_type, 'the new one', description, organization_id,"
+            " jsonb_set(properties, '{wire_id}', '\"new-one\"'), created_at, updated_at, is_active, version"
+            " from entities where id = %s",
+            [agent, plant.agent_id],
+        )
+        connection.execute(
+            "insert into streams (id, organization_id, agent_id) values (%s, %s, %s)",
+            [stream, plant.organization_id, agent],
+        )
+    return agent, stream
+
+
+def serve(plant, agent):
+    """The fleet says who serves R1."""
+    with psycopg.connect(plant.superuser_url) as connection:
+        connection.execute(
+            "update entities set properties = jsonb_set(properties, '{agent_id}', to_jsonb(cast(%s as text)))"
+            " where id = %s",
+            [str(agent), plant.r1.id],
+        )
+
+
+async def test_replaced_agent_leaves_unknown_only_what_lies_between_it_and_its_successor(
+    streams, batch, online, report, connect, plant, replacement
+):
+    """The old Pi died at 12:30, the new one read from 14:05 on. Until the fleet says so, the old one may come back."""
+    agent, stream = replacement
+    streams(STREAM)
+    connection = await connect()
+    await online(since=at(0))
+    await commit_work(connection, Work([batch(n, n) for n in range(1, 31)]))
+    await online(False, since=at(32))
+    await commit_work(connection, Work([batch(n, 124 + n, stream=stream) for n in range(1, 301)]))
+    change = AgentStatusChange(agent, plant.organization_id, True, at(125), stream, 0)
+    await commit_work(connection, Work(agents=[change]))
+
+    async def told(start, finish):
+        found = await report(start, finish, of=plant.r1, now=425)
+        return found.verdict, found.known_until and found.known_until.replace(microsecond=0)
+
+    assert await told(180, 420) == ("unknown", at(30))
+    unsaid = await report(180, 420, of=plant.r1, now=425)
+    assert unsaid.why == (
+        f"{plant.node} is offline since 2026-11-23 12:32:00 UTC; what it has logged after 2026-11-23 12:30:00 UTC is"
+        " known when it is back; if it was replaced, let the fleet say which agent serves the bioreactor"
+    )
+    serve(plant, agent)
+    assert await told(180, 420) == ("complete", at(420))  # from 15:00 on: all hours after the one of the take-over
+    assert await told(0, 420) == ("unknown", at(30))
+    assert await told(60, 120) == ("unknown", at(30))
+    assert (await report(0, 420, of=plant.r1, now=425)).why == (
+        f"{plant.node} was replaced by 2026-11-23 15:00:00 UTC; whatever it logged after 2026-11-23 12:30:00 UTC has"
+        " not come"
+    )
+    assert (await report(180, 420, of=plant.r1, now=425)).connected
+    # What it logged and did not deliver stays missing, also where it is known to be logged.
+    await commit_work(connection, Work([batch(33, 33)]))
+    assert [(span.first, span.last) for span in (await report(0, 60, of=plant.r1, now=425)).spans] == [(31, 32)]
+    # The successor falls silent: that counts as ever.
+    await online(False, stream=None)
+    still = await report(180, 480, of=plant.r1, now=480)
+    assert (still.verdict, still.known_until.replace(microsecond=0)) == ("unknown", at(424))
+
+
+async def test_successor_that_has_sent_nothing_yet_has_taken_nothing_over(
+    streams, batch, online, report, connect, plant, replacement
+):
+    agent, _ = replacement
+    streams(STREAM)
+    await online(since=at(0))
+    await commit_work(await connect(), Work([batch(n, n) for n in range(1, 31)]))
+    await online(False, since=at(32))
+    serve(plant, agent)
+    found = await report(60, 120, of=plant.r1)
+    assert (found.verdict, found.known_until.replace(microsecond=0)) == ("unknown", at(30))
 
 
 async def test_time_of_a_batch_whose_clock_is_ahead_makes_nothing_known(streams, batch, online, report, connect):
@@ -212,14 +328,17 @@ async def test_time_of_a_batch_whose_clock_is_ahead_makes_nothing_known(streams,
 
 async def test_edge_node_that_numbers_nothing_is_never_complete(batch, online, report, connect, plant):
     nodes = await report()
-    assert (nodes.verdict, nodes.heard) == ("unknown", False)
+    assert (nodes.verdict, nodes.why) == ("unknown", f"{plant.node} was never heard")
     await online(stream=None, head=None)
     await commit_work(await connect(), Work([replace(batch(n, n), key=None) for n in range(1, 9)]))
     with psycopg.connect(plant.superuser_url) as owner:
         owner.execute("update feeds set agent_id = %s", [plant.agent_id])
     found = await report(of=plant.r1, now=601)
-    assert (found.verdict, found.known_until, found.heard, found.batches) == ("unknown", None, True, 8)
-    assert (await report(of=plant.r2)).verdict == "unknown"
+    assert (found.verdict, found.known_until, found.batches) == ("unknown", None, 8)
+    assert found.why == f"{plant.node} does not number what it sends, so nobody can tell what of it is missing"
+    assert ((await report(of=plant.r2)).verdict, (await report(of=plant.r2)).why) == (
+        *("unknown", "no agent has told of it yet"),
+    )
 
 
 async def test_what_a_replaced_log_still_owes_is_told_with_it(streams, batch, online, report, connect):

@@ -11,7 +11,9 @@ from lms_cloud.fleet.service import FleetService
 from lms_cloud.kernel.database import Database
 from lms_cloud.kernel.errors import NotFound
 from lms_cloud.organizations.service import OrganizationService
-from lms_cloud.telemetry.completeness.service import CompletenessService, Report, Span
+from lms_cloud.telemetry.completeness.reach import instant
+from lms_cloud.telemetry.completeness.report import Report, Span
+from lms_cloud.telemetry.completeness.service import CompletenessService
 
 INCOMPLETE = 1
 UNKNOWN = 3
@@ -33,7 +35,7 @@ def completeness(
     """Tell for each agent whether all that it logged is stored.
 
     Ends with 0 if all is, 1 if something is missing or could not be stored, 3 if nothing is missing as far as is known,
-    but an agent is not connected, or nothing has come of it lately.
+    but not all of the window is known; why is told.
     """
     start, end = (each and each.replace(tzinfo=UTC) for each in (from_, to))
 
@@ -86,9 +88,10 @@ def _lines(name: str, report: Report) -> list[str]:
 
 def _known(report: Report) -> str:
     if report.known_until is None:
-        return "not known, as it does not number what it sends" if report.heard else "never heard"
-    why = "nothing later has come" if report.connected else "it is offline"
-    return f"complete as far as is known, until {_instant(report.known_until)}: {why}"
+        return f"not known: {report.why}"
+    if report.known_until <= report.start:
+        return f"nothing is known of it: {report.why}"
+    return f"complete until {instant(report.known_until)}, then not known: {report.why}"
 
 
 def _span(span: Span) -> str:

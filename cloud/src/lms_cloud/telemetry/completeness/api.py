@@ -7,7 +7,8 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 
 from lms_cloud.accounts.dependencies import CurrentUnitOfWork
-from lms_cloud.telemetry.completeness.service import CompletenessService, Unit
+from lms_cloud.telemetry.completeness.report import Unit
+from lms_cloud.telemetry.completeness.service import CompletenessService
 
 router = APIRouter(prefix="/api/v1", tags=["completeness"])
 

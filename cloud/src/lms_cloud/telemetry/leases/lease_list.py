@@ -1,20 +1,28 @@
 """Who holds what: the ingest workers of a host as the database's lists of sessions and locks show them.
 
-After it: `lms-cloud ingest status`. What it reads is what `lms_cloud.telemetry.leases.postgres_leases` holds.
+After it: `lms-cloud ingest status`, and completeness. What it reads is what
+`lms_cloud.telemetry.leases.postgres_leases` holds.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from sqlalchemy import text
 
-from lms_cloud.kernel.database import Database
-from lms_cloud.telemetry.leases.postgres_leases import GROUPS, LOCKS, SESSION_NAME, read_locks
+from lms_cloud.kernel.database import Database, UnitOfWork
+from lms_cloud.telemetry.leases.postgres_leases import GROUPS, LEADER, LOCKS, MEMBER, SESSION_NAME, read_locks
 from lms_cloud.telemetry.leases.sharing import lock_class, shard_of
 
 _SESSIONS = text("""
 select pid, application_name, backend_start from pg_stat_activity
 where datname = current_database() and starts_with(application_name, :name)
+""")
+_STATE = text("""
+select coalesce(bool_or(objid::bigint = :leader), false) as leads,
+    coalesce(bool_or(objid::bigint >= :member), false) as runs
+from pg_locks where locktype = 'advisory' and granted and objsubid = 2
+    and database = (select oid from pg_database where datname = current_database())
 """)
 
 
@@ -54,3 +62,13 @@ async def list_leases(database: Database, host_id: str) -> list[WorkerLeases]:
         if pid in names
     ]
     return sorted(found, key=lambda each: each.worker)
+
+
+async def ingest_state(uow: UnitOfWork) -> Literal["away", "deaf", "hearing"]:
+    """Whether no ingest worker runs, none hears the broker, or one does: only who hears it may lead.
+
+    Args:
+        uow: of any role, as every role may look at the locks.
+    """
+    found = (await uow.session.execute(_STATE, {"leader": LEADER, "member": MEMBER})).one()
+    return "hearing" if found.leads else "deaf" if found.runs else "away"

@@ -13,7 +13,8 @@ from uuid import UUID
 from fastapi import Query, Response
 
 from lms_cloud.fleet.service import FleetService
-from lms_cloud.telemetry.completeness.service import Bucket, CompletenessService, Report, Unit
+from lms_cloud.telemetry.completeness.report import Bucket, Report, Unit
+from lms_cloud.telemetry.completeness.service import CompletenessService
 from lms_cloud.web.pages.context import CurrentViewer
 from lms_cloud.web.pages.routing import page_router
 from lms_cloud.web.pages.templates import render

@@ -35,12 +35,17 @@ const socket = new LiveSocket(bioreactor, windowS, MAX_POINTS);
 
 /** @type {number|undefined} */
 let lateTimer;
+/** For how long readings of the live window have waited to be counted in; what is zoomed into tells its own. @type {number|null} */
+let windowBehindS = null;
 
 /** @param {any} message */
 function takeHistory(message) {
   if (message.reset) setServerTime(message.to_ms);
   readings.takeHistory(message);
-  if (message.reset) tellBehind(message.rollups_behind_s);
+  if (message.reset) {
+    windowBehindS = message.rollups_behind_s;
+    if (!trend?.isZoomed) tellBehind(windowBehindS);
+  }
   if (!tiles.cover(message.tags)) newTags();
   trend?.retrace();
   show();
@@ -107,7 +112,10 @@ function newTags() {
 }
 
 socket.addEventListener("message", (event) => hear(/** @type {CustomEvent} */ (event).detail));
-socket.addEventListener("up", () => notice("connection"));
+socket.addEventListener("up", () => {
+  notice("connection");
+  notice("live");
+});
 socket.addEventListener("down", (event) => {
   const { sinceMs } = /** @type {CustomEvent} */ (event).detail;
   notice("connection", "Connection lost", `Values are from ${clock(sinceMs)}. Trying again by itself; readings are kept by the agent meanwhile.`);
@@ -120,9 +128,11 @@ trend?.addEventListener("traces", () => tiles.mark(trend.colours));
 trend?.addEventListener("zoomed", async (event) => {
   const { from, to } = /** @type {CustomEvent} */ (event).detail;
   const fine = await fetchHistory(bioreactor, trend.chosen, from, to, MAX_POINTS);
-  if (fine?.behindS) tellBehind(fine.behindS);
-  if (fine && trend.isZoomed && trend.view.from === from) trend.refine(fine);
+  if (!fine || !trend.isZoomed || trend.view.from !== from) return;
+  tellBehind(fine.behindS);
+  trend.refine(fine);
 });
+trend?.addEventListener("live", () => tellBehind(windowBehindS));
 
 page.addEventListener("click", (event) => {
   const target = /** @type {Element} */ (event.target);

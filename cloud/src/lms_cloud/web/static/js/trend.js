@@ -140,6 +140,7 @@ export class Trend extends EventTarget {
     this.part("reset").hidden = true;
     if (this.#paused) this.pause();
     this.chart.hideCursor();
+    this.dispatchEvent(new CustomEvent("live"));
     this.#remember();
     this.draw();
   }
