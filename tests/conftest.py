@@ -171,6 +171,7 @@ def standing_accounts() -> list[Account]:
     return [ingest, *(account(secrets.token_urlsafe(12)) for account in made)]
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist's own hook reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run what starts the whole system, or a browser, on one worker, one after another: two would starve each other."""
     for item in items:

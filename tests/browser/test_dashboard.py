@@ -11,12 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.system,
-    pytest.mark.xdist_group("whole-system"),
-    pytest.mark.timeout(300),
-]
+pytestmark = [pytest.mark.browser, pytest.mark.system, pytest.mark.timeout(300)]
 SOON_MS = 60_000
 STALE_MS = 90_000
 WATCH_DRAWINGS = """() => document.querySelector("[data-trend=plot]").addEventListener("drawn", (event) => {

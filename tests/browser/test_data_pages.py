@@ -10,12 +10,7 @@ import psycopg
 import pytest
 from playwright.sync_api import Page, expect
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.system,
-    pytest.mark.xdist_group("whole-system"),
-    pytest.mark.timeout(300),
-]
+pytestmark = [pytest.mark.browser, pytest.mark.system, pytest.mark.timeout(300)]
 FOLDER = Path(__file__).resolve().parents[2] / "tests/artifacts"
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 MISSING = 1200

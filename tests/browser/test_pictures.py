@@ -13,12 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.system,
-    pytest.mark.xdist_group("whole-system"),
-    pytest.mark.timeout(300),
-]
+pytestmark = [pytest.mark.browser, pytest.mark.system, pytest.mark.timeout(300)]
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ("docs/pictures" if os.environ.get("LMS_WRITE_PICTURES") == "1" else "tests/artifacts")
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
