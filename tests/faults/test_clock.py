@@ -7,6 +7,7 @@ import random
 import shutil
 import ssl
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -49,13 +50,29 @@ class FalseClock:
         fresh.write_text(f"{seconds:+.3f}\n")
         fresh.replace(self._file)
 
+    def check(self) -> None:
+        """Look whether a program takes it for the time."""
+        self.set(-3600)
+        shown = subprocess.run(
+            [sys.executable, "-c", "import time; print(time.time())"],
+            env={**os.environ, **self.environment},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        self.set(0)
+        if abs(time.time() - 3600 - float(shown)) > 600:
+            pytest.skip("needs a libfaketime that this Python believes")
+
 
 @pytest.fixture
 def false_clock(tmp_path_factory: pytest.TempPathFactory) -> FalseClock:
     found = [path for pattern in LIBRARIES for path in Path("/").glob(pattern.removeprefix("/"))]
     if not found:
         pytest.skip("needs libfaketime: apt-get install libfaketime")
-    return FalseClock(tmp_path_factory.mktemp("clock"), found[0])
+    clock = FalseClock(tmp_path_factory.mktemp("clock"), found[0])
+    clock.check()
+    return clock
 
 
 def _restart(proof: Proof, name: str, clock: FalseClock) -> None:
@@ -86,9 +103,10 @@ async def test_boot_in_1970_is_corrected_before_anything_is_sent(prove: Any, fal
         logged, sent = head(chain.log), acked(chain.log)
         await proof.until(lambda: head(chain.log) > logged + 30, "readings are logged")
         assert acked(chain.log) <= sent + 10, "nothing is sent with a time that is known to be wrong"
+        assert proof.query("select 1 from ledger where first_taken_at < now() - interval '1 day'") == []
         assert proof.status()["clock"]["trust"] == "wrong"
         false_clock.set(0)
-        await proof.recovers(within_s=120.0)
+        await proof.recovers()
         await proof.holds()
         years = proof.query("select distinct extract(year from taken_at)::int from readings")
         assert years == [(time.gmtime().tm_year,)], "every reading has its corrected time"
@@ -97,12 +115,12 @@ async def test_boot_in_1970_is_corrected_before_anything_is_sent(prove: Any, fal
 
 @pytest.mark.fault(row=35)
 async def test_steps_of_an_hour_change_neither_order_nor_intervals(
-    prove: Any, false_clock: FalseClock, full: bool, chance: random.Random
+    prove: Any, false_clock: FalseClock, chance: random.Random
 ) -> None:
     async with prove() as proof:
         _restart(proof, "agent", false_clock)
         await proof.recovers()
-        for step_s in (3600, 0, -3600, 0) * (2 if full else 1):
+        for step_s in (3600, 0, -3600, 0) * 2:
             false_clock.set(step_s)
             proof.row.injected += 1
             await asyncio.sleep(chance.uniform(2.0, 5.0))
@@ -168,16 +186,16 @@ async def test_tls_refused_by_a_wrong_clock_keeps_logging(prove: Any, door: Any,
         logged = head(chain.log)
         await proof.until(lambda: head(chain.log) > logged + 30, "readings are logged")
         false_clock.set(0)
-        await proof.recovers(within_s=120.0)
+        await proof.recovers()
         await proof.holds()
 
 
 @pytest.mark.fault(row=37)
 async def test_state_of_the_host_never_decreases_when_its_clock_does(
-    prove: Any, broker: Any, false_clock: FalseClock, full: bool
+    prove: Any, broker: Any, false_clock: FalseClock
 ) -> None:
     async with prove() as proof, _states(broker, proof.chain.group) as states:
-        for hours in (0, -1, -30, -1000) if full else (0, -1):
+        for hours in (0, -1, -30, -1000):
             false_clock.set(3600 * hours)
             _restart(proof, "ingest", false_clock)
             proof.row.injected += 1

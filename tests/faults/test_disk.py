@@ -15,13 +15,13 @@ from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import pytest
 from lms_agent.log.reader import LogReader
-from lms_protocol.reading import Batch
 from support.injecting import injected
 from support.loop_disk import LoopDisk, Shutdown, loop_disk, small_tmpfs
 from support.proving import FaultRow, Proof
-from support.reconciling import Cell, acked, head, logged, logged_cell, stored
+from support.reconciling import Cell, acked, content, head, logged, logged_cell, stored
 
 CHILDREN = Path(__file__).parent / "children"
+TESTS = Path(__file__).resolve().parents[1]
 POWER_CUTS = (Shutdown.WITHOUT_LOG, Shutdown.WITHOUT_LOG, Shutdown.WITH_LOG)
 
 
@@ -31,9 +31,9 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Any:
         yield made
 
 
-Content: TypeAlias = tuple[int, float, float]
-"""How many readings a batch has, and the values of the first and the last."""
-CUTS_A_LOG = 12
+Content: TypeAlias = tuple[int, str]
+"""How many readings a batch has, and a digest of all that they say."""
+LOGS, CUTS_A_LOG = 10, 12
 
 
 class Reported(NamedTuple):
@@ -42,10 +42,12 @@ class Reported(NamedTuple):
     Attributes:
         before: in the test's hands, or by its time stamp, before the power was switched off.
         after: while or after it was; Linux may have answered the fsync of a file system that it was shutting down.
+        meant: what was to be appended, reported afterwards or not.
     """
 
     before: dict[int, Content]
     after: dict[int, Content]
+    meant: set[str]
 
 
 async def _cut(disk: LoopDisk, path: Path, chance: random.Random, row: FaultRow) -> Reported:
@@ -55,6 +57,7 @@ async def _cut(disk: LoopDisk, path: Path, chance: random.Random, row: FaultRow)
     try:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, CHILDREN / "appends_until_dark.py", path, str(chance.randrange(1 << 32))),
+            env={**os.environ, "PYTHONPATH": str(TESTS)},
             stdout=theirs,
             stderr=asyncio.subprocess.PIPE,
         )
@@ -73,15 +76,18 @@ async def _cut(disk: LoopDisk, path: Path, chance: random.Random, row: FaultRow)
     assert process.stderr is not None
     errors = (await process.stderr.read()).decode()
     assert await asyncio.wait_for(process.wait(), 60) == 0, errors[-2000:]
-    reported = Reported({}, {})
+    reported = Reported({}, {}, set())
     ends_at = 0
     for line in said.splitlines(keepends=True):
         ends_at += len(line)
         if not line.endswith(b"\n"):
             continue
-        number, at_ns, count, first, last = line.split()
+        if line.startswith(b"="):
+            reported.meant.add(line.split()[1].decode())
+            continue
+        number, at_ns, count, holds = line.split()
         part = reported.before if ends_at <= known or int(at_ns) < mark_ns else reported.after
-        part[int(number)] = (int(count), float(first), float(last))
+        part[int(number)] = (int(count), holds.decode())
     return reported
 
 
@@ -105,19 +111,23 @@ async def test_power_cuts_take_nothing_that_append_had_reported(
     disk: LoopDisk, row: FaultRow, full: bool, chance: random.Random
 ) -> None:
     afterwards = gone = 0
-    for log in range(10 if full else 1):
+    for log in range(LOGS if full else 1):
         path = disk.path / f"log-{log}.sqlite3"
         reported: dict[int, Content] = {}
+        meant: set[str] = set()
         for _ in range(CUTS_A_LOG if full else 3):
-            new, uncertain = await _cut(disk, path, chance, row)
+            new, uncertain, tried = await _cut(disk, path, chance, row)
             assert not reported.keys() & new.keys(), "a number was given twice"
             reported |= new
+            meant |= tried
             await asyncio.to_thread(disk.unmount)
             await asyncio.to_thread(disk.mount)
             kept = await asyncio.to_thread(_kept, path)
             row.compared += sum(content[0] for content in new.values())
             row.lost += sum(reported[number][0] for number in reported.keys() - kept.keys())
             row.wrong += sum(reported[number] != kept[number] for number in reported.keys() & kept.keys())
+            row.wrong += sum(holds not in meant for _, holds in kept.values())
+            row.doubled += len(kept) - len({holds for _, holds in kept.values()})
             assert (row.lost, row.doubled, row.wrong) == (0, 0, 0)
             afterwards += len(uncertain)
             gone += len(uncertain.keys() - kept.keys())
@@ -135,26 +145,26 @@ def _kept(path: Path) -> dict[int, Content]:
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     connection.close()
-    return {batch.number: (len(batch.readings), *_ends(batch)) for batch in batches}
-
-
-def _ends(batch: Batch) -> tuple[float, float]:
-    first, last = batch.readings[0].value, batch.readings[-1].value
-    assert isinstance(first, float)
-    assert isinstance(last, float)
-    return first, last
+    return {batch.number: (len(batch.readings), content(batch.readings)) for batch in batches}
 
 
 @pytest.mark.fault(row=24)
-async def test_power_cut_of_a_sending_agent_loses_nothing(prove: Any, disk: LoopDisk, chance: random.Random) -> None:
+async def test_power_cut_of_a_sending_agent_loses_nothing(
+    prove: Any, proxy: Any, disk: LoopDisk, chance: random.Random
+) -> None:
     log = disk.path / "log.sqlite3"
-    async with prove(log=log) as proof:
+    async with proxy() as way, prove(log=log, agent_port=way.port) as proof:
         for _ in range(12):
             await asyncio.sleep(chance.uniform(0.2, 2.0))
+            way.to_server.held = (
+                True  # a Pi may live on for a moment, and believe what Linux tells it; it sends nothing
+            )
             await asyncio.to_thread(disk.cut_power)
-            await asyncio.sleep(chance.uniform(0.0, 1.0))  # a Pi lives on for a moment
+            await asyncio.sleep(chance.uniform(0.0, 1.0))
             proof.chain.kill("agent")
             proof.row.injected += 1
+            way.reset()
+            way.to_server.release()
             await asyncio.to_thread(disk.unmount)
             await asyncio.to_thread(disk.mount)
             proof.chain.again("agent")
@@ -170,34 +180,37 @@ async def test_disk_that_fails_to_flush_makes_readings_wait_in_memory(prove: Any
         agent = chain.processes["agent"].pid
         for _ in range(3 if full else 1):
             logged, said = head(chain.log), chain.said("agent").count("cannot be written")
-            async with injected(agent, "fdatasync:error=EIO", "fsync:error=EIO"):
+            async with injected(agent, "fdatasync:error=EIO", "fsync:error=EIO") as injections:
                 await proof.until(lambda said=said: chain.said("agent").count("cannot be written") > said, "an error")
-                await asyncio.sleep(3.0 if full else 1.0)
-                proof.row.injected += 1
+                await proof.until(lambda: proof.status()["log"]["waiting"] > 200, "readings wait in memory")
+                proof.row.injected += injections.count
             assert "input/output error" in chain.said("agent")
             await proof.until(
-                lambda logged=logged: head(chain.log) > logged + 30, "what waited in memory is in the log"
+                lambda logged=logged: head(chain.log) > logged + 20, "what waited in memory is in the log"
             )
             await proof.recovers()
+        assert proof.lost_scans() == [], "what waited was not dropped"
         await proof.holds()
         proof.row.notes.append(f"{chain.said('agent').count('takes readings again')} times the log took readings again")
 
 
 @pytest.mark.fault(row=26)
-async def test_full_disk_makes_readings_wait_in_memory(prove: Any, tmp_path_factory: Any, full: bool) -> None:
+async def test_full_disk_makes_readings_wait_in_memory(prove: Any, tmp_path_factory: Any) -> None:
     with small_tmpfs(tmp_path_factory.mktemp("small"), size_mib=8) as place:
         async with prove(log=place / "log.sqlite3") as proof:
             chain = proof.chain
-            for _ in range(3 if full else 1):
+            for _ in range(3):
                 said = chain.said("agent").count("disk is full")
                 filler = place / "filler"
                 with filler.open("wb") as file, pytest.raises(OSError, match="No space"):
                     _fill(file)
                 proof.row.injected += 1
                 await proof.until(lambda said=said: chain.said("agent").count("disk is full") > said, "a full disk")
-                await asyncio.sleep(5.0)
+                scans = proof.truth.changes
+                await proof.until(lambda scans=scans: proof.truth.changes > scans + 40, "readings wait in memory")
                 filler.unlink()
                 await proof.recovers()
+            assert proof.lost_scans() == [], "what waited was not dropped"
             await proof.holds()
 
 
@@ -211,13 +224,18 @@ async def test_disk_that_becomes_read_only_stops_neither_reading_nor_sending(pro
     log = disk.path / "log.sqlite3"
     async with prove(log=log) as proof:
         chain = proof.chain
+        chain.kill("ingest")
+        backlog = head(log) + 50
+        await proof.until(lambda: head(log) >= backlog, "a backlog")
         await asyncio.to_thread(disk.report_error)
         proof.row.injected += 1
         await proof.until(lambda: "cannot be written" in chain.said("agent"), "the agent says so")
-        sent = acked(log)
-        await asyncio.sleep(5.0)
+        last, scans = head(log), proof.truth.changes
+        chain.again("ingest")
+        await proof.until(lambda: proof.query("select max(number) from ledger")[0][0] == last, "the backlog is sent")
+        await proof.until(lambda: proof.truth.changes > scans + 50, "it goes on reading")
+        assert (head(log), acked(log) < last) == (last, True), "the disk took nothing more"
         assert chain.processes["agent"].poll() is None, chain.said("agent")
-        assert acked(log) >= sent, "it can still be looked at"
         chain.kill("agent")  # the boot that repairs it; what waited in memory is a gap
         await asyncio.to_thread(disk.unmount)
         await asyncio.to_thread(disk.check)
@@ -228,16 +246,16 @@ async def test_disk_that_becomes_read_only_stops_neither_reading_nor_sending(pro
 
 
 @pytest.mark.fault(row=33)
-async def test_half_a_second_for_each_flush_delays_no_scan(prove: Any, full: bool) -> None:
+async def test_half_a_second_for_each_flush_delays_no_scan(prove: Any) -> None:
     async with prove() as proof:
-        chain = proof.chain
-        changes, began_s = proof.truth.changes, time.monotonic()
-        async with injected(chain.processes["agent"].pid, "fdatasync:delay_exit=500000", "fsync:delay_exit=500000"):
-            await asyncio.sleep(20.0 if full else 5.0)
-            proof.row.injected += 1
-        scans = (proof.truth.changes - changes) / ((time.monotonic() - began_s) / 0.1)
-        proof.row.notes.append(f"{scans:.0%} of the scans were made meanwhile")
-        assert scans > 0.5
+        agent = proof.chain.processes["agent"].pid
+        async with injected(agent, "fdatasync:delay_exit=500000", "fsync:delay_exit=500000") as delays:
+            changes, flushes = proof.truth.changes, delays.count
+            await proof.until(lambda: delays.count >= flushes + 20, "flushes that took half a second")
+            proof.row.injected = delays.count - flushes
+            scans = proof.truth.changes - changes
+        proof.row.notes.append(f"{scans} scans were made meanwhile")
+        assert scans > 2 * proof.row.injected, "a scan waits for no flush: five are due while one lasts"
         await proof.recovers()
         await proof.holds()
 
@@ -252,10 +270,11 @@ def _copied(log: Path, folder: Path) -> Path:
     return folder / log.name
 
 
-async def _stopped_with_backlog(proof: Proof, seconds: float) -> None:
+async def _stopped_with_backlog(proof: Proof, batches: int = 60) -> None:
     """Let the agent log what nobody takes, and stop it in good order, so that all is in the one file."""
     proof.chain.kill("ingest")
-    await asyncio.sleep(seconds)
+    wanted = head(proof.chain.log) + batches
+    await proof.until(lambda: head(proof.chain.log) >= wanted, "a backlog")
     process = proof.chain.processes["agent"]
     process.terminate()
     await asyncio.to_thread(process.wait, 30)
@@ -267,6 +286,11 @@ def _flip(path: Path, at: int) -> None:
         (old,) = file.read(1)
         file.seek(at)
         file.write(bytes([old ^ 0x10]))
+
+
+DROPPED = r"""
+select coalesce(sum((regexp_match(reason, '^(\d+) readings in \d+ batches were dropped'))[1]::int), 0) from gaps
+"""
 
 
 @pytest.mark.fault(row=27)
@@ -291,47 +315,86 @@ async def test_log_at_its_size_limit_follows_the_stated_policy(prove: Any, polic
         dropped = status["dropped_readings"]
         proof.row.notes.append(f"{policy}: {size / 1e6:.2f} MB of 1 MB; {dropped} readings dropped, and told")
         assert size <= 1_100_000
-        assert (status["dropped_readings"] > 0) == (policy == "drop_oldest")
-        await proof.tells_all_gaps()
-        there = await asyncio.to_thread(stored, proof.database_url)
-        proof.row.compared = there.total()
-        proof.row.doubled = sum(count - 1 for count in there.values())
-        proof.row.wrong = len(proof.truth.wrong(there))
-        assert (proof.row.doubled, proof.row.wrong) == (0, 0)
+        assert (dropped > 0) == (policy == "drop_oldest")
+        assert ("are DROPPED" in chain.said("agent")) == (policy == "drop_oldest"), "the agent says so"
+        (told_dropped,) = proof.query(DROPPED)[0]
+        assert told_dropped == dropped, "the cloud knows how many"
+        await proof.holds_without_logs(logged(chain.log, acked(chain.log)))
 
 
 @pytest.mark.fault(row=28)
-async def test_flipped_bytes_cost_the_batches_they_hit_and_no_others(
-    prove: Any, full: bool, chance: random.Random
+async def test_flipped_bytes_of_records_cost_the_batches_they_hit_and_no_others(
+    prove: Any, chance: random.Random
 ) -> None:
     async with prove() as proof:
         chain = proof.chain
-        await _stopped_with_backlog(proof, 6.0)
+        await _stopped_with_backlog(proof)
         copy = _copied(chain.log, chain.folder / "copy")
-        with LogReader.open(copy) as reader:
-            first, last = reader.acked + 1, reader.head()[0]
-            names = {tag.number: tag.name for tag in reader.tags()}
-        content = chain.log.read_bytes()
+        places, _ = _places(copy)
         unreadable: Counter[Cell] = Counter()
-        with closing(sqlite3.connect(copy)) as connection:
-            for batch in chance.sample(range(first, last + 1), 8 if full else 3):
-                (record,) = connection.execute("SELECT record FROM batches WHERE number = ?", (batch,)).fetchone()
-                at = content.find(record)
-                if at < 0:
-                    continue  # it lies on two pages
-                _flip(chain.log, at + chance.randrange(len(record)))
-                proof.row.injected += 1
-                unreadable |= _cells(copy, batch, names)
+        for batch in chance.sample(sorted(places), 8):
+            _flip(chain.log, chance.choice(places[batch]))
+            proof.row.injected += 1
+            unreadable |= _cells(copy, batch)
         chain.again("ingest")
         chain.again("agent")
         await proof.recovers()
         await proof.until(lambda: _settled(chain.log), "what was set aside is settled")
-        assert proof.row.injected > 0
         await proof.holds_over_streams([copy], unreadable)
+        there = await asyncio.to_thread(stored, proof.database_url)
+        assert not unreadable & there, "nobody could have known them"
 
 
-def _cells(path: Path, number: int, names: dict[int, str]) -> Counter[Cell]:
+@pytest.mark.fault(row=28)
+@pytest.mark.parametrize("where", ["header", "page"])
+async def test_flipped_bytes_of_the_file_set_it_aside_and_cost_at_most_what_lies_there(
+    prove: Any, chance: random.Random, where: str
+) -> None:
+    async with prove() as proof:
+        chain = proof.chain
+        copies = []
+        unreadable: Counter[Cell] = Counter()
+        for number in range(3):
+            await _stopped_with_backlog(proof)
+            stream = _stream(chain.log)
+            copies.append(_copied(chain.log, chain.folder / f"copy-{number}"))
+            places, page_bytes = _places(copies[-1])
+            if where == "header":
+                _flip(chain.log, chance.randrange(16))  # SQLite's name
+            else:
+                begins = chance.choice(sorted({place.start // page_bytes for place in places.values()})) * page_bytes
+                _flip(chain.log, begins)  # what kind of page it is
+                for batch, place in places.items():
+                    if place.start < begins + page_bytes and begins < place.stop:
+                        unreadable |= _cells(copies[-1], batch)
+            proof.row.injected += 1
+            chain.again("ingest")
+            chain.again("agent")
+            await proof.until(lambda stream=stream: _stream(chain.log) != stream, "a new stream")
+            await proof.recovers()
+            await proof.until(lambda: _settled(chain.log), "what was set aside is settled")
+        assert len(list(chain.log.parent.glob("log.sqlite3.damaged-*Z"))) == 3, "what was set aside is kept"
+        await proof.holds_over_streams(copies, unreadable)
+        readable = (unreadable & await asyncio.to_thread(stored, proof.database_url)).total()
+        proof.row.notes.append(
+            f"of {unreadable.total()} readings on pages of no kind {readable} were read all the same"
+        )
+
+
+def _places(path: Path) -> tuple[dict[int, range], int]:
+    """Where in the file each unacknowledged record lies, of those that lie in one piece; and the size of its pages."""
+    file = path.read_bytes()
+    after = acked(path)
+    with closing(sqlite3.connect(path)) as connection:
+        (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+        records = connection.execute("SELECT number, record FROM batches WHERE number > ?", (after,)).fetchall()
+    found = {number: (file.find(record), len(record)) for number, record in records}
+    return {number: range(at, at + size) for number, (at, size) in found.items() if at >= 0}, page_bytes
+
+
+def _cells(path: Path, number: int) -> Counter[Cell]:
     with LogReader.open(path) as reader:
+        names = {tag.number: tag.name for tag in reader.tags()}
         batch = reader.get(number)
     return Counter(logged_cell(batch.device, names[each.tag], each) for each in batch.readings)
 
@@ -343,17 +406,17 @@ def _settled(log: Path) -> bool:
 
 
 @pytest.mark.fault(row=29)
-async def test_truncated_write_ahead_log_costs_only_what_nobody_had(
-    prove: Any, full: bool, chance: random.Random
-) -> None:
+async def test_truncated_write_ahead_log_costs_only_what_nobody_had(prove: Any, chance: random.Random) -> None:
     async with prove() as proof:
         chain = proof.chain
         copies = []
         cut: Counter[Cell] = Counter()
-        for number in range(5 if full else 1):
+        had: Counter[Cell] = Counter()
+        for number in range(5):
             await asyncio.sleep(chance.uniform(2.0, 4.0))
             chain.kill("agent")
             copies.append(_copied(chain.log, chain.folder / f"copy-{number}"))
+            had |= await asyncio.to_thread(logged, copies[-1], acked(copies[-1]))
             wal = chain.log.with_name(chain.log.name + "-wal")
             os.truncate(wal, chance.randrange(wal.stat().st_size))
             proof.row.injected += 1
@@ -362,22 +425,25 @@ async def test_truncated_write_ahead_log_costs_only_what_nobody_had(
             chain.again("agent")
             await proof.recovers()
             await proof.until(lambda: _settled(chain.log), "what was set aside is settled")
-        await proof.holds_over_streams(copies, cut)
+        await proof.holds_over_streams(copies, cut - had)
         there = await asyncio.to_thread(stored, proof.database_url)
         gone = (cut - there).total()
         proof.row.notes.append(f"{cut.total()} readings cut from the disk, {gone} of them before anybody had them")
-        assert gone <= 100 * proof.row.injected, "what was acknowledged is in the database"
 
 
 @pytest.mark.fault(row=30)
 @pytest.mark.parametrize("running", [True, False])
-async def test_deleted_log_begins_a_new_stream(prove: Any, full: bool, running: bool) -> None:
+async def test_deleted_log_begins_a_new_stream(prove: Any, running: bool) -> None:
     async with prove() as proof:
         chain = proof.chain
-        for _ in range(3 if full else 1):
-            await asyncio.sleep(2.0)
+        owed: Counter[Cell] = Counter()
+        for number in range(3):
+            logs = 1 + number
+            await proof.until(lambda: acked(chain.log) > 20, "batches to lose")
             if not running:
                 chain.kill("agent")
+            # Its file is still open in a running agent, which has all of it; else only the cloud has what it has taken.
+            owed |= await asyncio.to_thread(logged, chain.log, None if running else acked(chain.log))
             for file in chain.log.parent.glob("log.sqlite3*"):
                 if not file.name.endswith((".lock", ".json")):
                     file.unlink()
@@ -386,30 +452,26 @@ async def test_deleted_log_begins_a_new_stream(prove: Any, full: bool, running: 
                 chain.again("agent")
             await proof.until(lambda: head(chain.log) > 0, "a new log")
             await proof.recovers()
-        streams = proof.query("select count(distinct stream) from ledger")[0][0]
-        assert streams == 1 + proof.row.injected
-        there = await asyncio.to_thread(stored, proof.database_url)
-        proof.row.compared = there.total()
-        proof.row.doubled = sum(count - 1 for count in there.values())
-        proof.row.wrong = len(proof.truth.wrong(there))
-        assert (proof.row.doubled, proof.row.wrong) == (0, 0)
-        if running:
-            await proof.tells_all_gaps()
+            await proof.until(lambda: _settled(chain.log), "what was set aside is settled")
+            streams = proof.query("select count(distinct stream) from ledger")[0][0]
+            assert streams == logs + 1
+        await proof.holds_without_logs(owed, all_gaps=running)
 
 
 @pytest.mark.fault(row=31)
-async def test_old_image_of_the_log_is_noticed_and_begins_a_new_stream(prove: Any, full: bool) -> None:
+async def test_old_image_of_the_log_is_noticed_and_begins_a_new_stream(prove: Any) -> None:
     async with prove() as proof:
         chain = proof.chain
         copies = []
-        for number in range(3 if full else 1):
+        for number in range(3):
             process = chain.processes["agent"]
             process.terminate()
             await asyncio.to_thread(process.wait, 30)
             image = _copied(chain.log, chain.folder / f"image-{number}")
             chain.again("agent")
             await proof.recovers()
-            await asyncio.sleep(4.0)
+            further = head(chain.log) + 40
+            await proof.until(lambda further=further: acked(chain.log) > further, "batches that the image lacks")
             chain.kill("agent")
             copies.append(_copied(chain.log, chain.folder / f"copy-{number}"))
             for suffix in ("", "-wal", "-shm"):

@@ -216,7 +216,16 @@ def cpu_s(pid: int) -> float:
 
 def resident_mib(pid: int) -> float:
     """Resident memory of a process, in MiB."""
+    return _memory_mib(pid, "VmRSS")
+
+
+def most_resident_mib(pid: int) -> float:
+    """The most resident memory that a process has ever had, in MiB."""
+    return _memory_mib(pid, "VmHWM")
+
+
+def _memory_mib(pid: int, name: str) -> float:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith(f"{name}:"):
             return int(line.split()[1]) / 1024
-    raise RuntimeError(f"process {pid} has no VmRSS")
+    raise RuntimeError(f"process {pid} has no {name}")

@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import signal
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -17,25 +18,53 @@ import pytest
 CGROUPS = Path("/sys/fs/cgroup")
 
 
+class Injections:
+    """What strace has injected so far.
+
+    Attributes:
+        count: system calls that failed, or had to wait.
+    """
+
+    def __init__(self, told: Path) -> None:
+        self._told = told
+
+    @property
+    def count(self) -> int:
+        said = self._told.read_text(errors="replace")
+        return said.count("(INJECTED)") + said.count("(DELAYED)")
+
+
 @asynccontextmanager
-async def injected(pid: int, *injections: str) -> AsyncIterator[None]:
-    """System calls of a running process fail or wait, by strace, while this is entered."""
+async def injected(pid: int, *injections: str) -> AsyncIterator[Injections]:
+    """System calls of a running process fail or wait, by strace, while this is entered.
+
+    Args:
+        injections: as strace takes them, such as `fsync:error=EIO`.
+    """
     if shutil.which("strace") is None:
         pytest.skip("needs strace")
-    process = await asyncio.create_subprocess_exec(
-        *("strace", "-f", "-q", "-p", str(pid), "-o", "/dev/null"),
-        *(part for injection in injections for part in ("-e", f"inject={injection}")),
-        stderr=asyncio.subprocess.PIPE,
-    )
-    await asyncio.sleep(1.0)
-    if process.returncode is not None:
-        assert process.stderr is not None
-        pytest.skip(f"needs a kernel that lets strace attach: {(await process.stderr.read()).decode().strip()}")
-    try:
-        yield
-    finally:
-        process.send_signal(signal.SIGINT)
-        await asyncio.wait_for(process.wait(), 30)
+    with tempfile.NamedTemporaryFile(prefix="strace-") as told:
+        process = await asyncio.create_subprocess_exec(
+            *("strace", "-f", "-q", "-p", str(pid), "-o", told.name),
+            *("-e", f"trace={','.join(each.partition(':')[0] for each in injections)}"),
+            *(part for each in injections for part in ("-e", f"inject={each}")),
+            stderr=asyncio.subprocess.PIPE,
+        )
+        while process.returncode is None and not _all_are_traced(pid):
+            await asyncio.sleep(0.05)
+        if process.returncode is not None:
+            assert process.stderr is not None
+            pytest.skip(f"needs a kernel that lets strace attach: {(await process.stderr.read()).decode().strip()}")
+        try:
+            yield Injections(Path(told.name))
+        finally:
+            process.send_signal(signal.SIGINT)
+            await asyncio.wait_for(process.wait(), 30)
+
+
+def _all_are_traced(pid: int) -> bool:
+    """Whether every thread of a process has a tracer."""
+    return all("TracerPid:\t0\n" not in path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/status"))
 
 
 class MemoryGroup:

@@ -28,7 +28,8 @@ class Way:
         bytes_per_s: the most that passes; None for no limit.
         slice_bytes: the most that passes in one piece.
         held: nothing passes, and nobody is told.
-        cut_after: bytes of a connection after which it is reset, both ends; happens once, then it is None again.
+        cut_after: bytes that still pass before the connection is reset, both ends; happens once, then it is None again.
+        hold_at: nothing passes any more from the piece on in which these bytes come; then it is None again.
         packets: looks at each MQTT packet; only where the proxy knows that MQTT runs through it.
         on_bytes: told what passes, before it does; may raise `Cut` to reset the connection instead, and `CutAfter`
             to let it pass and reset the connection before any answer.
@@ -38,6 +39,7 @@ class Way:
     slice_bytes: int = BUFFER_BYTES
     held: bool = False
     cut_after: int | None = None
+    hold_at: bytes | None = None
     packets: PacketFilter | None = None
     on_bytes: Callable[[bytes], None] | None = None
     passed: int = 0
@@ -175,28 +177,31 @@ class _Link:
 
     async def _pump(self, way: Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         packets = _Packets()
-        own = 0
         try:
             while data := await reader.read(BUFFER_BYTES):
                 if self._mqtt:
                     data = b"".join(each for packet in packets.feed(data) for each in _through(way.packets, packet))
                 while data:
+                    if way.hold_at is not None and way.hold_at in data:
+                        way.held, way.hold_at = True, None
                     while way.held:
                         way.moved.clear()
                         await way.moved.wait()
                     piece, data = data[: way.slice_bytes], data[way.slice_bytes :]
-                    if way.cut_after is not None and own + len(piece) >= way.cut_after:
-                        writer.write(piece[: max(0, way.cut_after - own)])
-                        way.cut_after = None
-                        self.reset()
-                        return
+                    if way.cut_after is not None:
+                        if len(piece) > way.cut_after:
+                            writer.write(piece[: way.cut_after])
+                            way.cut_after = None
+                            await asyncio.sleep(0)  # sent before the connection is reset
+                            self.reset()
+                            return
+                        way.cut_after -= len(piece)
                     if way.on_bytes is not None:
                         way.on_bytes(piece)
                     if self._mute:
                         return
                     writer.write(piece)
                     await writer.drain()
-                    own += len(piece)
                     way.passed += len(piece)
                     if way.bytes_per_s is not None:
                         await asyncio.sleep(len(piece) / way.bytes_per_s)

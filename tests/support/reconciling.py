@@ -6,7 +6,8 @@ is there twice counts as doubled.
 
 import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -75,6 +76,12 @@ def logged_cell(device: str, name: str, reading: Reading) -> Cell:
     if isinstance(value, str):
         return device, name, reading.taken_at_ms, "text", value.encode(), reading.quality
     return device, name, reading.taken_at_ms, "number", struct.pack(">d", value), reading.quality
+
+
+def content(readings: Iterable[Reading]) -> str:
+    """A digest of all that readings say."""
+    said = [f"{each.tag} {each.taken_at_ms} {each.value!r} {int(each.quality)}" for each in readings]
+    return blake2b("\n".join(said).encode(), digest_size=16).hexdigest()
 
 
 def stored(database_url: str) -> Counter[Cell]:

@@ -1,8 +1,8 @@
-"""Appends to a log until the disk fails, and says of each batch, once `append` has returned: its number, what it holds,
-and when that was (CLOCK_MONOTONIC, ns).
+"""Appends to a log until the disk fails, and says each batch twice: before, what it holds (`= CONTENT`), and once
+`append` has returned, its number, when that was (CLOCK_MONOTONIC, ns), how many readings it has, and what it holds.
 
 Whoever cuts the power believes only what was said before: a machine without power says nothing. (While ext4 is being
-shut down, Linux may still answer an fsync with success.) Usage: appends_until_dark.py LOG SEED
+shut down, Linux may still answer an fsync with success.) Usage: PYTHONPATH=tests appends_until_dark.py LOG SEED
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from pathlib import Path
 from lms_agent.log.errors import LogError
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_protocol.reading import Reading
+from support.reconciling import content
 
 
 async def main(path: Path, seed: int) -> None:
@@ -24,9 +25,10 @@ async def main(path: Path, seed: int) -> None:
     async def append_on_and_on() -> None:
         while True:
             readings = [Reading(tag, 1_000 + tag, chance.random()) for tag in range(1, chance.randrange(2, 60))]
+            holds = content(readings)
+            os.write(1, f"= {holds}\n".encode())
             batch = await log.append("R1", readings)
-            values = f"{readings[0].value!r} {readings[-1].value!r}"
-            os.write(1, f"{batch.number} {time.monotonic_ns()} {len(readings)} {values}\n".encode())
+            os.write(1, f"{batch.number} {time.monotonic_ns()} {len(readings)} {holds}\n".encode())
             if chance.random() < 0.01:
                 log.acknowledge(batch.number)
 
