@@ -18,6 +18,9 @@ from lms_agent.log.predecessor import Predecessor
 from lms_agent.log.predecessors import Kind, State, readable_path
 from lms_agent.log.reader import LogReader
 from lms_agent.log.sqlite_log import SqliteLog
+from lms_agent.timekeeping.discipline import Rules
+from lms_agent.timekeeping.source import Computer
+from lms_agent.timekeeping.timekeeper import Timekeeper
 from lms_protocol.messages import SYNC_TAGS
 from lms_protocol.reading import Batch, Gap, Reading, TagDescription
 
@@ -317,3 +320,27 @@ async def test_empty_log_that_is_set_aside_has_nothing_to_send(tmp_path: Path) -
         assert (predecessor.acked, predecessor.head) == (0, 0)
         assert predecessor.is_settled
         predecessor.close()
+
+
+async def test_agent_can_begin_on_a_log_whatever_page_is_damaged(tmp_path: Path) -> None:
+    """What an agent does with its log at the start, before anybody looks after it."""
+    whole = tmp_path / "whole.sqlite3"
+    with SqliteLog.open(whole) as log:
+        await _begin(log)
+        for number in range(1, 60):
+            gaps = [Gap(log.next_gap_id(), (1, 2), number, None, "no reply")] if number % 10 == 0 else []
+            await log.append("R1", [Reading(tag, 1_000 * number, 0.5) for tag in (1, 2) * 20], gaps)
+    data = whole.read_bytes()
+    for page in range(len(data) // PAGE_BYTES):
+        path = tmp_path / str(page) / "log.sqlite3"
+        path.parent.mkdir()
+        at = page * PAGE_BYTES
+        path.write_bytes(data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :])  # what kind of page it is
+        with SqliteLog.open(path) as log:
+            await _begin(log)
+
+
+async def _begin(log: SqliteLog) -> None:
+    await Timekeeper.begin(Computer(), log, log.head, Rules())
+    log.register_tags([*TAGS, *SYNC])
+    log.tags()

@@ -74,7 +74,9 @@ def _open(path: Path) -> LogReader:
             reader.latest(),
             reader.open_gaps(),
             reader.predecessors(),
+            reader.remember(uuid4()),  # of a boot that nobody knows: all that it ever looks at
         )  # for whoever opens the log
+        reader.check_small_tables()
         if witness is None or witness[0] != str(reader.stream) or witness[1] <= head:
             return reader
         taken_over = carried(reader)

@@ -410,6 +410,17 @@ class LogReader:
         for row in self._rows("SELECT * FROM gaps ORDER BY id"):
             gap_from_row(self.path, row)
 
+    def check_small_tables(self) -> None:
+        """Check the pages of all tables but that of the batches, and of their indexes.
+
+        Raises:
+            LogMalformed: one is damaged: nothing could be written there.
+        """
+        for (table,) in self._rows("SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'batches'"):
+            for (word,) in self._rows(f"PRAGMA integrity_check({table})"):
+                if word != "ok":
+                    raise LogMalformed(self.path, f"SQLite finds its table {table} damaged: {word.splitlines()[-1]}")
+
     def check_meta(self) -> None:
         """Look at every row of `meta`.
 
