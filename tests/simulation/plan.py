@@ -195,7 +195,7 @@ def _draw_clock(rng: Random) -> ClockPlan:
 def _draw_limits(rng: Random) -> Limits:
     """Of age, as short as scans are apart; or of size, so that a log is full after a dozen batches; or none."""
     if rng.random() < 0.2:
-        return Limits(max_bytes=rng.choice((100_000, 120_000)), drop_oldest=rng.random() < 0.5)
+        return Limits(max_bytes=rng.choice((105_000, 125_000)), drop_oldest=rng.random() < 0.5)
     return rng.choice((UNLIMITED, *(Limits(keep_days=age_s / 86_400) for age_s in (0.5, 5, 20))))
 
 

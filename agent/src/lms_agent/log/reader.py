@@ -171,7 +171,7 @@ class LogReader:
         )
         with self._lock:
             used = used_bytes(self._connection)
-            batches, readings = dropped(self._connection)
+        batches, readings = self.dropped()
         return LogStatus(
             self.stream,
             first,
@@ -185,6 +185,11 @@ class LogReader:
             batches,
             readings,
         )
+
+    def dropped(self) -> tuple[int, int]:
+        """Return how many batches and readings were ever dropped before the cloud had them."""
+        with self._lock, self._errors():
+            return dropped(self._connection)
 
     def _span(self, first: int, last: int) -> tuple[int | None, int | None]:
         """From when to when readings were taken: of whole blocks by their rows, of what is beside them one by one."""

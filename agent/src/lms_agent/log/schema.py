@@ -240,7 +240,7 @@ def migrate(connection: sqlite3.Connection, stream: str | None = None) -> None:
             "UPDATE origins SET checksum = ? WHERE stream = ? AND number = ?", [(origin_checksum(*r), *r) for r in rows]
         )
         columns = {"key": str, "value": str, "checksum": int}
-        database.table("spare").create(columns, pk="key", not_null={"value", "checksum"})
+        database.table("spare").create(columns, not_null=set(columns))
         keep_spare(connection)
 
     migrations.apply(Database(connection))

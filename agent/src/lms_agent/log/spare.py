@@ -19,5 +19,6 @@ def keep_spare(connection: sqlite3.Connection) -> None:
     """Bring the copy up to date, within the transaction that changes what it is of."""
     (stream,) = connection.execute("SELECT value FROM meta WHERE key = 'stream'").fetchone()
     tags = connection.execute("SELECT number, device, name, description FROM tags ORDER BY number").fetchall()
+    connection.execute("DELETE FROM spare")
     for key, value in (("stream", stream), (TAGS_KEY, json.dumps(tags, ensure_ascii=False))):
-        connection.execute("INSERT OR REPLACE INTO spare VALUES (?, ?, ?)", (key, value, meta_checksum(key, value)))
+        connection.execute("INSERT INTO spare VALUES (?, ?, ?)", (key, value, meta_checksum(key, value)))

@@ -137,6 +137,7 @@ class SqliteLog:
             limits=self._limits,
         )
         self._writer.acknowledged(self._acked)
+        self.retention.dropped_batches, self.retention.dropped_readings = reader.dropped()
 
     def close(self) -> None:
         """Write what was handed over and give the file back. Closing twice is allowed."""
