@@ -122,6 +122,7 @@ class Keeping:
                     if self._waiting and self._waiting[0] is scan:  # not dropped for want of room meanwhile
                         self._waiting.popleft()
                         self.state.waiting -= len(scan.readings)
+                    await self._tell_dropped()  # others may have found no room meanwhile
             except (LogWriteFailed, LogMalformed) as error:
                 self._failed(error)
                 return
