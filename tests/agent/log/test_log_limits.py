@@ -61,6 +61,19 @@ async def test_acknowledged_batches_make_room_and_the_file_stays_bounded(path: P
         assert (await log.append("R1", [Reading(1, 1, 1.0)])).number == 1_001
 
 
+async def test_the_id_of_a_removed_gap_is_never_given_again(path: Path) -> None:
+    with SqliteLog.open(path, limits=Limits(keep_days=1)) as log:
+        log.register_tags([*TAGS, *SYNC])
+        ids = [log.next_gap_id() for _ in range(3)]
+        for id_ in ids:
+            await log.append("R1", (), [Gap(id_, (1,), 1_000, 2_000, "no reply")])
+        await fill(log, 200, step_ms=DAY_MS // 50)
+        log.acknowledge(log.head)
+        await until(lambda: log.first > 50)
+    with SqliteLog.open(path) as log:
+        assert log.next_gap_id() == max(ids) + 1, "under a known id the cloud takes a gap for the one it has"
+
+
 async def test_unacknowledged_batches_are_kept_and_the_log_says_that_it_is_full(path: Path) -> None:
     with SqliteLog.open(path, limits=Limits(max_bytes=LIMIT)) as log:
         log.register_tags([*TAGS, *SYNC])

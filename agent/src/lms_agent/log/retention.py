@@ -103,10 +103,14 @@ def too_old(connection: sqlite3.Connection, number: int, keep_days: float) -> bo
 
 
 def remove_through(connection: sqlite3.Connection, last: int) -> int:
-    """Remove all batches up to number `last`; return how many. Gaps that are open stay."""
+    """Remove all batches up to number `last`; return how many. Gaps that are open stay, and the newest one."""
     first = lowest(connection)
     connection.execute("DELETE FROM batches WHERE number <= ?", (last,))
-    connection.execute("DELETE FROM gaps WHERE batch BETWEEN 1 AND ? AND ended_at_ms IS NOT NULL", (last,))
+    connection.execute(
+        "DELETE FROM gaps WHERE batch BETWEEN 1 AND ? AND ended_at_ms IS NOT NULL"
+        " AND id != (SELECT coalesce(max(id), 0) FROM gaps WHERE id < ?)",  # it says where the ids of gaps go on
+        (last, DROP_GAP_IDS),
+    )
     connection.execute("DELETE FROM blocks WHERE block < ?", (last // BLOCK_BATCHES,))
     return max(0, last - first + 1)
 
