@@ -20,10 +20,20 @@ from lms_cloud.telemetry.storage import judging
 from lms_cloud.telemetry.storage.judging import LedgerEntry, conflict_letter, fingerprint, first_of_each
 from lms_protocol.delivery import StreamLedger
 from lms_protocol.ranges import NumberRanges
-from lms_protocol.reading import Datatype, Reading, TagDescription
+from lms_protocol.reading import ClockRecord, Datatype, Reading, TagDescription
 
 ORGANIZATION = UUID("11111111-1111-4111-8111-111111111111")
 BROKEN = "the connection to the server was lost"
+
+
+def agent_id(node: str) -> UUID:
+    """The entity of an agent with that wire id."""
+    return uuid5(ORGANIZATION, node)
+
+
+def home_id(device: str) -> UUID:
+    """The entity of a bioreactor with that wire id."""
+    return uuid5(ORGANIZATION, device)
 
 
 @dataclass
@@ -52,6 +62,7 @@ class MemoryDatabase:
         latest: by series, the newest reading and its batch number.
         gaps: by stream and gap id: began, ended.
         letters: by topic and digest: kind, reason, how often.
+        clocks: the clock records that batches carried.
         origins: of batches that were logged anew, and under what they were taken in.
         commits: how many there were.
         now_s: tells the time.
@@ -72,10 +83,19 @@ class MemoryDatabase:
     owners: dict[UUID, UUID] = field(default_factory=dict)
     acked: dict[UUID, int] = field(default_factory=dict)
     series: dict[tuple[UUID, str], int] = field(default_factory=dict)
+    clocks: dict[StreamBatch, ClockRecord] = field(default_factory=dict)
     origins: dict[judging.OriginKey, StreamBatch | None] = field(default_factory=dict)
     commits: int = 0
     now_s: Callable[[], float] = lambda: 0.0
     committed_s: dict[StreamBatch, float] = field(default_factory=dict)
+
+    def all_online(self, agents: Mapping[str, Sequence[str]]) -> bool:
+        """Whether all these agents, and each one's bioreactors, count as online."""
+        return all(self.agents.get(agent_id(agent), False) for agent in agents) and all(
+            self.online.get(home_id(device)) == (True, agent_id(agent))
+            for agent, devices in agents.items()
+            for device in devices
+        )
 
     async def answer(self) -> None:
         """Let a question's time pass.
@@ -147,6 +167,8 @@ class MemoryDatabase:
                 self.latest[series] = (reading.taken_at_ms, number, reading)
         if batch.key is None:
             return
+        if batch.clock is not None:
+            self.clocks[batch.key] = batch.clock
         for gap in batch.gaps:
             key = (batch.key.stream, gap.id)
             began_ms, ended_ms, reason = self.gaps.get(key, (gap.began_at_ms, None, gap.reason))
@@ -200,8 +222,8 @@ class MemoryFleet:
     ) -> None:
         self._database = database
         self._groups = groups
-        self._agents = {node: uuid5(ORGANIZATION, node) for node in agents}
-        self._homes = {(node, device): uuid5(ORGANIZATION, device) for node in agents for device in agents[node]}
+        self._agents = {node: agent_id(node) for node in agents}
+        self._homes = {(node, device): home_id(device) for node in agents for device in agents[node]}
         self._nodes = {id_: node for node, id_ in self._agents.items()}
 
     async def agent(self, group: str, node: str) -> AgentEntry | None:

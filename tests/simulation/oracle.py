@@ -5,6 +5,7 @@ While it runs   an acknowledgement names only what the database holds, with the 
                 windows, queues, ranges and buffers stay within their limits
                 a batch taken while all is well is committed soon, also while a backlog is under way
 In the end      everything is acknowledged, and the database holds each reading of the logs once, and nothing else
+                gaps and clock records are in it, too, and what was taken and not logged has a gap
 """
 
 import struct
@@ -17,7 +18,7 @@ from lms_cloud.telemetry.incoming import StreamBatch
 from lms_protocol.batches import digest
 from lms_protocol.messages import ACKED_NAME, ACKED_RANGES_NAME, STREAM_NAME
 from lms_protocol.ranges import NumberRanges
-from lms_protocol.reading import Batch, Quality, Reading, Value
+from lms_protocol.reading import Batch, Gap, Quality, Reading, Value
 from lms_protocol.sparkplug import decode
 from lms_protocol.topics import MessageType, NodeTopic, parse
 
@@ -45,6 +46,14 @@ def bits(value: Value) -> tuple[str, object]:
     return type(value).__name__, value
 
 
+class Offered(NamedTuple):
+    """A reading that was taken, whether it found its way into a log or not."""
+
+    device: str
+    tag: str
+    taken_at_ms: int
+
+
 class Known(NamedTuple):
     """A batch that a log holds."""
 
@@ -69,7 +78,7 @@ class Oracle:
         self._perhaps: set[Fact] = set()
         self._names: dict[tuple[UUID, int], str] = {}
         self.checked_acknowledgements = 0
-        self.offered = 0
+        self._offered: dict[str, list[Offered]] = defaultdict(list)
 
     def opened(self, node: str, stream: UUID, tags: dict[int, str], batches: Iterable[Batch]) -> None:
         """An agent has opened its log: what was in it must be in it still.
@@ -237,6 +246,67 @@ class Oracle:
             if not any(gap[0] <= ms <= (gap[1] or 0) for gap in gaps for ms in at_ms):
                 raise Violation(f"batch {number} was dropped, and no gap tells of its reading at {reading.taken_at_ms}")
         return True
+
+    def judge_remarks(self) -> None:
+        """The database holds the gaps and clock records of every batch that is committed as it was logged.
+
+        Raises:
+            Violation: one is missing, or says something else.
+        """
+        for stream, batches in self.logs.items():
+            committed = [
+                known.batch
+                for number, known in batches.items()
+                if known.batch.origin is None and self._is_committed(stream, number, known)
+            ]
+            for batch in committed:
+                stored = self._database.clocks.get(StreamBatch(stream, batch.number))
+                if stored != batch.clock:
+                    raise Violation(f"the clock record of batch {batch.number} is {stored} instead of {batch.clock}")
+            told: dict[int, list[Gap]] = defaultdict(list)
+            for batch in committed:
+                for gap in batch.gaps:
+                    told[gap.id].append(gap)
+            for id_, gaps in told.items():
+                self._judge_gap(self._database.gaps.get((stream, id_)), gaps)
+
+    @staticmethod
+    def _judge_gap(stored: tuple[int, int | None, str] | None, told: list[Gap]) -> None:
+        if stored is None:
+            raise Violation(f"{told[0]} is committed in a batch, and is not in the database")
+        began_ms, ended_ms, _ = stored
+        ends = {gap.ended_at_ms for gap in told if gap.ended_at_ms is not None} or {None}
+        if began_ms > min(gap.began_at_ms for gap in told) or ended_ms not in ends:
+            raise Violation(f"a gap in the database is from {began_ms} to {ended_ms}, but was told as {told}")
+
+    def judge_silence(self, node: str) -> None:
+        """Between the first and the last logged reading of a tag, each that was taken is logged, or a gap tells of it.
+
+        Args:
+            node: an agent whose time was never corrected.
+
+        Raises:
+            Violation: one was lost in silence.
+        """
+        logged: dict[tuple[str, str], set[int]] = defaultdict(set)
+        gaps: dict[tuple[str, str], list[Gap]] = defaultdict(list)
+        for stream in [stream for stream, owner in self._nodes.items() if owner == node]:
+            for batch in (known.batch for known in self.logs[stream].values()):
+                for reading in batch.readings:
+                    logged[batch.device, self._names[stream, reading.tag]].add(reading.taken_at_ms)
+                for gap in batch.gaps:
+                    for tag in gap.tags:
+                        gaps[batch.device, self._names[stream, tag]].append(gap)
+        for device, tag, ms in self._offered[node]:
+            times = logged[device, tag]
+            if ms in times or not times or not min(times) < ms < max(times):
+                continue
+            if not any(gap.began_at_ms <= ms <= (gap.ended_at_ms or ms) for gap in gaps[device, tag]):
+                raise Violation(f"the reading of {tag} of {device} at {ms} was lost, and no gap tells of it")
+
+    def offered(self, node: str, device: str, tag: str, taken_at_ms: int) -> None:
+        """A reading was taken and is handed over."""
+        self._offered[node].append(Offered(device, tag, taken_at_ms))
 
     def judge_lateness(self, from_s: float, within_s: float) -> None:
         """Batches logged from then on were committed soon.

@@ -108,6 +108,12 @@ class Plan:
     text_length: int = 40
     live_within_s: float | None = None
 
+    @property
+    def of_one_time(self) -> list[str]:
+        """The agents whose clocks are well throughout, and whose disks are never exchanged."""
+        moved = {fault.target for fault in self.faults if fault.kind in {"step_clock", "bring_back"}}
+        return [agent for agent in self.agents if self.clocks[agent] == ClockPlan() and agent not in moved]
+
     def without(self, index: int) -> "Plan":
         """The same with one fault less."""
         return replace(self, faults=self.faults[:index] + self.faults[index + 1 :])

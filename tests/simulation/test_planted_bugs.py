@@ -1,5 +1,6 @@
 """Bugs planted into the real code: each is found within so many seeds, or the simulation has become blind."""
 
+from dataclasses import replace
 from itertools import islice
 
 import lms_agent.log.upkeep
@@ -7,9 +8,11 @@ import lms_cloud.telemetry.ingest.worker
 import lms_protocol.edge
 import lms_protocol.host
 import pytest
+from lms_agent.log.keeping import Keeping
 from lms_agent.log.retention import remove_through
-from lms_cloud.telemetry.incoming import Outcome
+from lms_cloud.telemetry.incoming import Outcome, Work
 from lms_cloud.telemetry.ingest.committing import Committer
+from lms_cloud.telemetry.ingest.resolving import Resolved, Resolver
 from lms_cloud.telemetry.storage import judging
 from lms_protocol.delivery import SendingWindow, StreamLedger
 
@@ -119,7 +122,7 @@ def test_finds_who_acknowledges_before_the_commit(hasty_committer):
 
 def test_finds_who_trims_one_batch_too_many(greedy_retention):
     failure = first_failure().failure
-    assert "not in it any more" in failure or "missing" in failure or "not all is acknowledged" in failure
+    assert any(said in failure for said in ("not in it any more", "missing", "was lost", "not all is acknowledged"))
 
 
 def test_finds_who_lets_a_backlog_starve_what_is_live(backlog_first):
@@ -135,6 +138,50 @@ def test_a_failing_seed_prints_itself_and_its_shortest_story(hasty_committer):
     assert len(shortest.faults) <= len(result.plan.faults)
     assert len(shortest.scans) <= 2
     assert run(shortest).failure
+
+
+@pytest.fixture
+def mute_resolver(monkeypatch):
+    """Takes readings in, but of what came late no remark: no gap, no clock record."""
+    add = Resolver._add
+
+    def add_muted(self, batch, resolved):
+        add(self, replace(batch, gaps=(), clock=None) if batch.historical else batch, resolved)
+
+    monkeypatch.setattr(Resolver, "_add", add_muted)
+
+
+@pytest.fixture
+def silent_keeping(monkeypatch):
+    """Forgets what found no room in memory, and tells nobody."""
+
+    def drop(self, scan):
+        self.state.waiting -= len(scan.readings)
+
+    monkeypatch.setattr(Keeping, "_drop", drop)
+
+
+@pytest.fixture
+def birth_unheard(monkeypatch):
+    """Takes an agent's births in, but shows nobody as online."""
+    monkeypatch.setattr(Resolved, "work", lambda self: Work(self.batches, self.letters))
+
+
+def test_finds_who_loses_the_remarks_on_readings(mute_resolver):
+    assert "the clock record of batch" in first_failure().failure
+
+
+def test_finds_who_shows_nobody_as_online(birth_unheard):
+    assert "not all is acknowledged and online" in first_failure().failure
+
+
+def test_finds_who_forgets_scans_in_silence(silent_keeping):
+    def loses_scans(plan):
+        return plan.room < 60 and plan.of_one_time and any(fault.kind == "fill_disk" for fault in plan.faults)
+
+    plans = filter(loses_scans, map(draw_plan, range(5000)))
+    failures = (run(plan).failure for plan in islice(plans, WITHIN_SEEDS))
+    assert any("was lost, and no gap tells of it" in failure for failure in failures)
 
 
 @pytest.fixture

@@ -139,6 +139,9 @@ class World(Faults):
         for machine in self.machines.values():
             machine.read_again()
         self.oracle.judge()
+        self.oracle.judge_remarks()
+        for node in self.plan.of_one_time:
+            self.oracle.judge_silence(node)
         if self.plan.live_within_s is not None:
             self.oracle.judge_lateness(LIVE_FROM_S, self.plan.live_within_s)
 
@@ -218,6 +221,7 @@ class World(Faults):
                 for machine in self.machines.values()
             )
             and self.oracle.settled()
+            and self.database.all_online(self.plan.agents)
         )
 
     def _not_home(self) -> str:
@@ -226,7 +230,7 @@ class World(Faults):
             + ("no log" if machine.log is None else f"acknowledged {machine.log.acked} of {machine.log.head}")
             for machine in self.machines.values()
         ]
-        return f"{CALM_S:.0f} s after the last fault not all is acknowledged ({'; '.join(parts)})"
+        return f"{CALM_S:.0f} s after the last fault not all is acknowledged and online ({'; '.join(parts)})"
 
     def _strike(self, fault: Fault) -> None:
         self.note(f"FAULT {fault.kind} {fault.target} for {fault.for_s:.1f} s, amount {fault.amount:.4g}")
