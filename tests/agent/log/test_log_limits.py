@@ -74,6 +74,17 @@ async def test_the_id_of_a_removed_gap_is_never_given_again(path: Path) -> None:
         assert log.next_gap_id() == max(ids) + 1, "under a known id the cloud takes a gap for the one it has"
 
 
+async def test_the_newest_reading_of_a_slow_tag_outlives_its_batch(path: Path) -> None:
+    with SqliteLog.open(path, limits=Limits(keep_days=1)) as log:
+        log.register_tags([*TAGS, *SYNC])
+        await log.append("R1", [Reading(1, 1_000, 7.2)])
+        await fill(log, 200, step_ms=DAY_MS // 50)
+        log.acknowledge(log.head)
+        await until(lambda: log.first > 50)
+        with LogReader.open(path) as reader:  # as the agent's next start would, if it was killed now
+            assert reader.latest().readings[1] == Reading(1, 1_000, 7.2)
+
+
 async def test_unacknowledged_batches_are_kept_and_the_log_says_that_it_is_full(path: Path) -> None:
     with SqliteLog.open(path, limits=Limits(max_bytes=LIMIT)) as log:
         log.register_tags([*TAGS, *SYNC])

@@ -51,10 +51,12 @@ class Bite:
     Attributes:
         act: does it, inside a transaction; gives what is to be told by batches in the same one.
         batches: how many it is about; 0 where that says nothing about its time.
+        gone_through: the highest number that it removes.
     """
 
     act: Callable[[sqlite3.Connection], Iterable[Dropped]]
     batches: int
+    gone_through: int = 0
 
 
 class Upkeep:
@@ -156,7 +158,7 @@ class Upkeep:
             self._state.removed_batches += remove_through(connection, last)
             return ()
 
-        return Bite(act, last - first + 1)
+        return Bite(act, last - first + 1, last)
 
     def _dropping(self, first: int, last: int) -> Bite:
         def act(connection: sqlite3.Connection) -> Iterable[Dropped]:
@@ -165,7 +167,7 @@ class Upkeep:
             self._warn()
             return told
 
-        return Bite(act, last - first + 1)
+        return Bite(act, last - first + 1, last)
 
     def _warn(self) -> None:
         now_s = time.monotonic()

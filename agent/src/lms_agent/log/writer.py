@@ -441,7 +441,9 @@ class Writer:
             set_meta(connection, job.meta)
             written.append((job, batches))
         correct = Corrections(clock.corrections).reading if clock.corrections else None
-        if head - snapshot_at >= SNAPSHOT_EVERY or correct is not None:
+        # What is removed here is read no more: a tag's newest reading may be in it.
+        outdated = bite is not None and bite.gone_through > snapshot_at
+        if head - snapshot_at >= SNAPSHOT_EVERY or correct is not None or outdated:
             lazy = lazy | {LATEST_KEY: self._latest.to_text(head, correct)}
             snapshot_at = head
         if head // BLOCK_BATCHES > self._head // BLOCK_BATCHES:
