@@ -353,8 +353,7 @@ class Machine:
             self.dropped = self.log.retention.dropped_batches
             shifts = self.log._reader._rows("SELECT DISTINCT shift_ms FROM corrections")
             self._oracle.shifts[self.log.stream].update(shift_ms for (shift_ms,) in shifts)
-            if self.dropped:
-                self._oracle.dropped(self.log.stream, self.log._reader._rows("SELECT first, last FROM drops"))
+            self._oracle.dropped(self.log.stream, self.log._reader._rows("SELECT first, last FROM drops"))
 
     def read_again(self) -> None:
         """Have all that the log holds now compared with what it once said."""

@@ -114,9 +114,13 @@ class LatestReadings:
     back a few hundred batches rather than all. What is taken counts only when kept: between lies the disk. Batches are
     only gathered here and gone through now and then, the newest first: of one that holds nothing but older readings of
     the same tags, nothing is looked at. Safe to use from several threads.
+
+    Attributes:
+        through: the number of the newest batch in the record that it was loaded from; 0 if it was not.
     """
 
     def __init__(self) -> None:
+        self.through = 0
         self._folded: dict[int, Reading] = {}
         self._kept: list[tuple[Batch, BatchRow | None]] = []
         self._taken: list[tuple[Batch, BatchRow | None]] = []
@@ -175,6 +179,7 @@ class LatestReadings:
         batch = record_decode(through, "", base64.b85decode(data["record"]))
         self.take(batch)
         self.keep()
+        self.through = through
         return through
 
     def _fold(self) -> None:

@@ -187,7 +187,7 @@ class Writer:
         self._lazy_since_s: float | None = None
         self._connection: sqlite3.Connection | None = None
         self._cursor: sqlite3.Cursor | None = None
-        self._snapshot_at = head
+        self._snapshot_at = latest.through
         self._doubtful = False  # the last thing SQLite said is that the file is damaged; open anew, then believe it
         self._rescues = 0  # how often room was made for the jobs at hand
         self._clock = _Clock()
