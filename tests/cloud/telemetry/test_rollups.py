@@ -240,9 +240,39 @@ async def test_live_readings_do_not_wait_behind_a_year_that_does(store, query, i
     assert query("select readings from rollup_1m") == [(1,)]
     (waited,) = query("select max(now() - marked_at) > interval '59 minutes' from rollup_marks")[0]
     assert waited
-    (on_its_way,) = query("select min(from_at) > now() - interval '364 days 20 hours' from rollup_marks")[0]
+    (on_its_way,) = query("select min(from_at) > now() - interval '364 days 23 hours' from rollup_marks")[0]
     assert on_its_way, "the oldest minutes are to go on, too"
     before = query("select min(from_at) from rollup_marks")
     async with ingest_db.unit_of_work(None) as uow:
         await refresh(uow, series_minutes=2_000)
     assert query("select min(from_at) from rollup_marks") > before
+
+
+async def test_late_readings_are_right_in_every_rollup_though_years_wait(store, query, tags, plant, ingest_db):
+    """Within a few transactions of the usual size, whatever waits: the day of the late reading waits with the years."""
+    now_ms = round(time.time() * 1000)
+    late_ms = now_ms - 30 * 86_400_000
+    before = [Reading(1, late_ms - late_ms % 86_400_000 + hour * 3_600_000, float(hour)) for hour in range(24)]
+    long_ago = [Reading(1, now_ms - days * 86_400_000, 1.0) for days in range(100, 160)]
+    await store(before, long_ago)
+    query("delete from rollup_marks returning 1")
+    for home in (plant.r1.id, plant.r2.id):
+        query(
+            "insert into rollup_marks (bioreactor_id, from_at, to_at, marked_at) values"
+            " (%s, now() - interval '3 years', now() - interval '1 minute', now() - interval '2 days') returning 1",
+            home,
+        )
+    late = [Reading(1, late_ms, 7.0)]
+    await store(late)
+    for _ in range(3):
+        async with ingest_db.unit_of_work(None) as uow:
+            done = await refresh(uow, series_minutes=10_000)
+        assert done.more
+        assert done.series_minutes <= 10_000 + 4 * 5
+    in_its_day = differences(query, tags, [*before, *late, *long_ago])
+    assert {why for *_, why in in_its_day} == {"missing"}
+    assert {at_ms for _, (_, at_ms), _ in in_its_day if at_ms > now_ms - 99 * 86_400_000} == set()
+    (waited,) = query("select min(now() - marked_at) > interval '47 hours' from rollup_marks")[0]
+    assert waited, "what waits says since when"
+    await refresh_all(ingest_db, series_minutes=2_000_000)
+    assert differences(query, tags, [*before, *late, *long_ago]) == []

@@ -30,10 +30,11 @@ with taken as (
         cast(extract(epoch from from_at) / 60 as bigint), cast(extract(epoch from to_at) / 60 as bigint), '[]'
     ) as minutes
 ), merged as (
-    select bioreactor_id, min(marked_at) as marked_at, unnest(range_agg(minutes)) as minutes from taken
-    group by bioreactor_id
+    select bioreactor_id, marked_at > now() - make_interval(secs => :fresh_s) as fresh, min(marked_at) as marked_at,
+        unnest(range_agg(minutes)) as minutes
+    from taken group by bioreactor_id, fresh
 )
-select bioreactor_id, marked_at, lower(minutes) as first, upper(minutes) - 1 as last,
+select bioreactor_id, marked_at, fresh, lower(minutes) as first, upper(minutes) - 1 as last,
     (select count(*) from series s where s.bioreactor_id = merged.bioreactor_id) as series
 from merged order by marked_at, bioreactor_id, first
 """)  # noqa: S608 - put together from constants

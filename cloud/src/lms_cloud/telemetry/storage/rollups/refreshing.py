@@ -9,8 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
@@ -20,13 +19,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from lms_cloud.kernel.database import Database, UnitOfWork
 from lms_cloud.telemetry.storage.rollups import queries
+from lms_cloud.telemetry.storage.rollups.choosing import Waiting, choose, cut
 
 POLL_S: Final = 5.0
 SERIES_MINUTES: Final = 30_000
 """Most of one transaction: at 1 Hz, 1.8 million readings."""
 BIOREACTORS: Final = 1_000
-RECENT_MINUTES: Final = 60
-"""Half of each transaction is for the last hour, however much has waited for longer: live is right within a minute."""
+FRESH_S: Final = 600.0
+"""What was marked in so many seconds goes before what has waited for longer."""
 SET_ASIDE_S: Final = 600.0
 REST: Final = 1.0
 """Rest after work, in parts of the time that the work took: late data does not starve what is live."""
@@ -47,43 +47,6 @@ class Refreshed:
     bioreactors: int = 0
     series_minutes: int = 0
     more: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Taken:
-    bioreactor_id: UUID
-    marked_at: datetime
-    first: int
-    last: int
-    series: int
-
-    def split(self, budget: int) -> "tuple[_Taken | None, _Taken | None]":
-        """What fits `budget` series-minutes, at least one minute, and the rest."""
-        fitting = max(1, budget // max(1, self.series))
-        if budget <= 0:
-            return None, self
-        middle = self.first + fitting - 1
-        if middle >= self.last:
-            return self, None
-        return replace(self, last=middle), replace(self, first=middle + 1)
-
-    def cut_by(self, spans: Sequence[tuple[int, int]]) -> "tuple[list[_Taken], list[_Taken]]":
-        """The parts inside the spans (in order, ends included), and those outside."""
-        inside: list[_Taken] = []
-        outside: list[_Taken] = []
-        rest: _Taken | None = self
-        for first, last in spans:
-            if rest is None or last < rest.first or first > rest.last:
-                continue
-            if first > rest.first:
-                outside.append(replace(rest, last=first - 1))
-            inside.append(replace(rest, first=max(first, rest.first), last=min(last, rest.last)))
-            rest = replace(rest, first=last + 1) if last < rest.last else None
-        return inside, outside if rest is None else [*outside, rest]
-
-    @property
-    def series_minutes(self) -> int:
-        return (self.last - self.first + 1) * self.series
 
 
 async def refresh(
@@ -107,13 +70,11 @@ async def refresh(
     bioreactors = list((await uow.session.execute(queries.LOCK_DUE, values)).scalars())
     if not bioreactors:
         return Refreshed()
-    found = await uow.session.execute(queries.TAKE_MARKS, {"bioreactors": bioreactors, "at_once": at_once})
-    marks = [_Taken(row.bioreactor_id, row.marked_at, row.first, row.last, row.series) for row in found]
-    minute = int(uow.now().timestamp() // 60)
-    recent, old = _cut(marks, [(minute - RECENT_MINUTES, minute + 1)])
-    now, waiting_still = _within(recent, series_minutes // 2)
-    more_now, later = _within([*old, *waiting_still], series_minutes - sum(each.series_minutes for each in now))
-    now += more_now
+    found = await uow.session.execute(
+        queries.TAKE_MARKS, {"bioreactors": bioreactors, "at_once": at_once, "fresh_s": FRESH_S}
+    )
+    marks = [Waiting(row.bioreactor_id, row.marked_at, row.first, row.last, row.series, row.fresh) for row in found]
+    now, later = choose(marks, int(uow.now().timestamp() // 60), series_minutes)
     if now:
         await uow.session.execute(queries.UNBOUNDED)
         await _compute(uow, now)
@@ -123,36 +84,11 @@ async def refresh(
     return Refreshed(len(bioreactors), sum(each.series_minutes for each in now), more)
 
 
-def _cut(marks: Iterable[_Taken], spans: Sequence[tuple[int, int]]) -> tuple[list[_Taken], list[_Taken]]:
-    """The parts of marks inside the spans, and those outside."""
-    inside: list[_Taken] = []
-    outside: list[_Taken] = []
-    for mark in marks:
-        within, without = mark.cut_by(spans)
-        inside += within
-        outside += without
-    return inside, outside
-
-
-def _within(marks: Iterable[_Taken], budget: int) -> tuple[list[_Taken], list[_Taken]]:
-    """As much as fits a budget in series-minutes, in the order given, and the rest."""
-    fitting: list[_Taken] = []
-    rest: list[_Taken] = []
-    for mark in marks:
-        part, left = mark.split(budget)
-        if part is not None:
-            fitting.append(part)
-            budget -= part.series_minutes
-        if left is not None:
-            rest.append(left)
-    return fitting, rest
-
-
-async def _compute(uow: UnitOfWork, marks: Sequence[_Taken]) -> None:
+async def _compute(uow: UnitOfWork, marks: Sequence[Waiting]) -> None:
     """Compute the marked minutes anew; late readings of removed pieces are added to what the rollups hold."""
     span = {"first": min(mark.first for mark in marks), "last": max(mark.last for mark in marks)}
     removed = [(row.first, row.last) for row in await uow.session.execute(queries.REMOVED, span)]
-    inside, whole = _cut(marks, removed)
+    inside, whole = cut(marks, removed)
     for part in inside:
         values = {"bioreactor_id": part.bioreactor_id, "first": part.first, "last": part.last}
         await uow.session.execute(queries.FOLD, values)
@@ -167,7 +103,7 @@ async def waiting(uow: UnitOfWork) -> int:
     return int((await uow.session.execute(queries.WAITING)).one().marks)
 
 
-def _columns(marks: list[_Taken]) -> dict[str, object]:
+def _columns(marks: list[Waiting]) -> dict[str, object]:
     return {
         "bioreactors": [mark.bioreactor_id for mark in marks],
         "first": [mark.first for mark in marks],
