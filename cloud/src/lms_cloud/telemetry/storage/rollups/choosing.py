@@ -90,22 +90,22 @@ def choose(waiting: Sequence[Waiting], minute: int, budget: int) -> Choice:
         budget: about how many series-minutes to compute; at least a minute of something is.
     """
     fresh = [mark for mark in waiting if mark.fresh]
-    fresh_spans = _by_bioreactor(fresh)
+    spans = _by_bioreactor(fresh)
     # Each minute once: what was marked again since is computed with the fresh.
-    old = [
-        part for mark in waiting if not mark.fresh for part in mark.cut_by(fresh_spans.get(mark.bioreactor_id, ()))[1]
-    ]
+    old = [part for mark in waiting if not mark.fresh for part in mark.cut_by(spans.get(mark.bioreactor_id, ()))[1]]
     recent, rest = cut([*fresh, *old], [(minute - RECENT_MINUTES, minute + 1)])
+    # Not of what is live: today is under way, and would be computed anew all the time, of every bioreactor.
+    late_spans = _by_bioreactor(mark for mark in rest if mark.fresh)
+    days = {id_: joined(map(_days_of, found)) for id_, found in late_spans.items()}
     now, left = within(recent, budget // 2)
     rest += left
     budget -= _total(now)
 
-    days = {id_: [_days_of(span) for span in spans] for id_, spans in fresh_spans.items()}
     late = sorted((mark for mark in rest if mark.fresh), key=lambda mark: mark.series_minutes)
     beside: list[Waiting] = []
     oldest: list[Waiting] = []
     for mark in sorted((mark for mark in rest if not mark.fresh), key=lambda mark: mark.marked_at):
-        inside, outside = mark.cut_by(joined(days.get(mark.bioreactor_id, ())))
+        inside, outside = mark.cut_by(days.get(mark.bioreactor_id, ()))
         beside += inside
         oldest += outside
     taken, left = within([*late, *beside], budget - (budget // OLD_SHARE if oldest else 0))
@@ -115,7 +115,12 @@ def choose(waiting: Sequence[Waiting], minute: int, budget: int) -> Choice:
     now += [*taken, *taken_old, *taken_more]
 
     done = _by_bioreactor(now)
-    later = [part for mark in waiting for part in mark.cut_by(done.get(mark.bioreactor_id, ()))[1]]
+    # The rest of the days is as urgent the next time, when the late minutes themselves are done.
+    since = {
+        mark.bioreactor_id: mark.marked_at for mark in sorted(fresh, key=lambda mark: mark.marked_at, reverse=True)
+    }
+    marks = [*waiting, *(replace(mark, marked_at=since[mark.bioreactor_id], fresh=True) for mark in beside)]
+    later = [part for mark in marks for part in mark.cut_by(done.get(mark.bioreactor_id, ()))[1]]
     return Choice(now, later)
 
 
