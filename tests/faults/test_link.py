@@ -23,7 +23,7 @@ async def test_connection_reset_in_mid_publish_loses_and_doubles_nothing(
     prove: Any, proxy: Any, full: bool, chance: random.Random
 ) -> None:
     async with proxy(mqtt=False) as way, prove(agent_port=way.port) as proof:
-        for number in range(40 if full else 2):
+        for number in range(16 if full else 2):
             connections = way.connections
             direction = way.to_client if number % 4 == 1 else way.to_server
             direction.cut_after = chance.randrange(1, 2_000)  # of the new connection, or of the one that has lasted
