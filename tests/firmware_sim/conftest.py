@@ -13,6 +13,7 @@ from lms_firmware_sim.process.bioreactor import Cultivation, SimulatedBioreactor
 from lms_firmware_sim.process.controller import SetPoints
 from lms_firmware_sim.process.strains import E_COLI
 from lms_firmware_sim.process.vessels import Recipe, Vessel
+from support.patience import PATIENCE_S, awaiting
 
 
 @pytest.fixture
@@ -75,9 +76,9 @@ class RawLine:
     def write(self, data: bytes) -> None:
         os.write(self.descriptor, data)
 
-    async def read(self, size: int, within_s: float = 10.0) -> bytes:
+    async def read(self, size: int, within_s: float = PATIENCE_S) -> bytes:
         """Exactly so many bytes."""
-        async with asyncio.timeout(within_s):
+        async with awaiting(lambda: f"{size} bytes, of which there are {bytes(self._received)!r}", within_s):
             while len(self._received) < size:
                 self._arrived.clear()
                 await self._arrived.wait()
@@ -87,7 +88,7 @@ class RawLine:
 
     async def read_line(self) -> bytes:
         """All bytes up to and with the next line feed."""
-        async with asyncio.timeout(10.0):
+        async with awaiting(lambda: f"a line, of which there is {bytes(self._received)!r}"):
             while b"\n" not in self._received:
                 self._arrived.clear()
                 await self._arrived.wait()
@@ -146,7 +147,7 @@ def serving():
             sys.executable, "-m", "lms_firmware_sim", "serve", *map(str, arguments), stdout=asyncio.subprocess.PIPE
         )
         try:
-            async with asyncio.timeout(60):
+            async with awaiting("the simulator is ready"):
                 line = await process.stdout.readline()
             ready = json.loads(line)
             assert ready["ready"] is True

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 import serial
 from lms_firmware_sim.wires import BalanceWire, Fault, Request
+from support.patience import awaiting
 
 
 @pytest.fixture
@@ -122,5 +123,5 @@ async def test_stuck_balance_repeats_its_first_weight(balance, raw_line):
 async def test_unplugged_balance_hangs_up(balance, raw_line):
     line = raw_line(balance.address)
     balance.fault = Fault.unplugged()
-    async with asyncio.timeout(10):
+    async with awaiting("the line hangs up"):
         await line.hung_up.wait()

@@ -7,6 +7,7 @@ import random
 import pytest
 from lms_firmware_sim.wires import Fault, FaultKind, ModbusTcpWire, RegisterMap, RtuWire
 from lms_firmware_sim.wires.modbus_rtu import crc16
+from support.patience import awaiting
 
 REQUEST = bytes((1, 3, 0, 0, 0, 2))
 REPLY = bytes((1, 3, 4, 0, 7, 0, 8))
@@ -136,7 +137,7 @@ async def test_unplugged_line_hangs_up_and_comes_back_under_its_link(raw_line, t
     async with RtuWire({1: registers()}, link=link) as wire:
         client = raw_line(wire.address)
         wire.fault = Fault.unplugged()
-        async with asyncio.timeout(10):
+        async with awaiting("the line hangs up"):
             await client.hung_up.wait()
         assert not os.path.lexists(link)
         wire.fault = None
@@ -188,7 +189,7 @@ async def test_fault_shows_on_the_tcp_connection(connection, fault, bytes_out):
     wire, reader, writer = connection
     wire.fault = fault
     writer.write(tcp(REQUEST))
-    async with asyncio.timeout(10):
+    async with awaiting(f"{bytes_out!r}"):
         assert await reader.readexactly(len(bytes_out)) == bytes_out
 
 

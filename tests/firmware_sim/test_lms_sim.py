@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from lms_firmware_sim import state_file
 from pymodbus.client import AsyncModbusTcpClient
+from support.patience import awaiting
 
 PLANT = """
 [plant]
@@ -74,7 +75,7 @@ async def test_serve_ends_cleanly_and_goes_on_after_a_restart(small, serving, tm
         assert (await read(wires["controller"], write=35.5))[1] == 35.5
         first = state_file.load(tmp_path / "state" / "small.json")
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(20):
+        async with awaiting("the simulator ends"):
             assert await process.wait() == 0
     assert not (tmp_path / "wires" / "balance").is_symlink()
     async with serving(small, *places) as (process, wires):
@@ -88,7 +89,7 @@ async def test_killed_plant_comes_back_with_its_set_point_over_its_stale_links(s
     places = ("--state-dir", tmp_path, "--wires-dir", tmp_path / "wires")
     async with serving(small, *places) as (process, wires):
         await read(wires["controller"], write=35.5)
-        async with asyncio.timeout(30):
+        async with awaiting("the set point is written down"):
             while (
                 state_file.load(tmp_path / "small.json")["bioreactors"]["R1"]["controller"]["written"]["Temperature/SP"]
                 != 35.5

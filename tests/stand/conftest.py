@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.patience import PATIENCE_S, line_of
 
 
 class Helper:
@@ -66,13 +68,12 @@ def alive() -> Callable[[int], bool]:
 
 @pytest.fixture
 def wait_for() -> Callable[[Callable[[], bool]], None]:
-    """Wait until a condition holds; fail after 20 s, which no machine that works needs."""
-    import time
+    """Wait until a condition holds; it fails with the line in which that stands."""
 
     def wait(condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 20
+        deadline_s = time.monotonic() + PATIENCE_S
         while not condition():
-            assert time.monotonic() < deadline, "it never came true"
+            assert time.monotonic() < deadline_s, f"not within {PATIENCE_S:.0f} s: {line_of(condition)}"
             time.sleep(0.02)
 
     return wait

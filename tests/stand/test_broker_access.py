@@ -8,7 +8,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 REFUSED = 128
 
 

@@ -25,6 +25,7 @@ from lms_firmware_sim.wires.modbus_tcp import ModbusTcpWire
 from lms_firmware_sim.wires.registers import RegisterMap
 
 from support.fleet import make_fleet
+from support.patience import awaiting
 
 EMAIL = "bench@lms.example"
 
@@ -195,7 +196,10 @@ def _settings(made: Chain, broker: Any, tags: int, period_s: float, broker_port:
 
 async def _until_committed(made: Chain, database: Any) -> None:
     """Wait until the first batch is in the database."""
-    async with asyncio.timeout(60), await psycopg.AsyncConnection.connect(database.superuser_url) as connection:
+    async with (
+        awaiting("the first batch is committed"),
+        await psycopg.AsyncConnection.connect(database.superuser_url) as connection,
+    ):
         while True:
             row = await (await connection.execute("select count(*) from ledger")).fetchone()
             await connection.rollback()

@@ -34,6 +34,7 @@ from lms_protocol.messages import HostState
 from lms_protocol.reading import Batch, ClockRecord, Datatype, Gap, Reading, TagDescription
 
 from support.fleet import make_fleet
+from support.patience import PATIENCE_S, awaiting
 
 TAGS = (
     TagDescription(1, "R1", "pH/PV", unit="pH", low=6.8, high=7.2, decimals=2),
@@ -162,11 +163,16 @@ class SmallAgent:
         self._appended.set()
         return batch
 
-    async def delivered(self, timeout_s: float = 30) -> None:
+    async def delivered(self, timeout_s: float = PATIENCE_S) -> None:
         """Wait until everything in the log is acknowledged."""
-        async with asyncio.timeout(timeout_s):
+        async with awaiting(lambda: f"{len(self.log)} batches acknowledged; {self.window.acked} are", timeout_s):
             while self.window.acked < len(self.log):
                 await asyncio.sleep(0.01)
+
+    async def until_host_online(self) -> None:
+        """Wait until the host has said that it is there."""
+        async with awaiting("the agent hears that its host is online"):
+            await self.host_online.wait()
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator["SmallAgent"]:

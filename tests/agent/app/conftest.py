@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from lms_agent.log.reader import LogReader
 from lms_firmware_sim.wires import ModbusTcpWire, RegisterMap
+from support.patience import awaiting
 
 WITHIN_S = 30.0
 TAGS = ("pH/PV", "DO/PV")
@@ -88,14 +89,14 @@ class AgentProcess:
 
     async def until_batches(self, count: int) -> int:
         """Wait until the log has `count` batches."""
-        async with asyncio.timeout(WITHIN_S):
+        async with awaiting(f"{count} batches in the log"):
             while self.head() < count:
                 assert self.process.returncode is None, self.words
                 await asyncio.sleep(0.05)
         return self.head()
 
     async def until_says(self, text: str) -> None:
-        async with asyncio.timeout(WITHIN_S):
+        async with awaiting(f"the agent says {text!r}"):
             while text not in self.words:
                 assert self.process.returncode is None, self.words
                 await asyncio.sleep(0.05)

@@ -12,6 +12,7 @@ from lms_agent.health import read_status
 from lms_agent.log.reader import LogReader
 from lms_firmware_sim.wires import Fault
 from lms_protocol.host import DataReceived, HostSession, NodeDied
+from support.patience import awaiting
 
 
 async def test_readings_are_logged_without_any_broker(
@@ -58,7 +59,7 @@ async def test_gap_that_was_open_at_the_end_is_closed_by_the_first_reading(
     async with start_agent(config) as agent:
         await agent.until_batches(3)
         wire.fault = Fault.unplugged()
-        async with asyncio.timeout(30):
+        async with awaiting("an open gap"):
             while True:
                 with LogReader.open(agent.log) as reader:
                     if reader.open_gaps():
@@ -125,7 +126,7 @@ async def test_everything_logged_arrives_and_deaths_are_told(
         listening = asyncio.create_task(listen())
         async with start_agent(config) as agent:
             await agent.until_batches(10)
-            async with asyncio.timeout(30):
+            async with awaiting("the broker has batches, and the status says connected"):
                 while not arrived or not (read_status(agent.log) or {})["broker"]["connected"]:
                     await asyncio.sleep(0.05)
             assert await agent.end() == 0
@@ -147,7 +148,7 @@ async def test_systemd_is_told(wire: Any, configure: Any, start_agent: Any, free
         loop = asyncio.get_running_loop()
 
         async def until(text: bytes) -> None:
-            async with asyncio.timeout(30):
+            async with awaiting(lambda: f"systemd is told {text!r}; said so far: {bytes(said)!r}"):
                 while text not in said:
                     said.extend(await loop.sock_recv(line, 4096) + b"\n")
 

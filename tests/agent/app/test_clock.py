@@ -13,6 +13,7 @@ from lms_agent.log.reader import LogReader
 from lms_agent.settings import load_settings
 from lms_agent.timekeeping.discipline import Observation
 from lms_protocol.host import DataReceived, HostSession
+from support.patience import awaiting, line_of
 
 WITHIN_S = 30.0
 
@@ -50,7 +51,7 @@ async def test_agent_that_boots_in_1970_sends_true_times_once_it_knows_them(
     received: list[DataReceived] = []
 
     async def until(fact: Any) -> None:
-        async with asyncio.timeout(WITHIN_S):
+        async with awaiting(line_of(fact)):
             while not fact():
                 assert not agent.done(), agent
                 await asyncio.sleep(0.05)

@@ -6,6 +6,7 @@ import gc
 import pytest
 from lms_agent.ending import end as agent_end
 from lms_cloud.kernel.ending import end as cloud_end
+from support.patience import awaiting
 
 both = pytest.mark.parametrize("end", [agent_end, cloud_end])
 
@@ -26,7 +27,7 @@ async def test_task_that_swallows_a_cancellation_is_ended_all_the_same(end):
 
     task = asyncio.create_task(stubborn())
     await asyncio.sleep(0)
-    async with asyncio.timeout(30):
+    async with awaiting("the task ends"):
         await end((task,))
     assert task.cancelled()
 

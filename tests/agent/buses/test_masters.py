@@ -17,6 +17,7 @@ from lms_agent.errors import (
     ReplyTimeout,
 )
 from lms_firmware_sim.wires import Fault, ModbusTcpWire, RegisterMap, RtuWire
+from support.patience import awaiting
 
 
 @pytest.mark.parametrize("kind", ["rtu", "tcp"])
@@ -109,7 +110,7 @@ async def test_connection_that_is_cut_is_made_again(master_on):
 
 async def eventually(attempt):
     """What `attempt` gives in the end."""
-    async with asyncio.timeout(30.0):
+    async with awaiting("the port is back"):
         while True:
             try:
                 return await attempt()

@@ -11,6 +11,7 @@ import pytest
 from lms_agent.buses.modbus_frames import ReadRequest, crc16
 from lms_agent.errors import InstrumentBusy, InstrumentError, ReplyOutOfStep, ReplyRefused, ReplyTimeout
 from lms_firmware_sim.wires import Fault, FaultKind
+from support.patience import awaiting
 
 ROUNDS = 30
 SAME_SHAPE = [(0, 10), (20, 10), (40, 10)]
@@ -71,7 +72,7 @@ async def test_no_foreign_reply_becomes_a_value(kind, fault, blocks, *, wire_of,
 
 async def recovered(master, unit) -> bytes:
     """The first value after a fault's end; faults.md allows 60 s."""
-    async with asyncio.timeout(60):
+    async with awaiting("a value after the fault"):
         while True:
             unit.stamp += 1
             try:

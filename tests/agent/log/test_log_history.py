@@ -14,6 +14,7 @@ from lms_agent.log.sqlite_log import SqliteLog
 from lms_agent.log.writer import Entry
 from lms_protocol.reading import Batch, Reading
 from support.first_release import first_release_log
+from support.patience import awaiting
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ async def test_older_file_is_searched_by_time_before_and_after_its_blocks_are_th
         assert list(reader.between(wanted[0].readings[0].taken_at_ms, wanted[-1].readings[0].taken_at_ms + 1)) == wanted
     with SqliteLog.open(path):
         connection = sqlite3.connect(path)
-        async with asyncio.timeout(60):
+        async with awaiting("two blocks are summed up"):
             while connection.execute("SELECT count(*) FROM blocks").fetchone()[0] < 2:
                 await asyncio.sleep(0.05)
         assert connection.execute("SELECT * FROM blocks ORDER BY block").fetchall() == [

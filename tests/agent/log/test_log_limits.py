@@ -14,6 +14,7 @@ from lms_agent.log.sqlite_log import SqliteLog
 from lms_agent.log.standing_in import stand_in
 from lms_protocol.messages import SYNC_TAGS
 from lms_protocol.reading import Batch, Gap, Reading, TagDescription
+from support.patience import awaiting, line_of
 
 LIMIT = 1_000_000
 TAGS = [TagDescription(0, device, name) for device in ("R1", "R2") for name in ("pH/PV", "Note")]
@@ -36,7 +37,7 @@ async def fill(log: SqliteLog, count: int, *, step_ms: int = 1_000) -> list[Batc
 
 
 async def until(fact: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
+    async with awaiting(line_of(fact)):
         while not fact():
             await asyncio.sleep(0.01)
 

@@ -11,6 +11,7 @@ from lms_agent.sampling import Sampling
 from lms_agent.settings import load_settings
 from lms_firmware_sim.wires import BalanceWire, Fault, ModbusTcpWire, RegisterMap, RtuWire
 from lms_protocol.reading import Quality
+from support.patience import awaiting, line_of
 
 HEAD = """\
 [agent]
@@ -38,7 +39,7 @@ class Running:
             self.changed.notify_all()
 
     async def until(self, fact, timeout_s: float = 60.0) -> None:
-        async with asyncio.timeout(timeout_s), self.changed:
+        async with awaiting(line_of(fact), timeout_s), self.changed:
             await self.changed.wait_for(lambda: fact(self.scans))
 
     def values(self, tag):

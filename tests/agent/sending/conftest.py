@@ -21,9 +21,10 @@ from lms_protocol.edge import EdgeSession
 from lms_protocol.host import DataReceived, HostSession, NodeBorn, RebirthWanted
 from lms_protocol.messages import SYNC_TAGS, Publish
 from lms_protocol.reading import Batch, Reading, TagDescription
+from support.patience import awaiting, line_of
 
 GROUP = "test-org"
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 
 
 class Host:
@@ -53,7 +54,7 @@ class Host:
 
     async def until(self, fact: Callable[[], object], within_s: float = WITHIN_S) -> None:
         """Wait until `fact` holds."""
-        async with asyncio.timeout(within_s):
+        async with awaiting(line_of(fact), within_s):
             while not fact():
                 self.changed.clear()
                 with suppress(TimeoutError):

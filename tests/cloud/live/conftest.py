@@ -21,6 +21,7 @@ from fastapi import FastAPI
 from lms_cloud.accounts.passwords import PasswordHasher
 from lms_cloud.kernel.settings import CloudSettings
 from lms_cloud.web.app import create_app
+from support.patience import awaiting
 from support.plant import (
     Plant,
     agent,
@@ -74,7 +75,7 @@ def serving(web_settings: CloudSettings, free_port: int):
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="websockets-sansio", lifespan="on"))
         task = asyncio.create_task(server.serve([listening]))
         try:
-            async with asyncio.timeout(20):
+            async with awaiting("the server has started and hears the broker"):
                 while not server.started or not app.state.live_hub.connected:
                     await asyncio.sleep(0.01)
             yield Server(app, f"http://127.0.0.1:{free_port}")

@@ -9,6 +9,7 @@ import websockets
 from lms_cloud.live.hub import Signal
 from lms_firmware_sim.stand import broker_access
 from lms_protocol.reading import Reading
+from support.patience import awaiting
 from support.plant import SmallAgent
 
 
@@ -102,7 +103,7 @@ async def test_history_and_live_join_without_hole_or_repetition(
 ):
     async with ingesting(ingest_settings), agent.run(), serving() as server:
         task = asyncio.create_task(scanning())
-        await asyncio.wait_for(agent.host_online.wait(), 20)
+        await agent.until_host_online()
         await asyncio.sleep(0.5)
         browsers = [Browser() for _ in range(6)]
         watching = []
@@ -113,7 +114,7 @@ async def test_history_and_live_join_without_hole_or_repetition(
         task.cancel()
         await agent.delivered()
         expected = logged(agent)
-        async with asyncio.timeout(20):
+        async with awaiting("every browser has all that was logged"):
             while any(len(browser.points) < len(expected) for browser in browsers):
                 await asyncio.sleep(0.05)
         for each in watching:
@@ -132,7 +133,7 @@ async def test_reconnecting_browser_goes_on_from_its_cursor(
     browser = Browser()
     async with ingesting(ingest_settings), agent.run(), serving() as server:
         task = asyncio.create_task(scanning())
-        async with asyncio.timeout(20):
+        async with awaiting("a batch is acknowledged"):
             while not agent.window.acked:
                 await asyncio.sleep(0.01)
         for _ in range(8):
@@ -167,7 +168,7 @@ async def test_slow_browser_is_told_what_it_lost_and_gets_history_anew(
         hub = server.app.state.live_hub
         browser = Browser()
         watching = asyncio.create_task(browser.watch(server.socket, plant.r1.id, **member.bearer))
-        async with asyncio.timeout(20):
+        async with awaiting("a first message"):
             while not browser.messages:
                 await asyncio.sleep(0.02)
         (queues,) = hub._queues.values()
@@ -177,7 +178,7 @@ async def test_slow_browser_is_told_what_it_lost_and_gets_history_anew(
             queue.put(Signal.RECONNECTED)
         agent.append("R1", [Reading(1, time.time_ns() // 1_000_000, 2.0)])
         await agent.delivered()
-        async with asyncio.timeout(20):
+        async with awaiting("what was lost is told and fetched"):
             while len(browser.points) < 2 or "lost" not in browser.kinds:
                 await asyncio.sleep(0.02)
         watching.cancel()
@@ -199,7 +200,7 @@ async def test_late_readings_are_announced_by_their_time(agent, ingesting, inges
                 server.socket, plant.r1.id, until=lambda: browser.messages[-1]["type"] == "late", **member.bearer
             )
         )
-        async with asyncio.timeout(20):
+        async with awaiting("the browser has a cursor"):
             while browser.cursor is None:
                 await asyncio.sleep(0.02)
         async with agent.run():
@@ -221,7 +222,7 @@ async def test_broker_that_dies_leaves_no_hole(
         watching = asyncio.create_task(browser.watch(server.socket, plant.r1.id, **member.bearer))
         for _ in range(2):
             acked = agent.window.acked
-            async with asyncio.timeout(40):
+            async with awaiting("twenty more batches acknowledged"):
                 while agent.window.acked < acked + 20:
                     await asyncio.sleep(0.05)
             own.kill()
@@ -231,7 +232,7 @@ async def test_broker_that_dies_leaves_no_hole(
         task.cancel()
         await agent.delivered(60)
         expected = logged(agent)
-        async with asyncio.timeout(40):
+        async with awaiting("the browser has all that was logged"):
             while not expected.keys() <= browser.points.keys():
                 await asyncio.sleep(0.1)
         watching.cancel()

@@ -19,6 +19,7 @@ from lms_cloud.telemetry.ingest.replaying import Replaying
 from lms_cloud.telemetry.storage.transaction import commit_work
 from lms_protocol.reading import Gap, Reading
 from psycopg.rows import namedtuple_row
+from support.patience import awaiting
 
 NOON_MS = 1_795_435_200_000
 FORM = {"Content-Type": "application/x-www-form-urlencoded", "Origin": "https://lms.example.org"}
@@ -67,7 +68,7 @@ async def dead(agent, worker, yesterday):
 
 
 async def settled(client, ana, letter):
-    async with asyncio.timeout(30):
+    async with awaiting("the letter is read again"):
         while (found := (await client.get(f"{LETTERS}/{letter}", headers=ana.bearer)).json())["state"] == "asked":
             await asyncio.sleep(0.05)
     return found
@@ -168,7 +169,7 @@ async def test_refused_batch_is_an_alarm_on_the_dashboard_until_somebody_has_see
     agent.window.__init__(resend_after_s=2.0)
     agent.append("R1", [Reading(1, NOON_MS + 5, 8.0)])
     agent.window.connected(acked=0, head=1)
-    async with asyncio.timeout(20):
+    async with awaiting("the batch is refused"):
         while not agent.refused:
             await asyncio.sleep(0.02)
     for page in ("/app/", f"/app/bioreactors/{plant.r1.id}"):
@@ -211,7 +212,7 @@ async def test_page_lists_stores_and_refuses_what_is_forged(ana, dead, query):
     token = re.search(r'name="csrf_token" value="([^"]+)"', page)[1]
     answer = await ana.client.post(action, data={"csrf_token": token}, headers=FORM)
     assert answer.status_code == 303
-    async with asyncio.timeout(30):
+    async with awaiting("the letter is stored"):
         while query("select state from dead_letters") != [("stored",)]:
             await asyncio.sleep(0.05)
     assert "Nothing waits here" in (await ana.client.get("/app/dead-letters")).text

@@ -18,6 +18,7 @@ from lms_cloud.telemetry.storage.postgres_storage import PostgresStorage
 from lms_protocol.host import Malformed, NodeBorn
 from lms_protocol.reading import Gap, Reading
 from psycopg import sql
+from support.patience import awaiting
 
 NOON_MS = 1_795_435_200_000
 
@@ -92,7 +93,7 @@ async def test_database_connection_killed_again_and_again_loses_and_doubles_noth
                 await asyncio.sleep(rng.uniform(0.01, 0.15))
 
     async with ingesting(ingest_settings), agent.run():
-        await asyncio.wait_for(agent.host_online.wait(), 20)
+        await agent.until_host_online()
         killing = asyncio.create_task(kill_backends())
         for n in range(400):
             scan(agent, "R1" if n % 2 else "R2", n, rng)
@@ -142,7 +143,7 @@ async def test_same_number_with_other_content_is_refused(agent, ingesting, inges
         agent.window.__init__(resend_after_s=2.0)
         scan(agent, "R1", 2, rng)
         agent.window.connected(acked=0, head=1)
-        async with asyncio.timeout(20):
+        async with awaiting("a batch is refused"):
             while not agent.refused:
                 await asyncio.sleep(0.02)
     assert agent.refused[0] == 1
@@ -171,10 +172,10 @@ async def test_poison_is_set_aside_and_the_others_flow(agent, ingesting, ingest_
         agent.append("R1", [Reading(1, NOON_MS, 1.0)], [Gap(1, (1,), NOON_MS, None, "no\0reason")])
         for n in range(10, 20):
             scan(agent, "R1", n, rng)
-        await asyncio.wait_for(agent.host_online.wait(), 20)
+        await agent.until_host_online()
         await stranger("DDATA", b"\xff\xff not protobuf", "R1")
         await agent.delivered()
-        async with asyncio.timeout(20):
+        async with awaiting("three dead letters"):
             while query("select count(*) from dead_letters") != [(3,)]:
                 await asyncio.sleep(0.05)
     assert query("select count(*) from readings") == [(40,)]
@@ -188,7 +189,7 @@ async def test_nobody_unknown_is_stored_or_acknowledged(agent, ingesting, ingest
         agent.append("R1", [Reading(1, NOON_MS, 1.0)])
         await agent.delivered()
         agent.append("R2", [Reading(101, NOON_MS, 2.0)])
-        async with asyncio.timeout(20):
+        async with awaiting("the device is noticed as unknown"):
             while not any("DDATA" in topic for topic in worker.committer.unknown):
                 await asyncio.sleep(0.02)
     assert agent.window.acked == 1
@@ -208,11 +209,10 @@ async def test_state_is_online_while_it_runs_and_its_time_never_goes_back(ingest
         await client.subscribe(f"spBv1.0/STATE/{ingest_settings.host_id}", qos=1)
         watching = asyncio.create_task(watch(client))
         for _ in range(2):
-            async with ingesting(ingest_settings):
-                async with asyncio.timeout(20):
-                    while not heard or not heard[-1]["online"]:
-                        await asyncio.sleep(0.02)
-            async with asyncio.timeout(20):
+            async with ingesting(ingest_settings), awaiting("STATE online"):
+                while not heard or not heard[-1]["online"]:
+                    await asyncio.sleep(0.02)
+            async with awaiting("STATE offline"):
                 while heard[-1]["online"]:
                     await asyncio.sleep(0.02)
         watching.cancel()
@@ -239,11 +239,11 @@ async def test_clock_of_the_cloud_that_went_back_over_a_restart_never_takes_stat
             backing = postgres_backing(ingest_settings, ingest_db)
             worker = Ingest(ingest_settings, backing, now_ms=lambda b=behind_ms: time.time_ns() // 1_000_000 - b)
             running = asyncio.create_task(worker.run())
-            async with asyncio.timeout(20):
+            async with awaiting("STATE online"):
                 while not heard or not heard[-1]["online"]:
                     await asyncio.sleep(0.02)
             worker.stop()
-            async with asyncio.timeout(20):
+            async with awaiting("the worker ends, STATE offline"):
                 await running
                 while heard[-1]["online"]:
                     await asyncio.sleep(0.02)
@@ -265,7 +265,7 @@ async def test_stale_offline_of_this_host_is_answered_with_online(ingest_setting
             await client.publish(topic, json.dumps({"online": False, "timestamp": timestamp}), qos=1, retain=True)
             await asyncio.sleep(0.5)
         await client.subscribe(topic, qos=1)
-        async with asyncio.timeout(20):
+        async with awaiting("the broker keeps an online STATE"):
             async for message in client.messages:
                 state = json.loads(message.payload)
                 if state["online"]:
@@ -282,7 +282,7 @@ async def test_agent_that_leaves_is_offline_and_back_online_with_its_births(agen
             agent.append("R1", [Reading(1, NOON_MS, 1.0)])
             await agent.delivered()
             assert online() == [(True,)]
-        async with asyncio.timeout(20):
+        async with awaiting("agent and feeds offline"):
             while online() != [(False,)]:
                 await asyncio.sleep(0.05)
         async with agent.run():

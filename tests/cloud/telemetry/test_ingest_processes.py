@@ -11,6 +11,7 @@ import sys
 import aiomqtt
 import pytest
 from lms_protocol.reading import Reading
+from support.patience import awaiting
 
 NOON_MS = 1_795_435_200_000
 
@@ -66,7 +67,7 @@ async def test_killed_again_and_again_it_loses_and_doubles_nothing(start, agent,
         for _ in range(4):
             process = await start()
             acked = agent.window.acked
-            async with asyncio.timeout(60):
+            async with awaiting("more is acknowledged"):
                 while agent.window.acked <= acked:
                     await asyncio.sleep(0.01)
             await asyncio.sleep(rng.uniform(0.0, 0.5))
@@ -100,7 +101,7 @@ async def test_two_workers_that_hear_the_same_batches_store_them_once(agent, ing
     other = ingest_settings.model_copy(update={"host_id": f"{ingest_settings.host_id}-b"})
     rng = random.Random(12)
     async with ingesting(ingest_settings), ingesting(other), agent.run():
-        await asyncio.wait_for(agent.host_online.wait(), 20)
+        await agent.until_host_online()
         for n in range(300):
             agent.append("R1" if n % 3 else "R2", [Reading(1 if n % 3 else 101, NOON_MS + n, rng.random())])
             await asyncio.sleep(0.003)

@@ -9,6 +9,7 @@ import pytest
 from lms_cloud.fleet.models import Bioreactor
 from lms_cloud.kernel.database import Database
 from lms_cloud.kernel.entities import EntityJournal
+from support.patience import awaiting, line_of
 
 NOON_MS = 1_795_435_200_000
 INT8, INT32, UINT64, FLOAT, DOUBLE, BOOLEAN, STRING, DATETIME, DATASET, TEMPLATE = 1, 3, 8, 9, 10, 11, 12, 13, 16, 19
@@ -98,7 +99,7 @@ async def node(plant, broker, ingesting, ingest_settings):
         await client.subscribe(f"spBv1.0/STATE/{ingest_settings.host_id}", qos=1)
         await client.subscribe(f"spBv1.0/{plant.group}/NCMD/{plant.node}", qos=1)
         messages = aiter(client.messages)
-        async with asyncio.timeout(30):
+        async with awaiting("STATE online"):
             while not json.loads((await anext(messages)).payload)["online"]:
                 pass
 
@@ -135,7 +136,7 @@ def values(query):
 
 
 async def until(true, timeout_s=30):
-    async with asyncio.timeout(timeout_s):
+    async with awaiting(line_of(true), timeout_s):
         while not true():
             await asyncio.sleep(0.05)
 

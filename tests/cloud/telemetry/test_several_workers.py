@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from lms_cloud.telemetry.leases.sharing import lock_class, shard_of
 from lms_protocol.reading import Reading
+from support.patience import awaiting, line_of
 from support.plant import SmallAgent, make_plant
 
 NOON_MS = 1_795_435_200_000
@@ -87,7 +88,7 @@ def shares(query, shared_settings):
 
 
 async def until(true, timeout_s=60):
-    async with asyncio.timeout(timeout_s):
+    async with awaiting(line_of(true), timeout_s):
         while not true():
             await asyncio.sleep(0.05)
 

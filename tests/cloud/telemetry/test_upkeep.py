@@ -7,6 +7,7 @@ from lms_cloud.kernel.errors import SettingsError
 from lms_cloud.kernel.settings import load_settings
 from lms_cloud.telemetry.storage.retention import KeepingRule
 from lms_protocol.reading import Reading
+from support.patience import awaiting
 from support.rollups import differences
 
 DAY_MS = 86_400_000
@@ -15,7 +16,7 @@ URL = {"LMS_DATABASE_URL": "postgresql://u:p@127.0.0.1/d"}
 
 async def rolled_up(query, count: int) -> None:
     """Wait until the rollups of days stand for so many readings."""
-    async with asyncio.timeout(120):
+    async with awaiting(f"rollups of days stand for {count} readings", 120):
         while query("select coalesce(sum(readings), 0) from rollup_1d") != [(count,)]:
             await asyncio.sleep(0.1)
 
@@ -42,10 +43,12 @@ async def test_ingest_removes_what_is_due_and_nothing_else(agent, ingesting, ing
         agent.append("R1", [Reading(1, now_ms - 2 * DAY_MS + n, n / 3) for n in range(30)])
         await rolled_up(query, 70)
     assert query("select count(*) from readings") == [(70,)]
-    async with ingesting(ingest_settings.model_copy(update={"keep_raw_days": 30})):
-        async with asyncio.timeout(120):
-            while query("select count(*) from readings") != [(30,)]:
-                await asyncio.sleep(0.1)
+    async with (
+        ingesting(ingest_settings.model_copy(update={"keep_raw_days": 30})),
+        awaiting("30 readings are left", 120),
+    ):
+        while query("select count(*) from readings") != [(30,)]:
+            await asyncio.sleep(0.1)
     assert query("select sum(readings) from storage_removals") == [(40,)]
 
 

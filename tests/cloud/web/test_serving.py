@@ -10,6 +10,7 @@ import sys
 
 import httpx
 import pytest
+from support.patience import awaiting
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ async def test_serves_until_it_is_told_to_stop(environment, workers) -> None:
     process = await start({**environment, "LMS_WORKERS": workers})
     try:
         async with httpx.AsyncClient(base_url=environment["LMS_PUBLIC_URL"]) as client:
-            async with asyncio.timeout(60):
+            async with awaiting("the server answers"):
                 while True:
                     try:
                         answer = await client.get("/healthz", headers={"X-Request-ID": "id-of-the-test"}, timeout=30)
