@@ -300,8 +300,10 @@ class Proof:
         assert (verdict.lost, verdict.doubled, verdict.foreign, wrong) == ({}, {}, {}, []), verdict
         assert verdict.compared >= least, f"only {verdict.compared} readings to compare"
         assert head(log) > self._before, "the agent went on reading"
-        assert await asyncio.to_thread(uncovered, log, self._period_s) == [], "intervals without a gap record"
-        assert await asyncio.to_thread(untold, log, self.database_url) == [], "gaps that the cloud does not know"
+        silent = await asyncio.to_thread(uncovered, log, self._period_s)
+        assert not silent, f"intervals without a gap record (tag, from, to): {silent}"
+        unknown = await asyncio.to_thread(untold, log, self.database_url)
+        assert not unknown, f"gaps that the cloud does not know: {unknown}"
         self._is_within_bounds()
 
     def _untrue(self, logs: Iterable[Path]) -> list[Cell]:

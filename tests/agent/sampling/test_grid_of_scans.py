@@ -68,6 +68,27 @@ async def test_missed_scans_become_one_gap_and_no_burst(clock, scripted, watch, 
     assert instrument.missed == 3
 
 
+async def test_scans_missed_while_a_reply_was_awaited_are_a_gap_before_that_reply(
+    clock, scripted, watch, gap_ids, start_ms
+):
+    driver = scripted(clock, [1])
+    instrument = watch(driver)
+    taken = driver.read
+
+    async def slow_once():
+        driver.takes_s = 3.4 if 0.9 < clock.now_s - 1000.0 < 1.1 else 0.01
+        return await taken()
+
+    driver.read = slow_once
+    scans = await run([instrument], clock, 7.5, gap_ids)
+    assert [round(at_s, 1) for at_s in driver.visits] == [0.0, 1.0, 4.4, 5.0, 6.0, 7.0]
+    (late,) = [scan for scan in scans if scan.gaps]
+    (gap,) = late.gaps
+    assert (gap.began_at_ms - start_ms, gap.ended_at_ms - start_ms) == (10, 4400)
+    assert late.readings[0].taken_at_ms == gap.ended_at_ms, "told with the reading that ends it"
+    assert instrument.missed == 2
+
+
 async def test_dead_instrument_leaves_its_neighbours_their_rate(clock, scripted, watch, gap_ids):
     dead = watch(scripted(clock, [1], takes_s=0.6, silent=lambda at_s: True), name="dead")
     healthy = [scripted(clock, [tag], takes_s=0.02) for tag in (2, 3, 4, 5)]

@@ -97,13 +97,20 @@ class WatchedInstrument:
 
     async def visit(self) -> Taken:
         """Read the instrument for the tick that is due; nothing if it is being left alone."""
-        now_s = self._clock.monotonic_s()
-        present = max(self._tick, math.floor((now_s - self._start_s) / self.period_s + _ON_TIME))
-        missed = present - self._tick
-        self._tick = present + 1
-        if now_s < self._not_before_s:
+        missed = self._pass_over()
+        self._tick += 1
+        if self._clock.monotonic_s() < self._not_before_s:
             return Taken([], [])
-        return self._judge(await self._driver.read(), missed)
+        outcome = await self._driver.read()
+        missed += self._pass_over()  # while it was answering: no reading is from then either
+        return self._judge(outcome, missed)
+
+    def _pass_over(self) -> int:
+        """Go on to the tick that is due by now; how many before it nobody came for."""
+        since_s = self._clock.monotonic_s() - self._start_s
+        present = max(self._tick, math.floor(since_s / self.period_s + _ON_TIME))
+        missed, self._tick = present - self._tick, present
+        return missed
 
     def _judge(self, outcome: Outcome, missed: int) -> Taken:
         readings = outcome.readings
