@@ -161,7 +161,7 @@ async def test_deadlock_of_which_ingest_is_the_victim_loses_nothing(prove: Any, 
             said = proof.chain.said("ingest").count("deadlock")
             async with await psycopg.AsyncConnection.connect(migrated_database.superuser_url) as rival:
                 await rival.execute("set deadlock_timeout = '1min'")  # so that it is ingest who finds it, and gives way
-                await rival.execute("select series_id from latest order by series_id for update")
+                await rival.execute("select from latest_blocks order by bioreactor_id, block for update")
                 await proof.until(
                     lambda: proof.query("select count(*) from pg_locks where not granted")[0][0] > 0, "ingest waits"
                 )

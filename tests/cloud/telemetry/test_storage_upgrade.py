@@ -93,3 +93,36 @@ def test_readings_of_the_first_version_are_kept_cut_into_weeks_and_rolled_up(dat
         assert [connection.execute(each).fetchone() for each in both] == before
         for table in ("rollup_1m", "rollup_1h", "rollup_1d"):
             assert connection.execute(f"select sum(readings) from {table}").fetchone() == (count + 2,)
+
+
+def test_latest_values_are_carried_over_in_both_directions(database) -> None:
+    at_revision(database.url, "0012")
+    rows = "select series_id, taken_at, quality, float8send(value), text, number from latest order by series_id"
+    with psycopg.connect(database.superuser_url, autocommit=True) as connection:
+        connection.execute("set session_replication_role = replica")  # no entities are needed here
+        connection.execute(
+            "insert into series (organization_id, bioreactor_id, tag_id, datatype, described)"
+            " select gen_random_uuid(), ('0000000' || n % 3 || '-0000-0000-0000-000000000000')::uuid,"
+            " gen_random_uuid(), 10, '{}' from generate_series(1, 400) n"
+        )
+        connection.execute("update series set organization_id = bioreactor_id")
+        connection.execute(
+            "insert into entities (id, entity_type, name, organization_id, properties, version, is_active,"
+            " created_at, updated_at) select distinct bioreactor_id, 'bioreactor', 'R', bioreactor_id, '{}'::jsonb, 1,"
+            " true, now(), now() from series"
+        )
+        connection.execute(
+            "insert into latest select n, timestamptz '2026-11-23Z' + n * interval '1 ms', 192,"
+            " case when n % 5 > 1 then 'NaN'::float8 / n when n % 5 = 0 then -0.0 end,"
+            " case when n % 5 = 1 then 'phase ' || n end, n from generate_series(1, 390) n"
+        )
+        before = connection.execute(rows).fetchall()
+        assert len(before) == 390
+    lms_cloud(database.url, "migrate")
+    with psycopg.connect(database.superuser_url, autocommit=True) as connection:
+        assert connection.execute(rows).fetchall() == before
+        assert connection.execute("select count(*) from latest_blocks").fetchone() == (3 * 4,)
+    back_to(database.url, "0012")
+    with psycopg.connect(database.superuser_url, autocommit=True) as connection:
+        assert connection.execute(rows).fetchall() == before
+    lms_cloud(database.url, "migrate")

@@ -16,7 +16,8 @@ from lms_cloud.telemetry.values import TagInfo, read_value
 
 _LATEST: Final = """
 select s.bioreactor_id, t.id, t.name, t.properties, s.id as series, l.taken_at, l.quality, l.value, l.text
-from series s join entities t on t.id = s.tag_id and t.is_active join latest l on l.series_id = s.id
+from series s join entities t on t.id = s.tag_id and t.is_active
+    join latest l on l.bioreactor_id = s.bioreactor_id and l.series_id = s.id
 """
 _OF_ALL = text(f"{_LATEST} order by s.bioreactor_id, t.name")
 _OF_SOME = text(f"{_LATEST} where s.bioreactor_id = any(:bioreactors) order by s.bioreactor_id, t.name")

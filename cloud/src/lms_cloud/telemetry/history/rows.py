@@ -34,6 +34,7 @@ where t.entity_type = 'tag' and t.is_active and t.properties ->> 'bioreactor_id'
 CURSOR = text("select cursor from feeds where bioreactor_id = :bioreactor_id")
 LATEST_TIME = text("""
 select max(taken_at) from latest where series_id = any(:series) and taken_at < :before
+    and bioreactor_id in (select bioreactor_id from series where id = any(:series))
 """)
 GAPS = text("""
 select series, began_at, ended_at, reason from gaps

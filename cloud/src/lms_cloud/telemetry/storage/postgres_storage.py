@@ -12,6 +12,7 @@ import psycopg
 
 from lms_cloud.kernel.database import database_url
 from lms_cloud.telemetry.incoming import Outcome, Work
+from lms_cloud.telemetry.storage.latest_blocks import LatestBlocks
 from lms_cloud.telemetry.storage.partitions import Partitions
 from lms_cloud.telemetry.storage.transaction import Connection, commit_work
 
@@ -35,6 +36,7 @@ class PostgresStorage:
         self._name = name
         self._url = database_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
         self._partitions = Partitions(now_ms)
+        self._latest = LatestBlocks()
         self._connection: Connection | None = None
 
     async def commit(self, work: Work) -> Outcome:
@@ -46,7 +48,11 @@ class PostgresStorage:
         """
         connection = await self._connected()
         await self._partitions.make(connection, work.batches)
-        return await commit_work(connection, work)
+        try:
+            return await commit_work(connection, work, self._latest)
+        except BaseException:
+            self._latest.forget()  # perhaps it was never committed
+            raise
 
     async def close(self) -> None:
         """Close the connection; the next commit opens another."""

@@ -17,7 +17,7 @@ from uuid import UUID
 import numpy as np
 from psycopg import AsyncConnection, AsyncCursor
 
-from lms_cloud.telemetry.columns import ReadingColumns, copy_numbers, copy_texts, latest_rows, to_columns
+from lms_cloud.telemetry.columns import copy_numbers, copy_texts, to_columns
 from lms_cloud.telemetry.incoming import DeadLetter, Incoming, Outcome, StatusChange, StreamBatch, Work, to_instant
 from lms_cloud.telemetry.storage.clock_rows import write_clocks
 from lms_cloud.telemetry.storage.flavours.copying import prepare_copy
@@ -29,6 +29,7 @@ from lms_cloud.telemetry.storage.judging import (
     judge,
     letter_key,
 )
+from lms_cloud.telemetry.storage.latest_blocks import LatestBlocks
 from lms_cloud.telemetry.storage.origins import drop_repeated
 from lms_cloud.telemetry.storage.replayed import bounds, close_letters, lock_letters, revive
 from lms_cloud.telemetry.storage.rollups.marks import write_marks
@@ -58,16 +59,6 @@ where (stream, number) in (select * from unnest(%b::uuid[], %b::bigint[]))
 """
 _COPY_NUMBERS = "copy readings (series_id, taken_at, quality, value) from stdin (format binary)"
 _COPY_TEXTS = "copy readings_text (series_id, taken_at, quality, value) from stdin (format binary)"
-_UPSERT_LATEST = """
-insert into latest as l (series_id, taken_at, quality, value, text, number)
-select * from unnest(%b::integer[], %b::timestamptz[], %b::smallint[], %b::float8[], %b::text[], %b::bigint[])
-    as new (series_id)
-order by series_id
-on conflict (series_id) do update
-set taken_at = excluded.taken_at, quality = excluded.quality, value = excluded.value, text = excluded.text,
-    number = excluded.number
-where (excluded.taken_at, excluded.number) >= (l.taken_at, l.number)
-"""
 _UPSERT_GAPS = """
 insert into gaps as g (stream, gap, organization_id, bioreactor_id, series, began_at, ended_at, reason)
 values (%s, %s, %s, %s, %s, %s, %s, %s)
@@ -92,8 +83,11 @@ set online = excluded.online, stream = coalesce(excluded.stream, a.stream),
 """
 
 
-async def commit_work(connection: Connection, work: Work) -> Outcome:
+async def commit_work(connection: Connection, work: Work, latest: LatestBlocks | None = None) -> Outcome:
     """Write batches, dead letters and statuses in one transaction, and commit it.
+
+    Args:
+        latest: what this writer remembers of the latest values; it has to forget that if this raises. None: nothing.
 
     Raises:
         psycopg.Error: nothing is known to be committed; asking again is safe, as the ledger decides.
@@ -113,7 +107,7 @@ async def commit_work(connection: Connection, work: Work) -> Outcome:
         entered = [batch for batch in batches if batch.key is None or batch.key in fresh]
         outcome.stored = await drop_repeated(cursor, entered)
         outcome.settled += [letter.key for letter in taken_in if letter.key]
-        await _write_readings(cursor, outcome.stored)
+        await _write_readings(cursor, outcome.stored, latest or LatestBlocks())
         await write_marks(cursor, outcome.stored)
         await _write_gaps(cursor, outcome.stored)
         await write_clocks(cursor, outcome.stored)
@@ -172,8 +166,8 @@ async def _compare(
     return [conflict_letter(batch) for batch in outcome.refused if batch.letter is None]  # else it is kept already
 
 
-async def _write_readings(cursor: Cursor, batches: Sequence[Incoming]) -> None:
-    """Write the readings of `batches` by COPY, and the newest of each series into `latest`."""
+async def _write_readings(cursor: Cursor, batches: Sequence[Incoming], latest: LatestBlocks) -> None:
+    """Write the readings of `batches` by COPY, and the newest of each series into `latest_blocks`."""
     if not any(batch.readings for batch in batches):
         return
     columns = to_columns([(batch.columns, batch.tags.series_of) for batch in batches])
@@ -187,28 +181,7 @@ async def _write_readings(cursor: Cursor, batches: Sequence[Incoming]) -> None:
     if columns.text:
         async with cursor.copy(_COPY_TEXTS) as copy:
             await copy.write(copy_texts(columns))
-    numbers = np.repeat(
-        np.array([batch.key.number if batch.key else 0 for batch in batches], dtype=np.int64),
-        [len(batch.readings) for batch in batches],
-    )
-    await _upsert_latest(cursor, columns, numbers)
-
-
-async def _upsert_latest(cursor: Cursor, columns: ReadingColumns, numbers: np.typing.NDArray[np.int64]) -> None:
-    rows = latest_rows(columns, numbers)
-    values: list[float | None] = columns.value[rows].tolist()
-    kinds = columns.kind[rows].tolist()
-    await cursor.execute(
-        _UPSERT_LATEST,
-        (
-            columns.series[rows].tolist(),
-            [to_instant(ms) for ms in columns.taken_at_ms[rows].tolist()],
-            columns.quality[rows].tolist(),
-            [value if kind == ReadingColumns.NUMBER else None for value, kind in zip(values, kinds, strict=True)],
-            [columns.text.get(row) for row in rows.tolist()],
-            numbers[rows].tolist(),
-        ),
-    )
+    await latest.write(cursor, batches, columns)
 
 
 async def _write_gaps(cursor: Cursor, batches: Sequence[Incoming]) -> None:
