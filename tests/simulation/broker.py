@@ -24,6 +24,7 @@ from random import Random
 from typing import Any, Self
 
 from aiomqtt import Message, MqttError, Topic
+from lms_protocol.messages import Publish
 
 from simulation.loop import VirtualLoop
 
@@ -284,6 +285,11 @@ class SimulatedClient:
             await self._round_trip()
         elif wait_s > 0:
             await self._pause(wait_s)
+
+    async def publish_all(self, messages: Iterable[Publish]) -> None:
+        """Publish messages in order."""
+        for message in messages:
+            await self.publish(message.topic, message.payload, message.qos, message.retain)
 
     @property
     def messages(self) -> Self:

@@ -7,14 +7,17 @@ import asyncio
 import logging
 import secrets
 import ssl
-from collections.abc import Callable
-from typing import NamedTuple, cast
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import NamedTuple, Self, cast
 from urllib.parse import unquote, urlsplit
 
 import aiomqtt
+from lms_protocol.messages import Publish
 
 from lms_cloud.kernel.errors import SettingsError
 from lms_cloud.kernel.settings import CloudSettings
+from lms_cloud.telemetry.broker_packets import PUBLISH, PacketReader, plain_packets
 
 KEEPALIVE_S = 15
 TIMEOUT_S = 10
@@ -37,6 +40,38 @@ class Handover(asyncio.Queue[aiomqtt.Message]):
     def put_nowait(self, item: aiomqtt.Message) -> None:
         """Hand the message over."""
         self._receive(item)
+
+
+class BrokerClient(aiomqtt.Client):
+    """A client of the broker; see `open_client`."""
+
+    async def __aenter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            aiomqtt.MqttError: there is no connection, or none any more.
+        """
+        ended = self._disconnected
+        await super().__aenter__()
+        if ended.done():  # with the broker's first answer; aiomqtt takes that for the end of an earlier connection
+            await self.__aexit__(None, None, None)
+            raise aiomqtt.MqttError("the connection ended as soon as it was there") from ended.exception()
+        return self
+
+    async def publish_all(self, messages: Sequence[Publish]) -> None:
+        """Publish messages in order: those at QoS 0 together, which costs a hundredth of one by one.
+
+        Raises:
+            aiomqtt.MqttError: the connection is gone, or the broker takes nothing; some may be on their way.
+        """
+        for is_plain, some in groupby(messages, lambda message: message.qos == 0):
+            *others, last = some
+            if is_plain and others:
+                # Paho writes it as it is. What comes behind it is written after it, and waited for.
+                self._client._packet_queue(PUBLISH, plain_packets(others), 0, qos=1)  # noqa: SLF001
+                others = []
+            for message in (*others, last):
+                await self.publish(message.topic, message.payload, message.qos, message.retain)
 
 
 class BrokerAddress(NamedTuple):
@@ -78,7 +113,7 @@ def open_client(
     name: str,
     receive: Callable[[aiomqtt.Message], None],
     will: aiomqtt.Will | None = None,
-) -> aiomqtt.Client:
+) -> BrokerClient:
     """A client that is not connected yet: `async with` it, then `async for` over its messages waits for its end.
 
     Args:
@@ -95,7 +130,7 @@ def open_client(
     if address.is_tls:
         context = ssl.create_default_context(cafile=settings.mqtt_ca_file)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return aiomqtt.Client(
+    client = BrokerClient(
         address.host,
         address.port,
         username=address.account,
@@ -110,3 +145,5 @@ def open_client(
         keepalive=KEEPALIVE_S,
         tls_context=context,
     )
+    PacketReader(client._client, receive)  # noqa: SLF001 - of a class of ours
+    return client

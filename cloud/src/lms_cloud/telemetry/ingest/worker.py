@@ -29,7 +29,7 @@ from lms_cloud.fleet.directory import FleetDirectory
 from lms_cloud.kernel.database import Database
 from lms_cloud.kernel.ending import end
 from lms_cloud.kernel.settings import CloudSettings
-from lms_cloud.telemetry.broker import broker_address, open_client
+from lms_cloud.telemetry.broker import BrokerClient, broker_address, open_client
 from lms_cloud.telemetry.ingest.births import TagRegister
 from lms_cloud.telemetry.ingest.committing import DATABASE_ERRORS, Committer, Storage
 from lms_cloud.telemetry.ingest.directory import Directory
@@ -55,6 +55,7 @@ GIVE_UP_SILENT_S = 20.0
 """Later than the next request for births may go out, if another worker has asked just before this one."""
 DRAIN_S = 20.0
 MAX_OUTGOING = 10_000
+MAX_PUBLISHED_AT_ONCE = 64
 FIRST_PAUSE_S = 0.1
 MAX_PAUSE_S = 5.0
 
@@ -111,7 +112,7 @@ class OpenClient(Protocol):
         name: str,
         receive: Callable[[aiomqtt.Message], None],
         will: aiomqtt.Will | None = None,
-    ) -> aiomqtt.Client:
+    ) -> BrokerClient:
         """A client that is not connected yet."""
         ...
 
@@ -170,7 +171,7 @@ class Ingest:
         self._flushed = asyncio.Event()
         self._flushed.set()
         self._stop = asyncio.Event()
-        self._client: aiomqtt.Client | None = None
+        self._client: BrokerClient | None = None
         self._connected = False
         self._disconnected_s = monotonic_s()
         self._subscribed: set[str] = set()
@@ -249,20 +250,17 @@ class Ingest:
             finally:
                 await end((*tasks, stop))
 
-    async def _leave(
-        self, client: aiomqtt.Client, committing: asyncio.Task[None], presence: asyncio.Task[None]
-    ) -> None:
+    async def _leave(self, client: BrokerClient, committing: asyncio.Task[None], presence: asyncio.Task[None]) -> None:
         """Commit what is queued and acknowledge it; then leave the host to another worker, or say offline."""
         self.committer.stop()
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
                 await asyncio.shield(committing)
-        while self._outgoing:
-            await _publish(client, self._outgoing.popleft())
+        await self._publish_outgoing(client)
         self._presence.leave()
         await presence
 
-    def _open_presence(self, will: aiomqtt.Will) -> aiomqtt.Client:
+    def _open_presence(self, will: aiomqtt.Will) -> BrokerClient:
         name = f"{self._settings.host_id}-state"
         return self._open_client(self._settings, name=name, receive=lambda message: None, will=will)
 
@@ -354,13 +352,17 @@ class Ingest:
             self._flushed.clear()
             self._to_send.set()
 
-    async def _send_outgoing(self, client: aiomqtt.Client) -> None:
+    async def _send_outgoing(self, client: BrokerClient) -> None:
         while True:
-            while self._outgoing:
-                await _publish(client, self._outgoing.popleft())
+            await self._publish_outgoing(client)
             self._flushed.set()
             self._to_send.clear()
             await self._to_send.wait()
+
+    async def _publish_outgoing(self, client: BrokerClient) -> None:
+        while self._outgoing:
+            some = min(len(self._outgoing), MAX_PUBLISHED_AT_ONCE)
+            await client.publish_all([self._outgoing.popleft() for _ in range(some)])
 
     async def _follow_time(self) -> None:
         """Let the session notice what never came; find agents that died while nobody listened."""
@@ -413,10 +415,6 @@ def batched(topics: list[str]) -> Iterator[list[str]]:
     """Topics in portions that fit one packet of any broker."""
     for at in range(0, len(topics), MAX_TOPICS_A_PACKET):
         yield topics[at : at + MAX_TOPICS_A_PACKET]
-
-
-async def _publish(client: aiomqtt.Client, message: Publish) -> None:
-    await client.publish(message.topic, message.payload, message.qos, message.retain)
 
 
 async def _wait_for_end(client: aiomqtt.Client) -> None:

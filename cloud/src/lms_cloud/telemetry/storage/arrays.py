@@ -7,7 +7,7 @@ for each value its length and bytes; timestamps are microseconds since 2000-01-0
 """
 
 from struct import Struct
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,6 @@ class InstantArray(bytes):
 
 class _ArrayDumper(Dumper):
     format = Format.BINARY
-    oid: ClassVar[int]
 
     def dump(self, obj: bytes) -> bytes:
         """It is in the form already."""
