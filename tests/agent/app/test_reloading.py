@@ -57,3 +57,25 @@ async def test_good_configuration_is_taken_over_without_losing_a_scan(
 def gaps(log: Any) -> list[str]:
     with LogReader.open(log) as reader:
         return [gap.reason for batch in reader.after(0) for gap in batch.gaps]
+
+
+async def test_tag_in_another_unit_is_another_tag_from_then_on(
+    wire: Any, configure: Any, start_agent: Any, free_port: int
+) -> None:
+    config = configure(wire.port, free_port)
+    async with start_agent(config) as agent:
+        await agent.until_batches(3)
+        config.write_text(config.read_text().replace('unit = "%"', 'unit = "mol/m3"', 1))
+        agent.process.send_signal(signal.SIGHUP)
+        await agent.until_says("The new settings are taken over")
+        await agent.until_batches(agent.head() + 5)
+        assert await agent.end() == 0
+    with LogReader.open(agent.log) as reader:
+        tags = {tag.number: tag for tag in reader.tags()}
+        (now,) = [tag for tag in tags.values() if tag.unit == "mol/m3"]
+        (before,) = [tag for tag in tags.values() if tag.name == f"{now.name} [%]"]
+        read = [reading.tag for batch in reader.after(0) for reading in batch.readings]
+    last_before = max(at for at, tag in enumerate(read) if tag == before.number)
+    first_now = read.index(now.number)
+    assert last_before < first_now
+    assert [gap for gap in gaps(agent.log) if "scans of" not in gap] == []

@@ -15,12 +15,14 @@ import asyncio
 import logging
 import zlib
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID
 
 from lms_protocol.batches import ORIGIN_NAME
 from lms_protocol.reading import Batch, Datatype, Gap, Origin, Reading, TagDescription
+from lms_protocol.units import counterpart, name_beside
 
 from lms_agent.log.errors import LogDamaged
 from lms_agent.log.predecessors import Entry, Kind
@@ -117,8 +119,15 @@ class Predecessor:
         return self._reader.extent(number)
 
     def tags(self) -> list[TagDescription]:
-        """Every tag that the log ever knew."""
-        return self._reader.tags()
+        """Every tag that the log ever knew, by the names that the present log has for them."""
+        known = list(self._successor.known_tags)
+        taken: set[tuple[str, str]] = {(tag.device, tag.name) for tag in known}
+        found = []
+        for tag in self._reader.tags():
+            other = counterpart(tag, known)
+            beside = name_beside(tag, {name for device, name in taken if device == tag.device})
+            found.append(replace(tag, name=beside if other is None else other.name))
+        return found
 
     def gaps_told_by(self, number: int) -> list[tuple[str, Gap]]:
         """The gaps that batch `number` was the last to tell of."""
@@ -150,13 +159,18 @@ class Predecessor:
     def _number_tags(self) -> dict[int, int]:
         """The present log's number of each tag; those that it does not know yet it gets to know."""
         old = self._reader.tags()
-        known = {(tag.device, tag.name): tag.number for tag in self._successor.known_tags}
         devices = sorted({tag.device for tag in old})
         origins = [TagDescription(0, device, ORIGIN_NAME, Datatype.STRING) for device in devices]
-        unknown = [tag for tag in (*old, *origins) if (tag.device, tag.name) not in known]
+        known = list(self._successor.known_tags)
+        unknown = [tag for tag in (*old, *origins) if counterpart(tag, known) is None]
         if unknown:
-            known |= {(tag.device, tag.name): tag.number for tag in self._successor.register_tags(unknown)}
-        return {tag.number: known[tag.device, tag.name] for tag in old}
+            taken = {(tag.device, tag.name) for tag in known}
+            wanted = [
+                replace(tag, name=name_beside(tag, {name for device, name in taken if device == tag.device}))
+                for tag in unknown
+            ]
+            known += self._successor.register_tags(wanted)
+        return {tag.number: other.number for tag in old if (other := counterpart(tag, known)) is not None}
 
     def _translated(self, batch: Batch) -> Batch:
         """The batch with the present log's tag numbers, and gap ids that are nobody else's."""

@@ -43,7 +43,7 @@ from lms_agent.log.reader import LogReader
 from lms_agent.log.records import RawBatch
 from lms_agent.log.renewing import Intention, aside_name, finish, intention_path, rows_of, write_intention
 from lms_agent.log.retention import Limits, RetentionState
-from lms_agent.log.tags import write_tags
+from lms_agent.log.tags import read_tags, write_tags
 from lms_agent.log.writer import Entry as NewBatch
 from lms_agent.log.writer import Failed, Job, Writer, Written, connect
 from lms_agent.timekeeping.discipline import Memory, Past
@@ -299,9 +299,10 @@ class SqliteLog:
             with closing(connect(self.path)) as connection:
                 connection.execute("PRAGMA wal_autocheckpoint = 0").fetchall()  # the writer's alone, see there
                 numbered = write_tags(connection, wanted)
+                tags = read_tags(self.path, connection)  # one whose unit has changed has another name now
         except sqlite3.Error as error:
             raise LogUnavailable(self.path, *explain(error)) from error
-        self._tags |= {tag.number: tag for tag in numbered}
+        self._tags = {tag.number: tag for tag in tags}
         return numbered
 
     async def append(self, device: str, readings: Sequence[Reading], gaps: Sequence[Gap] = ()) -> Batch:

@@ -1,5 +1,8 @@
 """The log's table of tags: each tag of each device has one number, given once and never to another.
 
+A tag in another unit is another tag (`lms_protocol.units`): it gets a number of its own, and the one before it another
+name.
+
 Neighbours: `lms_agent.app` registers the tags of the configuration; `lms_protocol.edge` uses the numbers as aliases.
 """
 
@@ -10,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lms_protocol.reading import Datatype, TagDescription
+from lms_protocol.units import former_name, is_other_unit
 
 from lms_agent.log.checksums import tag_checksum
 from lms_agent.log.errors import LogMalformed
@@ -27,6 +31,7 @@ def write_tags(connection: sqlite3.Connection, descriptions: Sequence[TagDescrip
     connection.execute("BEGIN IMMEDIATE")
     try:
         for wanted in descriptions:
+            changed = _make_way(connection, wanted) or changed
             number, known = _find(connection, wanted)
             text = to_text(wanted)
             if text != known:
@@ -60,6 +65,42 @@ def tag_row(number: int, tag: TagDescription) -> tuple[int, str, str, str, int]:
     """Turn a tag into its row."""
     text = to_text(tag)
     return number, tag.device, tag.name, text, tag_checksum(number, tag.device, tag.name, text)
+
+
+def _make_way(connection: sqlite3.Connection, wanted: TagDescription) -> bool:
+    """If its name is that of a tag in another unit, give that one its former name; whether that was so."""
+    known = _named(connection, wanted.device, wanted.name)
+    back = _named(connection, wanted.device, former_name(wanted.name, wanted.unit))
+    returns = back is not None and back.unit == wanted.unit
+    if known is None or not (is_other_unit(known.unit, wanted.unit) or (returns and known.unit != wanted.unit)):
+        return False
+    _rename(connection, known, _free_name(connection, known))
+    if back is not None and returns:
+        _rename(connection, back, wanted.name)
+    return True
+
+
+def _named(connection: sqlite3.Connection, device: str, name: str) -> TagDescription | None:
+    row = connection.execute(
+        "SELECT number, device, name, description FROM tags WHERE device = ? AND name = ?", (device, name)
+    ).fetchone()
+    return None if row is None else from_row(row)
+
+
+def _free_name(connection: sqlite3.Connection, tag: TagDescription) -> str:
+    """Its former name; somebody may have given that very name to another tag."""
+    name = former = former_name(tag.name, tag.unit)
+    count = 1
+    while _named(connection, tag.device, name) is not None:
+        count += 1
+        name = f"{former} {count}"
+    return name
+
+
+def _rename(connection: sqlite3.Connection, tag: TagDescription, name: str) -> None:
+    connection.execute(
+        "INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?, ?)", tag_row(tag.number, replace(tag, name=name))
+    )
 
 
 def _find(connection: sqlite3.Connection, wanted: TagDescription) -> tuple[int, str | None]:

@@ -2,7 +2,8 @@
 
 Called by `lms_cloud.telemetry.ingest.resolving` before any reading of that birth is stored; the tags themselves are
 kept by `lms_cloud.fleet.directory`. A birth that tells nothing new costs one query the first time, and none after
-that. What people change of a tag stays as they want it until the agent tells something else of that tag.
+that. A tag in another unit is another tag, with a series of its own. What people change of a tag stays as they want
+it until the agent tells something else of that tag.
 """
 
 import json
@@ -78,7 +79,12 @@ class TagRegister:
         news = [tag for tag in tags if _is_news(tag, known)]
         if not news:
             return known
-        ids = await self._fleet.keep_tags(bioreactor, news)
+
+        async def told_units(uow: UnitOfWork) -> dict[str, str]:
+            told = await _read(uow, bioreactor.bioreactor_id)
+            return {name: str(series.described["unit"]) for name, series in told.items()}
+
+        ids = await self._fleet.keep_tags(bioreactor, news, told_units)
         async with self._database.unit_of_work(bioreactor.organization_id) as uow:
             # In one order everywhere: another worker may write the same birth.
             for tag in sorted(news, key=lambda tag: tag.name):

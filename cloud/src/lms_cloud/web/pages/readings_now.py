@@ -13,6 +13,7 @@ from statistics import fmean
 from uuid import UUID
 
 from lms_protocol.reading import Value
+from lms_protocol.units import is_former
 
 from lms_cloud.fleet.service import FleetService
 from lms_cloud.kernel.database import UnitOfWork
@@ -45,8 +46,14 @@ class ReadingsNow:
         """Tags of several bioreactors with their latest readings, by bioreactor."""
         found: dict[UUID, list[TagNow]] = {id_: [] for id_ in bioreactor_ids}
         latest = {each.tag.id: each for each in await LatestService(self._uow).of_bioreactors(bioreactor_ids)}
-        for tag in await FleetService(self._uow).tags_of(bioreactor_ids):
+        tags = await FleetService(self._uow).tags_of(bioreactor_ids)
+        names: dict[UUID, set[str]] = {}
+        for tag in tags:
+            names.setdefault(tag.typed.bioreactor_id, set()).add(tag.name)
+        for tag in tags:
             known = tag.typed
+            if is_former(tag.name, known.unit, names[known.bioreactor_id]):
+                continue  # history: nothing is read in that unit any more
             made = TagNow(tag.id, tag.name, known.unit, known.low, known.high, known.decimals)
             reading = latest.get(tag.id)
             if reading is not None:
