@@ -1,11 +1,14 @@
 """What was heard and waits to be committed, in two lanes: what happens now overtakes backlog.
 
     prompt    births, deaths, live data               all of it goes into the next commit
-    late      numbered data sent late                 so much that the commit stays short, at least some
+    late      numbered data sent late                 so much that a commit stays short; in turn with the prompt lane
 
-A batch's number and stream say what it is wherever it stands, so backlog may be overtaken. But what its tags are, its
-births say: while late data of an agent waits, a birth or death of that agent queues up behind it, and so does all that
-the agent says after that.
+The lanes have commits of their own: in one commit with a portion of backlog, what is live would wait for that, too.
+What is late and little goes along.
+
+A batch's number and stream say what it is wherever it stands, so late and live data may overtake each other. But what
+its tags are, its births say: while late data of an agent waits, a birth or death of that agent queues up behind it, and
+so does all that the agent says after that; and late data is not taken before a birth or death that was heard earlier.
 
 Before it: `lms_cloud.telemetry.ingest.worker`, which hears; after it: `lms_cloud.telemetry.ingest.committing`, which
 takes from here.
@@ -21,6 +24,8 @@ from lms_cloud.telemetry.ingest.resolving import Heard
 MAX_READINGS_PER_COMMIT: Final = 50_000
 MAX_LATE_PER_COMMIT: Final = 6_000
 """Readings of the late lane in one commit: what is live waits for it, some 25 ms."""
+MAX_LATE_BESIDE_PROMPT: Final = 500
+"""Readings of the late lane that may go along with the prompt lane: they take less than a commit of their own."""
 MAX_EVENTS_PER_COMMIT: Final = 5_000
 MAX_READINGS_QUEUED: Final = 400_000
 MAX_EVENTS_QUEUED: Final = 40_000
@@ -46,6 +51,8 @@ class HeardQueue:
         self._bytes = 0
         self._prompt: deque[_Place] = deque()
         self._late: deque[_Place] = deque()
+        self._announced: deque[int] = deque()  # turns of the births and deaths in the prompt lane
+        self._is_late_next = False
         self._late_of: Counter[tuple[str | None, str | None]] = Counter()
         self._ordered: Counter[tuple[str | None, str | None]] = (
             Counter()
@@ -77,28 +84,53 @@ class HeardQueue:
             self._ordered[sender] += not _may_be_overtaken(heard)
         else:
             self._prompt.append(place)
+            if not is_data:
+                self._announced.append(place.turn)
         self.readings += heard.readings
         self._bytes += heard.size
         return True
 
     def take(self) -> list[Heard]:
         """The events of the next commit."""
+        taken = self._take_late(MAX_LATE_PER_COMMIT, at_least=1) if self._is_late_next or not self._prompt else []
+        if taken:
+            self._is_late_next = False
+        else:
+            taken = self._take_prompt()
+            taken += self._take_late(MAX_LATE_BESIDE_PROMPT, at_least=0)
+            self._is_late_next = bool(self._late)
+        self.readings -= sum(heard.readings for heard in taken)
+        self._bytes -= sum(heard.size for heard in taken)
+        return taken
+
+    def _take_prompt(self) -> list[Heard]:
         taken: list[Heard] = []
-        readings = late = 0
+        readings = 0
         while self._prompt and len(taken) < MAX_EVENTS_PER_COMMIT and readings < MAX_READINGS_PER_COMMIT:
-            taken.append(self._prompt.popleft().heard)
-            readings += taken[-1].readings
-        while self._late and len(taken) <= MAX_EVENTS_PER_COMMIT and late < MAX_LATE_PER_COMMIT:
-            heard = self._late.popleft().heard
+            turn, heard = self._prompt.popleft()
             taken.append(heard)
-            late += max(1, heard.readings)
+            readings += heard.readings
+            if self._announced and self._announced[0] == turn:
+                self._announced.popleft()
+        return taken
+
+    def _take_late(self, most_readings: int, *, at_least: int) -> list[Heard]:
+        taken: list[Heard] = []
+        readings = 0
+        while self._late and len(taken) < MAX_EVENTS_PER_COMMIT:
+            turn, heard = self._late[0]
+            readings += max(1, heard.readings)
+            if readings > most_readings and len(taken) >= at_least:
+                break
+            if self._announced and self._announced[0] < turn:
+                break
+            self._late.popleft()
+            taken.append(heard)
             sender = _sender(heard)
             for count, less in ((self._late_of, 1), (self._ordered, int(not _may_be_overtaken(heard)))):
                 count[sender] -= less
                 if count[sender] <= 0:
                     del count[sender]
-        self.readings -= sum(heard.readings for heard in taken)
-        self._bytes -= sum(heard.size for heard in taken)
         return taken
 
 
