@@ -17,7 +17,7 @@ def window() -> SendingWindow:
         live_limit=LIVE_LIMIT,
         backlog_limit=BACKLOG_LIMIT,
         packed_limit=PACKED_LIMIT,
-        packed_bytes=PACKED_BYTES,
+        backlog_bytes=PACKED_BYTES,
         resend_after_s=RESEND_S,
     )
 

@@ -402,7 +402,7 @@ class Machine:
                 live_limit=self._plan.live_limit,
                 backlog_limit=self._plan.backlog_limit,
                 packed_limit=self._plan.packed_limit,
-                packed_bytes=PACKED_BYTES,
+                backlog_bytes=PACKED_BYTES,
                 resend_after_s=5.0,
             ),
             max_wait_s=10.0,

@@ -269,7 +269,7 @@ def _check_agent(machine: Machine, plan: Plan) -> None:
     # A pack is begun as long as there is room, and may then fill the room once more.
     most = plan.live_limit + plan.backlog_limit + 2 * plan.packed_limit
     _within(f"{machine.node}: batches in flight", window.in_flight, most)
-    _within(f"{machine.node}: bytes in flight, packed", window._bytes_in_flight, PACKED_BYTES + LARGEST_PACK_BYTES)
+    _within(f"{machine.node}: bytes in flight, packed", window.under_way, PACKED_BYTES + LARGEST_PACK_BYTES)
     _within(
         f"{machine.node}: ranges in the window", len(window._backlog) + len(window._above), 2 * 64 + window.in_flight
     )

@@ -27,8 +27,8 @@ Round and round: numbers that nobody acknowledges (of a bioreactor that the clou
 after all others had their turn, so that they never keep the others' backlog from being sent.
 
 Live batches are never held back by a full backlog window, so a backlog of a week does not delay what happens now; as
-only numbers in ranges are kept for what is not in flight, memory is bounded by the limits. Packed batches are limited
-in bytes, too: what is in flight waits in the broker and in the host, for all agents at once.
+only numbers in ranges are kept for what is not in flight, memory is bounded by the limits. The backlog is limited in
+bytes, too, by how long its acknowledgements take: see `lms_protocol.pacing`.
 """
 
 from collections import OrderedDict
@@ -36,6 +36,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from lms_protocol.errors import DeliveryError
+from lms_protocol.pacing import Pacing
 from lms_protocol.ranges import NumberRanges
 
 MAX_RANGES_ON_WIRE = 32
@@ -54,7 +55,8 @@ class SendingWindow:
     Args:
         live_limit: most live batches in flight; the oldest beyond it falls back to the backlog.
         backlog_limit: most backlog batches in flight, as long as they are sent one by one.
-        packed_limit, packed_bytes: most packed batches in flight, and most bytes of their records together.
+        packed_limit: most packed batches in flight.
+        backlog_bytes: most bytes of the backlog under way, however fast the link and the host are.
         resend_after_s: how long to wait for an acknowledgement, in seconds.
     """
 
@@ -64,13 +66,14 @@ class SendingWindow:
         live_limit: int = 64,
         backlog_limit: int = 256,
         packed_limit: int = 4096,
-        packed_bytes: int = 1 << 20,
+        backlog_bytes: int = 1 << 20,
         resend_after_s: float = 10.0,
     ) -> None:
         self._live_limit = live_limit
         self._backlog_limit = backlog_limit
         self._packed_limit = packed_limit
-        self._packed_bytes = packed_bytes
+        self._backlog_bytes = backlog_bytes
+        self._pacing = Pacing(backlog_bytes)
         self._resend_after_s = resend_after_s
         self._acked = 0
         self._head = 0
@@ -83,8 +86,6 @@ class SendingWindow:
         self._old_flight: OrderedDict[int, float] = OrderedDict()
         self._sent = NumberRanges()  # since the start
         self._taken: set[int] = set()
-        self._sizes: dict[int, int] = {}  # number -> bytes, of packed batches in flight
-        self._bytes_in_flight = 0
         self._connected = False
 
     def fresh(self) -> "SendingWindow":
@@ -93,7 +94,7 @@ class SendingWindow:
             live_limit=self._live_limit,
             backlog_limit=self._backlog_limit,
             packed_limit=self._packed_limit,
-            packed_bytes=self._packed_bytes,
+            backlog_bytes=self._backlog_bytes,
             resend_after_s=self._resend_after_s,
         )
 
@@ -143,8 +144,7 @@ class SendingWindow:
         self._live_flight.clear()
         self._old_flight.clear()
         self._taken.clear()
-        self._sizes.clear()
-        self._bytes_in_flight = 0
+        self._pacing.restart()
         self._backlog = NumberRanges()
         self._last_old = 0
 
@@ -167,6 +167,7 @@ class SendingWindow:
         if not self._connected:
             return None
         self._expire(now_s)
+        self._pacing.tick(now_s)
         if self._next_live <= self._head:
             number = self._next_live
             self._next_live += 1
@@ -176,17 +177,31 @@ class SendingWindow:
                 oldest, _ = self._live_flight.popitem(last=False)
                 self._backlog.add(oldest)
             return Sending(number, historical=False)
-        if self._backlog and not packing and len(self._old_flight) < self._backlog_limit:
+        has_backlog = self._backlog and not packing
+        if has_backlog and len(self._old_flight) < self._backlog_limit and self._pacing.has_room:
             number = self._last_old = self._backlog.pop_above(self._last_old)
-            self._old_flight[number] = now_s + self._resend_after_s
-            self._sent.add(number)
+            self._send_old(number, 0, now_s)
             return Sending(number, historical=True)
         return None
+
+    def weigh(self, number: int, size: int) -> None:
+        """A batch that `next` has given takes so many bytes; what is live has room in any case."""
+        self._pacing.weigh(number, size)
+
+    @property
+    def under_way(self) -> int:
+        """Bytes of the backlog that are under way: see `lms_protocol.pacing`."""
+        return self._pacing.under_way
+
+    @property
+    def piece_bytes(self) -> int:
+        """How many bytes the records of the next value of packed batches should come to."""
+        return self._pacing.piece_bytes
 
     @property
     def has_room_for_packed(self) -> bool:
         """Whether another value of packed batches may be sent now; live batches come first."""
-        has_room = len(self._old_flight) < self._packed_limit and self._bytes_in_flight < self._packed_bytes
+        has_room = len(self._old_flight) < self._packed_limit and self._pacing.has_room
         return self._connected and has_room and self._next_live > self._head
 
     def take_backlog(self, count: int) -> list[int]:
@@ -220,12 +235,21 @@ class SendingWindow:
             if number in self._taken:
                 self._taken.discard(number)
                 if not self._is_acknowledged(number):
-                    self._old_flight[number] = now_s + self._resend_after_s
-                    self._sent.add(number)
-                    self._sizes[number] = size
-                    self._bytes_in_flight += size
+                    self._send_old(number, size, now_s)
 
-    def acknowledged(self, number: int, ranges: NumberRanges | None = None, settled: NumberRanges | None = None) -> int:
+    def _send_old(self, number: int, size: int, now_s: float) -> None:
+        self._old_flight[number] = now_s + self._resend_after_s
+        self._pacing.sent(number, size, now_s, is_first=number not in self._sent)
+        self._sent.add(number)
+
+    def acknowledged(
+        self,
+        number: int,
+        ranges: NumberRanges | None = None,
+        settled: NumberRanges | None = None,
+        *,
+        now_s: float | None = None,
+    ) -> int:
         """The cloud says what it has committed. Of numbers that were not sent since the start it means nothing.
 
         Args:
@@ -233,6 +257,7 @@ class SendingWindow:
             ranges: further ones above it.
             settled: those whose content the cloud has just found to be committed; only they count then, as the rest may
                 be other batches under the same numbers. None if the cloud does not say.
+            now_s: when it came, by the clock of `next`; None: how long it took is not known.
 
         Returns:
             The number up to which everything is now known as committed; never less than before.
@@ -250,9 +275,7 @@ class SendingWindow:
         self._acked = self._above.first_gap_after(self._acked) - 1
         self._above.remove_range(1, self._acked)
         self._backlog.remove_range(1, self._acked)
-        for flight in (self._live_flight, self._old_flight):
-            for done in [n for n in flight if self._is_acknowledged(n)]:
-                self._land(flight, done)
+        self._land(now_s)
         return self._acked
 
     def settle(self, number: int) -> int:
@@ -271,9 +294,19 @@ class SendingWindow:
     def _is_acknowledged(self, number: int) -> bool:
         return number <= self._acked or number in self._above
 
-    def _land(self, flight: OrderedDict[int, float], number: int) -> None:
-        del flight[number]
-        self._bytes_in_flight -= self._sizes.pop(number, 0)
+    def _land(self, now_s: float | None) -> None:
+        """What is acknowledged is not in flight any more; how long it took says how much may be."""
+        live = [number for number in self._live_flight if self._is_acknowledged(number)]
+        expiries = [self._live_flight.pop(number) for number in live]
+        old = [number for number in self._old_flight if self._is_acknowledged(number)]
+        for number in old:
+            del self._old_flight[number]
+            if now_s is None:
+                self._pacing.forget(number)
+        if now_s is not None:
+            self._pacing.landed(old, now_s)
+            if expiries:
+                self._pacing.took(now_s - (max(expiries) - self._resend_after_s))
 
     def next_wakeup_s(self, now_s: float) -> float | None:
         """Seconds from `now_s` until a batch in flight counts as lost; None if none is in flight."""
@@ -286,7 +319,8 @@ class SendingWindow:
                 number, expires_at_s = next(iter(flight.items()))
                 if expires_at_s > now_s:
                     break
-                self._land(flight, number)
+                del flight[number]
+                self._pacing.forget(number)
                 self._backlog.add(number)
 
 

@@ -18,8 +18,6 @@ from lms_protocol.errors import PayloadError
 
 PACKED_1: Final = "packed-1"
 """What a host says in `Sync/Accepts` that can read this form."""
-FULL_BYTES: Final = 64 * 1024
-"""A packer adds batches until their records come to this."""
 MAX_BYTES: Final = 256 * 1024
 """Of all batches of one value, inflated: a reader refuses more, so that no value can fill its memory."""
 

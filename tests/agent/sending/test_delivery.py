@@ -196,13 +196,26 @@ async def test_live_overtakes_a_packed_backlog_that_nobody_acknowledges(
     await bench.append(400)
     await host.say(online=True)
     running(
-        make_sender(window=SendingWindow(backlog_limit=8, packed_limit=100, packed_bytes=2_000, resend_after_s=600))
+        make_sender(window=SendingWindow(backlog_limit=8, packed_limit=100, backlog_bytes=2_000, resend_after_s=600))
     )
     await host.until(lambda: packs(host))
     await bench.append(30)
     await host.until(lambda: len(host.numbers(historical=False)) == 30)
     assert len(set(host.numbers(historical=True))) < 400, "it waits for acknowledgements"
     assert bench.log.acked == 0
+
+
+async def test_small_and_large_batches_in_turn_fit_a_small_allowance(
+    host: Any, bench: Any, make_sender: Any, running: Any
+) -> None:
+    host.reads_packs = True
+    number = next(tag.number for tag in bench.tags if tag.device == "R1" and tag.name == "pH/PV")
+    for _ in range(20):
+        await bench.append(1)
+        await bench.log.append("R1", [Reading(number, 1_700_000_000_000 + n, n / 7) for n in range(200)])
+    await host.say(online=True)
+    running(make_sender(window=SendingWindow(backlog_bytes=2_000, resend_after_s=600)))
+    await host.until(lambda: bench.log.acked == 40)
 
 
 @pytest.mark.parametrize("packed", [False, True])

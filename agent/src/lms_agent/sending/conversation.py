@@ -124,7 +124,9 @@ class Conversation:
             now_s = self._clock.monotonic_s()
             sending = self._window.next(now_s, packing=self._session.may_pack)
             if sending is not None:
-                await self._publish(await self._data(sending.number, historical=sending.historical))
+                message = await self._data(sending.number, historical=sending.historical)
+                self._window.weigh(sending.number, len(message.payload))
+                await self._publish(message)
                 self._state.sent_batches += 1
             elif (pack := self._packer.next(now_s)) is not None:
                 await self._publish_pack(pack)
@@ -229,7 +231,7 @@ class Conversation:
         if self._log.is_final:  # the cloud may know more numbers of this stream than it ever had
             number, ranges = min(number, self._log.head), NumberRanges(ranges.within(1, self._log.head))
         try:
-            acked = self._window.acknowledged(number, ranges, settled)
+            acked = self._window.acknowledged(number, ranges, settled, now_s=self._clock.monotonic_s())
         except DeliveryError as error:
             LOGGER.error("An acknowledgement is not believed: %s", error)
             self._acknowledged_beyond(error.number or 0)

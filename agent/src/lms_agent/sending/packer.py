@@ -15,13 +15,15 @@ from typing import Final, NamedTuple
 from lms_protocol.batches import RECORD_2, record_encode
 from lms_protocol.delivery import SendingWindow
 from lms_protocol.edge import EdgeSession
-from lms_protocol.packing import FULL_BYTES, MAX_BYTES, PackedBatch, pack
+from lms_protocol.packing import MAX_BYTES, PackedBatch, pack
 
 from lms_agent.sending.sendable import SendableLog
 from lms_agent.sending.supply import Supply
 
 AHEAD: Final = 2
 """Packs kept ready: one is made while another is sent."""
+TOO_LARGE: Final = 4
+"""A pack that was to be so many times as large as the next one should be is made anew."""
 FIRST_COUNT: Final = 64
 MOST_COUNT: Final = 4096
 """Most batches in a pack, however small they are."""
@@ -33,10 +35,12 @@ class Pack(NamedTuple):
     Attributes:
         sizes: bytes of each one's record, by number.
         value: what to send; None for a single batch that is too large for a pack, and so is sent plain.
+        meant_bytes: how large it was to be.
     """
 
     sizes: Mapping[int, int]
     value: bytes | None
+    meant_bytes: int
 
 
 class Packer:
@@ -68,6 +72,10 @@ class Packer:
             self._wanted.set()
         if not self._packs or not self._window.has_room_for_packed:
             return None
+        if self._packs[0].meant_bytes > TOO_LARGE * self._window.piece_bytes:
+            self.drop()  # the way has become slower since it was made
+            self._wanted.set()
+            return None
         pack = self._packs.popleft()
         self._window.sent_packed(pack.sizes, now_s)
         return pack
@@ -92,7 +100,7 @@ class Packer:
                 numbers, began = self._window.take_backlog(self._count), self._round
                 if not numbers:
                     break
-                pack = await asyncio.to_thread(self._make, numbers)
+                pack = await asyncio.to_thread(self._make, numbers, self._window.piece_bytes)
                 if began != self._round:
                     self._window.give_back(numbers)
                     continue
@@ -102,26 +110,24 @@ class Packer:
                 self._packs.append(pack)
                 self._on_ready()
 
-    def _make(self, numbers: list[int]) -> Pack:
-        """A pack of as many of the batches as fit, from the first on. Reads the disk."""
+    def _make(self, numbers: list[int], full_bytes: int) -> Pack:
+        """A pack of the first batches, of `full_bytes` at most if that is more than one. Reads the disk."""
         batches: list[PackedBatch] = []
         size = 0
-        for batch in self._batches(numbers):
-            if size + batch.size > MAX_BYTES:
-                if not batches:
-                    return Pack({batch.number: len(batch.record)}, None)
-                break
-            batches.append(batch)
+        for batch in self._batches(numbers, full_bytes):
             size += batch.size
-            if size >= FULL_BYTES:
+            if batches and size > full_bytes:
                 break
-        return Pack({batch.number: len(batch.record) for batch in batches}, pack(batches))
+            if size > MAX_BYTES:
+                return Pack({batch.number: len(batch.record)}, None, full_bytes)
+            batches.append(batch)
+        return Pack({batch.number: len(batch.record) for batch in batches}, pack(batches), full_bytes)
 
-    def _batches(self, numbers: Iterable[int]) -> Iterator[PackedBatch]:
+    def _batches(self, numbers: Iterable[int], full_bytes: int) -> Iterator[PackedBatch]:
         for first, last in _runs(numbers):
             at = first
             while at <= last:
-                found, looked = self._log.records(at, last, FULL_BYTES)
+                found, looked = self._log.records(at, last, full_bytes)
                 known = {raw.number: raw for raw in found}
                 for number in range(at, looked + 1):
                     raw = known.get(number)
