@@ -184,7 +184,7 @@ class Health:
         if aside:
             parts.append(f"A NEW LOG WAS BEGUN, {aside} batches of the old one to send")
         if self._log.retention.dropped_readings:
-            parts.append(f"{self._log.retention.dropped_readings} READINGS DROPPED UNSENT")
+            parts.append(f"{self._log.retention.dropped_readings} READINGS DROPPED UNACKNOWLEDGED")
         if self._keeping.error:
             parts.append("THE LOG CANNOT BE WRITTEN")
         return "; ".join(parts)

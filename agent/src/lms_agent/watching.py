@@ -86,9 +86,26 @@ class View:
             "broker": broker,
             "clock": self.status.get("clock") if self.status else None,
             "instruments": self.status["instruments"] if self.status else None,
+            "alarm": self.alarm or None,
             "log_error": self.status["log"]["error"] if self.status else "",
             "bioreactors": {device: [tag.as_json() for tag in tags] for device, tags in self.devices.items()},
         }
+
+    @property
+    def alarm(self) -> str:
+        """What is wrong with the log itself; empty if nothing is."""
+        if self.status is None:
+            return ""
+        log = self.status["log"]
+        aside = sum(max(0, entry["head"] - entry["acked"]) for entry in log.get("set_aside", ()))
+        parts = []
+        if log.get("set_aside"):
+            parts.append(f"a new log was begun, {aside} batches of the old one to send")
+        if log.get("dropped_readings"):
+            parts.append(f"{log['dropped_readings']} readings dropped unacknowledged")
+        if log.get("full"):
+            parts.append("the log is full")
+        return "; ".join(parts)
 
     @property
     def acked(self) -> int:

@@ -79,6 +79,8 @@ async def test_sound_log_is_verified(path: Path, agent_command: Any) -> None:
         ("UPDATE batches SET total = 5 WHERE number = 9", 9, "does not follow"),
         ("UPDATE meta SET value = '1001' WHERE key = 'acked'", None, "acked"),
         ("UPDATE tags SET name = 'pH/SP' WHERE number = 1", None, "tag 1"),
+        ("UPDATE spare SET value = '[]' WHERE key = 'tags'", None, "the copy of 'tags'"),
+        ("INSERT INTO origins VALUES ('a stream', 1, 2, 3)", None, "the origin a stream, 1"),
     ],
 )
 async def test_first_thing_that_is_wrong_is_named(
@@ -97,6 +99,52 @@ async def test_first_thing_that_is_wrong_is_named(
     code, out, _ = await agent_command("log", "verify", "--log", path)
     assert code == 1
     assert "WRONG: " in out
+
+
+async def test_verdict_on_damage_begins_with_what_is_wrong_and_ends_with_what_to_do(
+    path: Path, agent_command: Any
+) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE batches SET record = substr(record, 1, 20) WHERE number IN (77, 80)")
+    connection.commit()
+    connection.close()
+    code, out, _ = await agent_command("log", "verify", "--log", path)
+    assert code == 1
+    lines = out.splitlines()
+    assert lines[0] == "WRONG: batch 77: its checksum does not fit its record"
+    assert lines[2].startswith("1198 of 1200 batches with 1198 readings are well")
+    assert "a gap is sent in the place of each damaged batch" in lines[-1]
+
+
+async def test_batches_of_a_damaged_page_are_one_thing_that_is_wrong(path: Path, agent_command: Any) -> None:
+    data = bytearray(path.read_bytes())
+    pages = [at for at in range(0, len(data), 4096) if data[at] == 0x0D]
+    data[pages[len(pages) // 2]] = 0x55
+    path.write_bytes(data)
+    code, out, _ = await agent_command("log", "verify", "--log", path)
+    assert code == 1
+    (line,) = (line for line in out.splitlines() if "cannot be read" in line)
+    assert line.startswith("WRONG: batches ")
+    assert "start the agent" in out.splitlines()[-1]
+
+
+@pytest.mark.parametrize("command", ["stats", "verify", "status", "show"])
+@pytest.mark.parametrize("victim", ["nothing", "damaged", "notes"])
+async def test_log_that_cannot_be_looked_at_is_told_with_a_remedy_and_as_json_where_that_is_asked(
+    command: str, victim: str, path: Path, agent_command: Any
+) -> None:
+    other = path.with_name(victim)
+    if victim == "damaged":
+        other.write_bytes(bytes(100) + path.read_bytes()[100:])
+    if victim == "notes":
+        other.write_text("pH seems low today\n" * 1_000)
+    code, out, words = await agent_command("log", command, "--log", other)
+    assert (code, out) == (1, "")
+    remedy = {"nothing": "check the path", "damaged": "start the agent", "notes": "no log of an agent"}[victim]
+    assert remedy in words
+    code, out, words = await agent_command("log", command, "--log", other, "--json")
+    assert (code, words) == (1, "")
+    assert remedy in json.loads(out)["error"]
 
 
 async def test_damaged_page_is_named_and_the_rest_is_checked(path: Path, agent_command: Any) -> None:

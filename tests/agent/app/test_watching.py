@@ -73,7 +73,7 @@ def test_gap_and_bad_quality_are_words_not_only_colours(path: Path) -> None:
     ("log", "words"),
     [
         ({"set_aside": [{"head": 120, "acked": 20}]}, "a new log was begun, 100 batches of the old one to send"),
-        ({"dropped_readings": 7}, "7 readings dropped unsent"),
+        ({"dropped_readings": 7}, "7 readings dropped unacknowledged"),
         ({"full": True}, "the log is full"),
     ],
 )
@@ -83,11 +83,12 @@ def test_alarm_of_the_log_is_on_the_screen(path: Path, log: dict[str, Any], word
     status = {"group": "acme", "agent": "a", "broker": broker, "log": {"error": ""} | log}
     console = Console(file=io.StringIO(), width=80, height=24)
     console.print(screen(replace(watcher.look(), status=status), 24))
-    watcher.close()
     assert isinstance(console.file, io.StringIO)
     lines = console.file.getvalue().splitlines()
     assert len(lines) <= 24
     assert any(line.startswith("ALARM: ") and words in line for line in lines)
+    assert words in replace(watcher.look(), status=status | {"instruments": {}}).as_json()["alarm"]
+    watcher.close()
 
 
 async def test_watcher_follows_the_log(path: Path) -> None:

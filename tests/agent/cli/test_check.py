@@ -9,6 +9,10 @@ async def test_good_configuration_is_explained(plant, lms_agent):
     assert "temperature, unit 3: R1, every 1 s" in answer.out
     assert "holding 0 to 1: pH/PV" in answer.out
     assert "3 tags of 1 bioreactor" in answer.out
+    (clock,) = (line for line in answer.out.splitlines() if line.startswith("Clock "))
+    assert "synchronised" in clock
+    assert "waits 60 s" in clock
+    assert "Log up to 4000 MB; when full, nothing unacknowledged is dropped" in answer.out
     assert "correct horse" not in answer.out
     assert not any(wire.requests for wire in (plant.tcp, plant.rtu, plant.balance)), "check opens no port"
 
@@ -19,6 +23,7 @@ async def test_plan_is_there_for_programs(plant, lms_agent):
     controller = answer.json["buses"][0]["instruments"][0]
     assert controller["blocks"] == [{"register": "holding", "address": 0, "count": 2, "tags": ["pH/PV"]}]
     assert answer.json["tags"] == 3
+    assert answer.json["clock"]["wait_s"] == 60
     assert answer.json["warnings"] == []
 
 

@@ -19,6 +19,7 @@ from lms_agent.settings import (
     ModbusRtuBus,
     ModbusTcpBus,
 )
+from lms_agent.timekeeping.kernel import synchronised
 
 _REGISTERS = {code: register for register, code in FUNCTIONS.items()}
 _KINDS = {"modbus-rtu": "Modbus RTU", "modbus-tcp": "Modbus TCP", "serial": "lines of text"}
@@ -58,6 +59,8 @@ def describe(settings: AgentSettings) -> dict[str, Any]:
         "agent": settings.agent.id,
         "group": settings.agent.group,
         "log": str(settings.agent.log),
+        "limits": settings.agent.log_limits.as_text(),
+        "clock": {"synchronised": synchronised(), "wait_s": settings.agent.clock_wait_s},
         "broker": {"url": settings.broker.url, "account": settings.broker.account},
         "bioreactors": [{"id": b.id, "name": b.name} for b in settings.bioreactors],
         "tags": len(settings.tag_descriptions()),
@@ -124,6 +127,8 @@ def _block_s(block: Block, character_s: float) -> float:
 def _told(settings: AgentSettings, described: dict[str, Any]) -> list[str]:
     lines = [
         f"Agent {described['agent']} of {described['group']}; log {described['log']}",
+        f"Log {described['limits']}",
+        _clock_line(**described["clock"]),
         f"Broker {settings.broker.url} as {settings.broker.account}",
     ]
     for bus, shown in zip(settings.buses, described["buses"], strict=True):
@@ -134,6 +139,15 @@ def _told(settings: AgentSettings, described: dict[str, Any]) -> list[str]:
             lines += _instrument_lines(instrument)
     lines.append(f"{_counted(described['tags'], 'tag')} of {_counted(len(settings.bioreactors), 'bioreactor')}")
     return lines + [f"Warning: {warning}" for warning in described["warnings"]]
+
+
+def _clock_line(*, synchronised: bool | None, wait_s: float) -> str:
+    now = {
+        True: "synchronised",
+        False: "NOT synchronised: check the network and the time server",
+        None: "not known to be synchronised (neither kernel nor systemd-timesyncd says so)",
+    }[synchronised]
+    return f"Clock {now}; after a boot the agent waits {wait_s:g} s for that before it sends"
 
 
 def _counted(count: int, thing: str) -> str:

@@ -4,15 +4,18 @@ The commands that only look at the log need no right to the broker's password: t
 configuration and nothing else of it.
 """
 
+import json
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import typer
 from lms_protocol.errors import LmsError
 
 from lms_agent.errors import SettingsError, SettingsProblem
+from lms_agent.log.errors import ADVICE_ON_DAMAGE, LogMalformed, LogUnavailable
+from lms_agent.log.salvage import DamagedFile
 from lms_agent.settings.loading import default_path
 
 FAILED = 1
@@ -41,13 +44,30 @@ def find_log(config: Path | None, log: Path | None) -> Path:
 
 
 @contextmanager
-def ending() -> Iterator[None]:
-    """Turn our errors into a sentence and an exit code: 2 if the configuration is at fault, else 1."""
+def ending(*, as_json: bool = False) -> Iterator[None]:
+    """Turn our errors into a sentence and an exit code: 2 if the configuration is at fault, else 1.
+
+    Args:
+        as_json: for a program: the sentence goes to standard output, as the object's `error`.
+    """
     try:
         yield
-    except SettingsError as error:
-        typer.echo(f"lms-agent: {error}", err=True)
-        raise typer.Exit(UNUSABLE) from error
+    except BrokenPipeError:
+        raise  # whoever read has seen enough, as in `lms-agent log | head`
     except (LmsError, OSError) as error:
-        typer.echo(f"lms-agent: {error}", err=True)
-        raise typer.Exit(FAILED) from error
+        words = _advised(error)
+        if as_json:
+            typer.echo(json.dumps({"error": words}, ensure_ascii=False))
+        else:
+            typer.echo(f"lms-agent: {words}", err=True)
+        raise typer.Exit(UNUSABLE if isinstance(error, SettingsError) else FAILED) from error
+
+
+def _advised(error: LmsError | OSError) -> str:
+    """What is wrong, and, of a damaged log, what to do: the agent does it by itself, and says so without the advice."""
+    if not isinstance(error, LogMalformed):
+        return str(error)
+    with suppress(OSError), DamagedFile(error.path) as file:
+        if not file.is_ours():
+            return str(LogUnavailable(error.path, "it is no log of an agent", "check the path"))
+    return f"{error} {ADVICE_ON_DAMAGE}"

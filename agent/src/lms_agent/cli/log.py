@@ -5,7 +5,6 @@ Thin: `lms_agent.log.reader` looks, `lms_agent.log.importing` reads the file.
 
 import json
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,9 +12,11 @@ import typer
 
 from lms_agent.cli import log_upkeep
 from lms_agent.cli.finding import ending, find_log
+from lms_agent.cli.log_contents import contents_as_json, contents_rows, print_rows
 from lms_agent.health import is_fresh, read_status
+from lms_agent.log.exporting import iso
 from lms_agent.log.lock import is_written, writer_pid
-from lms_agent.log.reader import LogReader, LogStatus
+from lms_agent.log.reader import LogReader
 from lms_agent.timekeeping.telling import sentence
 
 app = typer.Typer(
@@ -34,14 +35,14 @@ def _default(context: typer.Context, config: Config = None, log: Log = None, as_
     """Without a command: the status."""
     context.obj = (config, log)
     if context.invoked_subcommand is None:
-        with ending():
+        with ending(as_json=as_json):
             _print_status(find_log(config, log), as_json=as_json)
 
 
 @app.command()
 def status(context: typer.Context, config: Config = None, log: Log = None, as_json: Json = False) -> None:
     """Stream, batches, readings, times, what is acknowledged, size."""
-    with ending():
+    with ending(as_json=as_json):
         _print_status(_find(context, config, log), as_json=as_json)
 
 
@@ -54,7 +55,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """The newest batches with their readings, oldest first; with --json one object a batch."""
-    with ending(), LogReader.open(_find(context, config, log)) as reader:
+    with ending(as_json=as_json), LogReader.open(_find(context, config, log)) as reader:
         tags = {tag.number: tag for tag in reader.tags()}
         for batch in reader.last(last):
             if as_json:
@@ -64,17 +65,17 @@ def show(
             for reading in batch.readings:
                 tag = tags[reading.tag]
                 value = "no value" if reading.value is None else f"{_rounded(reading.value, tag.decimals)} {tag.unit}"
-                typer.echo(f"  {_time(reading.taken_at_ms)}  {tag.name:<20} {value:<20} {reading.quality.name}")
+                typer.echo(f"  {iso(reading.taken_at_ms)}  {tag.name:<20} {value:<20} {reading.quality.name}")
             for gap in batch.gaps:
                 names = ", ".join(tags[number].name for number in gap.tags if number in tags)
-                ended = "now" if gap.ended_at_ms is None else _time(gap.ended_at_ms)
-                typer.echo(f"  gap {_time(gap.began_at_ms)} to {ended}, {names}: {gap.reason}")
+                ended = "now" if gap.ended_at_ms is None else iso(gap.ended_at_ms)
+                typer.echo(f"  gap {iso(gap.began_at_ms)} to {ended}, {names}: {gap.reason}")
 
 
 @app.command()
 def clock(context: typer.Context, config: Config = None, log: Log = None, as_json: Json = False) -> None:
     """Under which clock batches were logged, and by how much their times were corrected afterwards."""
-    with ending(), LogReader.open(_find(context, config, log)) as reader:
+    with ending(as_json=as_json), LogReader.open(_find(context, config, log)) as reader:
         spans, corrections = reader.spans(), reader.corrections().rows
     if as_json:
         rows = {"spans": [span._asdict() for span in spans], "corrections": [row._asdict() for row in corrections]}
@@ -87,7 +88,7 @@ def clock(context: typer.Context, config: Config = None, log: Log = None, as_jso
         typer.echo(f"batches {numbers}  boot {span.boot}  {span.trust}{known}{still}")
     for row in corrections:
         moved = f"{'estimated' if row.estimated else 'corrected'}: moved by {row.shift_ms / 1000:+.3f} s"
-        typer.echo(f"{_time(row.at_ms)}  batches {row.first} to {row.last} {moved}")
+        typer.echo(f"{iso(row.at_ms)}  batches {row.first} to {row.last} {moved}")
 
 
 @app.command("import")
@@ -104,7 +105,7 @@ def import_(
     from lms_agent.registering import register  # noqa: PLC0415
     from lms_agent.settings import default_path, load_settings  # noqa: PLC0415
 
-    with ending():
+    with ending(as_json=as_json):
         path = config or (context.obj[0] if context.obj else None) or default_path()
         settings = load_settings(path)
         devices = [bioreactor.id for bioreactor in settings.bioreactors]
@@ -150,45 +151,16 @@ def _print_status(path: Path, *, as_json: bool) -> None:
     broker = told["broker"] if told is not None else None
     clock = told.get("clock") if told is not None else None
     if as_json:
-        typer.echo(json.dumps(_status_as_json(path, held, agent, broker, clock), ensure_ascii=False))
+        more = {"agent_pid": agent, "broker": broker, "clock": clock}
+        typer.echo(json.dumps(contents_as_json(path, held) | more, ensure_ascii=False))
         return
-    typer.echo(f"log           {path}")
-    typer.echo(f"stream        {held.stream}")
-    typer.echo(f"batches       {held.last - held.first + 1 if held.last else 0} (number {held.first} to {held.last})")
-    typer.echo(f"readings      {held.readings}")
-    if held.began_at_ms is not None and held.ended_at_ms is not None:
-        typer.echo(f"from          {_time(held.began_at_ms)}")
-        typer.echo(f"to            {_time(held.ended_at_ms)}")
-    typer.echo(f"acknowledged  up to number {held.acked}")
-    typer.echo(f"backlog       {held.backlog} batches")
-    typer.echo(f"size          {held.size_bytes / 1e6:.1f} MB")
-    typer.echo(f"agent         {'not running' if agent is None else f'running as process {agent}'}")
+    rows = [("agent", "not running" if agent is None else f"running as process {agent}")]
     if broker is not None:
         state = "connected" if broker["connected"] else f"not connected: {broker['error'] or 'connecting'}"
-        typer.echo(f"broker        {state}")
+        rows.append(("broker", state))
     if clock is not None:
-        typer.echo(f"clock         {sentence(clock).removeprefix('clock').lstrip(': ')}")
-
-
-def _status_as_json(
-    path: Path, held: LogStatus, agent: int | None, broker: dict[str, Any] | None, clock: dict[str, Any] | None
-) -> dict[str, Any]:
-    return {
-        "path": str(path),
-        "stream": str(held.stream),
-        "batches": held.last - held.first + 1 if held.last else 0,
-        "first": held.first,
-        "last": held.last,
-        "readings": held.readings,
-        "began_at": None if held.began_at_ms is None else _time(held.began_at_ms),
-        "ended_at": None if held.ended_at_ms is None else _time(held.ended_at_ms),
-        "acked": held.acked,
-        "backlog": held.backlog,
-        "size_bytes": held.size_bytes,
-        "agent_pid": agent,
-        "broker": broker,
-        "clock": clock,
-    }
+        rows.append(("clock", sentence(clock).removeprefix("clock").lstrip(": ")))
+    print_rows([*contents_rows(path, held), *rows])
 
 
 def _batch_as_json(batch: Any, tags: dict[int, Any]) -> dict[str, Any]:
@@ -198,7 +170,7 @@ def _batch_as_json(batch: Any, tags: dict[int, Any]) -> dict[str, Any]:
         "readings": [
             {
                 "tag": tags[reading.tag].name,
-                "taken_at": _time(reading.taken_at_ms),
+                "taken_at": iso(reading.taken_at_ms),
                 "value": reading.value,
                 "unit": tags[reading.tag].unit,
                 "quality": reading.quality.name,
@@ -209,17 +181,13 @@ def _batch_as_json(batch: Any, tags: dict[int, Any]) -> dict[str, Any]:
             {
                 "id": gap.id,
                 "tags": [tags[number].name for number in gap.tags if number in tags],
-                "began_at": _time(gap.began_at_ms),
-                "ended_at": None if gap.ended_at_ms is None else _time(gap.ended_at_ms),
+                "began_at": iso(gap.began_at_ms),
+                "ended_at": None if gap.ended_at_ms is None else iso(gap.ended_at_ms),
                 "reason": gap.reason,
             }
             for gap in batch.gaps
         ],
     }
-
-
-def _time(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _rounded(value: Any, decimals: int | None) -> str:

@@ -17,18 +17,21 @@ from typing import Annotated, Any
 import typer
 
 from lms_agent.cli.finding import FAILED, UNUSABLE, ending
+from lms_agent.cli.log_contents import contents_as_json, contents_rows, print_rows
 from lms_agent.health import read_status
 from lms_agent.log.compacting import compact as compact_log
 from lms_agent.log.exporting import ALWAYS_MS, Window, iso, readings, write_csv, write_json
 from lms_agent.log.predecessors import Entry
 from lms_agent.log.reader import LogReader, LogStatus
 from lms_agent.log.retention import DEFAULT_MAX_BYTES, Limits
+from lms_agent.log.verifying import Verdict
 from lms_agent.log.verifying import verify as verify_log
 from lms_agent.settings.loading import default_path
 
 Config = Annotated[Path | None, typer.Option("--config", "-c", help="The configuration, which names the log.")]
 Log = Annotated[Path | None, typer.Option("--log", help="The log itself, instead of a configuration.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_MOST_TOLD = 10
 Find = Callable[[typer.Context, Path | None, Path | None], Path]
 
 
@@ -38,7 +41,7 @@ def register(app: typer.Typer, find: Find) -> None:
     @app.command()
     def stats(context: typer.Context, config: Config = None, log: Log = None, as_json: Json = False) -> None:
         """What is there, what was dropped, what was set aside, and the limits of size and age."""
-        with ending():
+        with ending(as_json=as_json):
             path = find(context, config, log)
             with LogReader.open(path) as reader:
                 held, entries = reader.status(), reader.predecessors()
@@ -52,7 +55,7 @@ def register(app: typer.Typer, find: Find) -> None:
     @app.command()
     def verify(context: typer.Context, config: Config = None, log: Log = None, as_json: Json = False) -> None:
         """Check every checksum and number, and the file itself; names the first that is wrong. Changes nothing."""
-        with ending():
+        with ending(as_json=as_json):
             path = find(context, config, log)
             began_s = time.monotonic()
             verdict = verify_log(path, _progress if sys.stderr.isatty() else lambda _done, _all: None)
@@ -64,11 +67,7 @@ def register(app: typer.Typer, find: Find) -> None:
                 json.dumps({"well": not problems, **counted, "readings": verdict.readings, "problems": problems})
             )
         else:
-            typer.echo(f"{verdict.batches} batches with {verdict.readings} readings are well ({took_s:.1f} s)")
-            for problem in verdict.problems[:10]:
-                typer.echo(f"WRONG: {problem.what}")
-            if len(verdict.problems) > 10:
-                typer.echo(f"and {len(verdict.problems) - 10} more")
+            _print_verdict(verdict, took_s)
         if verdict.problems:
             raise typer.Exit(FAILED)
 
@@ -85,7 +84,7 @@ def register(app: typer.Typer, find: Find) -> None:
         as_json: Json = False,
     ) -> None:
         """Readings as CSV (or, with --json, one object a line), also while the agent runs."""
-        with ending():
+        with ending(as_json=as_json):
             window = Window(_instant(begin, ALWAYS_MS[0]), _instant(end, ALWAYS_MS[1]), device, tag or ())
             write = write_json if as_json else write_csv
             with LogReader.open(find(context, config, log)) as reader:
@@ -104,13 +103,25 @@ def register(app: typer.Typer, find: Find) -> None:
     @app.command()
     def compact(context: typer.Context, config: Config = None, log: Log = None, as_json: Json = False) -> None:
         """Give back to the disk the room that the log does not use, also while the agent runs."""
-        with ending():
+        with ending(as_json=as_json):
             done = compact_log(find(context, config, log))
         if as_json:
             typer.echo(json.dumps(done._asdict()))
         else:
             given = max(0, done.before_bytes - done.after_bytes)  # it may have grown meanwhile
             typer.echo(f"{given / 1e6:.1f} MB given back; the log has {done.after_bytes / 1e6:.1f} MB")
+
+
+def _print_verdict(verdict: Verdict, took_s: float) -> None:
+    for problem in verdict.problems[:_MOST_TOLD]:
+        typer.echo(f"WRONG: {problem.what}")
+    if len(verdict.problems) > _MOST_TOLD:
+        typer.echo(f"WRONG: and {len(verdict.problems) - _MOST_TOLD} more")
+    there = verdict.last - verdict.first + 1 if verdict.last else 0
+    of = f" of {there}" if verdict.problems else ""
+    typer.echo(f"{verdict.batches}{of} batches with {verdict.readings} readings are well ({took_s:.1f} s)")
+    if verdict.problems:
+        typer.echo(verdict.remedy)
 
 
 def _policy(path: Path, config: Path | None, log: Path | None) -> str:
@@ -128,24 +139,10 @@ def _policy(path: Path, config: Path | None, log: Path | None) -> str:
 
 
 def _print_stats(path: Path, held: LogStatus, entries: list[Entry], policy: str) -> None:
-    rows = [
-        ("log", str(path)),
-        ("stream", str(held.stream)),
-        ("batches", f"{held.last - held.first + 1 if held.last else 0} (number {held.first} to {held.last})"),
-        ("readings", str(held.readings)),
-        ("backlog", f"{held.backlog} batches not acknowledged"),
-        ("on disk", f"{held.size_bytes / 1e6:.1f} MB, of which {held.used_bytes / 1e6:.1f} MB are used"),
-        ("limits", policy),
-        ("dropped", _dropped(held)),
-    ]
-    if held.began_at_ms is not None and held.ended_at_ms is not None:
-        rows.insert(4, ("span", f"{iso(held.began_at_ms)} to {iso(held.ended_at_ms)}"))
-    for name, value in rows:
-        typer.echo(f"{name:<10}{value}")
+    print_rows([*contents_rows(path, held), ("limits", policy), ("dropped", _dropped(held))])
     for entry in entries:
-        typer.echo(f"set aside {iso(entry.set_aside_at_ms)}  {entry.path}")
-        typer.echo(f"          {entry.reason}")
-        typer.echo(f"          {_progress_of(entry)}")
+        print_rows([("set aside", f"{iso(entry.set_aside_at_ms)}  {entry.path}"), ("", entry.reason)])
+        print_rows([("", _progress_of(entry))])
 
 
 def _dropped(held: LogStatus) -> str:
@@ -164,19 +161,7 @@ def _progress_of(entry: Entry) -> str:
 
 
 def _stats_as_json(path: Path, held: LogStatus, entries: list[Entry], policy: str) -> dict[str, Any]:
-    return {
-        "path": str(path),
-        "stream": str(held.stream),
-        "batches": held.last - held.first + 1 if held.last else 0,
-        "first": held.first,
-        "last": held.last,
-        "readings": held.readings,
-        "began_at": None if held.began_at_ms is None else iso(held.began_at_ms),
-        "ended_at": None if held.ended_at_ms is None else iso(held.ended_at_ms),
-        "acked": held.acked,
-        "backlog": held.backlog,
-        "size_bytes": held.size_bytes,
-        "used_bytes": held.used_bytes,
+    return contents_as_json(path, held) | {
         "policy": policy,
         "dropped_batches": held.dropped_batches,
         "dropped_readings": held.dropped_readings,

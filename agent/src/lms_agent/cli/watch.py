@@ -41,7 +41,7 @@ def watch(
     once: Annotated[bool, typer.Option("--once", help="Look once and end.")] = False,
 ) -> None:
     """Show live values, ages and the backlog, until Ctrl-C."""
-    with ending():
+    with ending(as_json=as_json):
         watcher = Watcher.open(find_log(config_option or config, log))
         try:
             if as_json:
@@ -102,8 +102,8 @@ def screen(view: View, lines: int) -> "RenderableType":
     clock = view.status.get("clock") if view.status else None
     if clock is not None and needs_attention(clock):
         parts.append(Text(sentence(clock), style="yellow", overflow="ellipsis", no_wrap=True))
-    alarm = _alarm(view)
-    if alarm:
+    if view.alarm:
+        alarm = f"ALARM: {view.alarm} (lms-agent log stats)"
         parts.append(Text(alarm, style="bold red", overflow="ellipsis", no_wrap=True))
     parts.append(_connection(view))
     return Group(*parts)
@@ -175,22 +175,6 @@ def _headline(view: View) -> "RenderableType":
     running = "running" if view.running else "NOT RUNNING"
     text = Text(f"{name}: {running}", style="bold" if view.running else "bold red")
     return text.append(f"   {view.held.last} batches, {view.held.readings} readings", style="dim not bold")
-
-
-def _alarm(view: View) -> str:
-    """What is wrong with the log itself; empty if nothing is."""
-    if view.status is None:
-        return ""
-    log = view.status["log"]
-    aside = sum(max(0, entry["head"] - entry["acked"]) for entry in log.get("set_aside", ()))
-    parts = []
-    if log.get("set_aside"):
-        parts.append(f"a new log was begun, {aside} batches of the old one to send")
-    if log.get("dropped_readings"):
-        parts.append(f"{log['dropped_readings']} readings dropped unsent")
-    if log.get("full"):
-        parts.append("the log is full")
-    return f"ALARM: {'; '.join(parts)} (lms-agent log stats)" if parts else ""
 
 
 def _connection(view: View) -> "RenderableType":

@@ -29,6 +29,13 @@ _REASONS = (
 )
 
 
+ADVICE_ON_DAMAGE = (
+    "Leave it where it is, and start the agent or let it run: it sets the file aside, begins a new log, "
+    "and sends all that can be read."
+)
+"""What a technician does about a damaged file."""
+
+
 def is_malformed(error: sqlite3.Error) -> bool:
     """Whether SQLite says that the file is damaged. A failing device makes it say so, too: open again to believe it."""
     return (getattr(error, "sqlite_errorname", None) or "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))

@@ -175,7 +175,7 @@ def _set_damaged_aside(path: Path, error: LogMalformed) -> None:
     try:
         with DamagedFile(path) as file:
             basics = file.basics()
-            if not basics.ours and next(file.batches(0), None) is None:
+            if not basics.ours and not file.is_ours():
                 raise LogUnavailable(path, "it is not an SQLite file", "choose another path for the log") from error
     except OSError as unreadable:
         raise _unavailable(path, unreadable) from unreadable

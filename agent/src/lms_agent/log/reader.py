@@ -21,7 +21,7 @@ from lms_protocol.errors import LmsError
 from lms_protocol.reading import Batch, Gap, TagDescription
 
 from lms_agent.log import clocks, schema
-from lms_agent.log.checksums import meta_checksum, origin_checksum
+from lms_agent.log.checksums import meta_checksum, origin_checksum, predecessor_checksum
 from lms_agent.log.clocks import Span
 from lms_agent.log.corrections import SHIFT_SQL, Corrections
 from lms_agent.log.errors import LogDamaged, LogMalformed, LogUnavailable, explain, is_malformed
@@ -187,7 +187,7 @@ class LogReader:
         )
 
     def dropped(self) -> tuple[int, int]:
-        """Return how many batches and readings were ever dropped before the cloud had them."""
+        """Return how many batches and readings were ever dropped before the cloud had acknowledged them."""
         with self._lock, self._errors():
             return dropped(self._connection)
 
@@ -425,6 +425,29 @@ class LogReader:
             for (word,) in self._rows(f"PRAGMA integrity_check({table})"):
                 if word != "ok":
                     raise LogMalformed(self.path, f"SQLite finds its table {table} damaged: {word.splitlines()[-1]}")
+
+    def check_set_aside(self) -> None:
+        """Look at every row of `predecessors` and `origins`.
+
+        Raises:
+            LogMalformed: one is not as it was written.
+        """
+        for *cells, checksum in self._rows("SELECT * FROM predecessors"):
+            if predecessor_checksum(cells) != checksum:
+                raise LogMalformed(self.path, f"the checksum of its entry for {cells[0]} does not fit")
+        for stream, number, _, checksum in self._rows("SELECT * FROM origins"):
+            if origin_checksum(stream, number) != checksum:
+                raise LogMalformed(self.path, f"the checksum of the origin {stream}, {number} does not fit")
+
+    def check_spare(self) -> None:
+        """Look at the second copy of stream and tags.
+
+        Raises:
+            LogMalformed: it is not as it was written.
+        """
+        for key, value, checksum in self._rows("SELECT key, value, checksum FROM spare"):
+            if meta_checksum(key, value) != checksum:
+                raise LogMalformed(self.path, f"the checksum of the copy of {key!r} does not fit")
 
     def check_meta(self) -> None:
         """Look at every row of `meta`.

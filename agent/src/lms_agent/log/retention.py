@@ -149,7 +149,7 @@ def _told(connection: sqlite3.Connection, first: int, rows: list[tuple[str, int,
         tags = connection.execute(
             "SELECT number FROM tags WHERE device = ? AND name NOT LIKE 'Sync/%' ORDER BY number", (device,)
         )
-        reason = f"{readings} readings in {batches} batches were dropped before they were sent: the log was full"
+        reason = f"{readings} readings in {batches} batches were dropped unacknowledged: the log was full"
         numbers = tuple(number for (number,) in tags)
         yield Dropped(device, Gap(DROP_GAP_IDS + first + index, numbers, began_at_ms, ended_at_ms, reason))
 

@@ -140,6 +140,10 @@ class DamagedFile:
             found.tags.setdefault(row[0], from_row(row))
         return found
 
+    def is_ours(self) -> bool:
+        """Whether anything in it can only be a log's."""
+        return self.basics().ours or next(self.batches(0), None) is not None
+
     def batches(self, above: int) -> Iterator[tuple[bool, BatchRow]]:
         """Rows of `batches` above number `above` whose checksum fits; True with those that outdo any other of the same
         number."""

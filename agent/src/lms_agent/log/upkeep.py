@@ -174,8 +174,8 @@ class Upkeep:
         if self._warned_s is None or now_s - self._warned_s >= WARN_EVERY_S:
             self._warned_s = now_s
             LOGGER.error(
-                "The log is full: its oldest readings are DROPPED before the cloud has them, %d so far. Bring the "
-                "connection back, or raise log_max_bytes.",
+                "The log is full: its oldest readings are DROPPED before the cloud has acknowledged them, %d so far. "
+                "Bring the connection back, or raise log_max_bytes.",
                 self._state.dropped_readings,
             )
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lms_agent.log.errors import LogDamaged, LogError
+from lms_agent.log.errors import ADVICE_ON_DAMAGE, LogDamaged, LogError, LogMalformed
 from lms_agent.log.reader import LogReader
 from lms_agent.log.records import batch_from_row
 from lms_agent.log.schema import STAND_IN_TOTAL
@@ -23,12 +23,14 @@ class Problem:
     """Something that is not as it was written.
 
     Attributes:
-        number: of the batch concerned; None where it is the file.
+        number: of the batch concerned, or of the first of several; None where it is the file.
         what: in words.
+        of_file: whether more than records is damaged, so that a new log must take its place.
     """
 
     number: int | None
     what: str
+    of_file: bool = False
 
 
 @dataclass(slots=True)
@@ -46,11 +48,33 @@ class Verdict:
     batches: int = 0
     readings: int = 0
     problems: list[Problem] = field(default_factory=list)
+    _run: tuple[int, int, str] | None = None  # the batches in a row that could not be read last, and why
 
-    def add(self, number: int | None, what: str) -> None:
+    def add(self, number: int | None, what: str, *, of_file: bool = False) -> None:
         """Note a problem."""
         if len(self.problems) < MOST_PROBLEMS:
-            self.problems.append(Problem(number, what))
+            self.problems.append(Problem(number, what, of_file or number is None))
+
+    def add_unreadable(self, number: int, why: str) -> None:
+        """Note a batch that cannot be reached; those in a row are one problem."""
+        first = number
+        if self.problems and self._run is not None and self._run[1:] == (number - 1, why):
+            first = self._run[0]
+            self.problems.pop()
+        self._run = (first, number, why)
+        self.add(first, f"{_batches(first, number)} cannot be read: {why}", of_file=True)
+
+    @property
+    def remedy(self) -> str:
+        """What is to be done about the problems; empty if there are none."""
+        if not self.problems:
+            return ""
+        if any(problem.of_file for problem in self.problems):
+            return f"The file is damaged. {ADVICE_ON_DAMAGE}"
+        return (
+            "Nothing need be done about the log: a gap is sent in the place of each damaged batch. "
+            "But look after the SD card or disk."
+        )
 
 
 def verify(path: Path, progress: Callable[[int, int], None] = lambda _done, _all: None) -> Verdict:
@@ -69,20 +93,20 @@ def verify(path: Path, progress: Callable[[int, int], None] = lambda _done, _all
         try:
             verdict.first, verdict.last = reader.first(), reader.head()[0]
         except LogError as error:
-            verdict.add(None, str(error))
+            verdict.add(None, _reason(error))
             return verdict
         expected, total = verdict.first, None
         for number, row, what in _rows(reader, verdict.first, verdict.last, progress):
             if number > expected:
-                verdict.add(expected, f"batches {expected} to {number - 1} are missing")
+                verdict.add(expected, _missing(expected, number - 1), of_file=True)
             expected, before = number + 1, total
             total = None
             if row is None:
-                verdict.add(number, what)
-                continue
-            total = _check_batch(path, row, before, verdict)
+                verdict.add_unreadable(number, what)
+            else:
+                total = _check_batch(path, row, before, verdict)
         if expected <= verdict.last:
-            verdict.add(expected, f"batches {expected} to {verdict.last} are missing")
+            verdict.add(expected, _missing(expected, verdict.last), of_file=True)
     return verdict
 
 
@@ -103,7 +127,7 @@ def _rows(
                     for row in reader.rows(sql, one, one):
                         yield one, row, ""
                 except LogError as error:
-                    yield one, None, str(error)
+                    yield one, None, _reason(error)
         number = end + 1
         progress(min(end, last), last)
 
@@ -114,16 +138,16 @@ def _check_batch(path: Path, row: tuple[object, ...], before: int | None, verdic
     try:
         batch = batch_from_row(path, (number, device, checksum, record))  # type: ignore[arg-type]
     except LogDamaged as error:
-        verdict.add(error.number, str(error))
+        verdict.add(error.number, f"batch {error.number}: {error.reason}")
         return None
     times = [reading.taken_at_ms for reading in batch.readings]
     if (min(times, default=None), max(times, default=None), len(times)) != (first_ms, last_ms, readings):
-        verdict.add(batch.number, f"Batch {number}: its times or its count are not those of its record.")
+        verdict.add(batch.number, f"batch {number}: its times or its count are not those of its record")
         return None
     if total == STAND_IN_TOTAL or not isinstance(total, int):
         return None
     if before is not None and total != before + len(times):
-        verdict.add(batch.number, f"Batch {number}: the running total {total} does not follow {before}.")
+        verdict.add(batch.number, f"batch {number}: the running total {total} does not follow {before}")
     verdict.batches += 1
     verdict.readings += len(times)
     return total
@@ -135,7 +159,7 @@ def _check_file(reader: LogReader, verdict: Verdict) -> None:
             if found != "ok":
                 verdict.add(None, f"SQLite: {' '.join(str(found).split())}")
     except LogError as error:
-        verdict.add(None, str(error))
+        verdict.add(None, f"SQLite's own check: {_reason(error)}")
 
 
 def _check_tables(reader: LogReader, verdict: Verdict) -> None:
@@ -143,9 +167,24 @@ def _check_tables(reader: LogReader, verdict: Verdict) -> None:
         ("the tags", reader.tags),
         ("the gaps", reader.check_gaps),
         ("the identity of the log", reader.check_meta),
+        ("the list of logs that were set aside", reader.check_set_aside),
+        ("the second copy of stream and tags", reader.check_spare),
     )
     for name, check in checks:
         try:
             check()
         except (LogError, sqlite3.Error) as error:
-            verdict.add(None, f"{name}: {error}")
+            verdict.add(None, f"{name}: {_reason(error)}")
+
+
+def _batches(first: int, last: int) -> str:
+    return f"batch {first}" if first == last else f"batches {first} to {last}"
+
+
+def _missing(first: int, last: int) -> str:
+    return f"{_batches(first, last)} {'is' if first == last else 'are'} missing"
+
+
+def _reason(error: LogError | sqlite3.Error) -> str:
+    """What does not fit, without the path, which whoever asked knows."""
+    return error.reason if isinstance(error, LogDamaged | LogMalformed) else str(error)
