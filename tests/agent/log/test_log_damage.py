@@ -9,16 +9,18 @@ import random
 import shutil
 import sqlite3
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from lms_agent.clock import SystemClock
 from lms_agent.log.care import Care
+from lms_agent.log.clocks import ClockChange
 from lms_agent.log.errors import LogDamaged, LogMalformed, LogUnavailable
 from lms_agent.log.predecessor import Predecessor
 from lms_agent.log.predecessors import Kind, State, readable_path
 from lms_agent.log.reader import LogReader
 from lms_agent.log.sqlite_log import SqliteLog
-from lms_agent.timekeeping.discipline import Rules
+from lms_agent.timekeeping.discipline import Change, Rules, Trust
 from lms_agent.timekeeping.source import Computer
 from lms_agent.timekeeping.timekeeper import Timekeeper
 from lms_protocol.messages import SYNC_TAGS
@@ -224,6 +226,25 @@ async def test_write_ahead_log_damaged_in_its_middle_costs_only_that_frame(
     assert max(held) == COUNT
 
 
+async def test_large_batches_behind_damage_of_the_write_ahead_log_are_whole(
+    path: Path, sound: tuple[Path, list[Batch]]
+) -> None:
+    """Their overflow pages lie behind it, too."""
+    wal = path.with_name("log.sqlite3-wal")
+    data = bytearray(wal.read_bytes())
+    data[32 + (24 + PAGE_BYTES) + 3_000] ^= 0x10
+    wal.write_bytes(data)
+    with SqliteLog.open(path) as log:
+        await cared_for(log)
+        (entry,) = log.predecessors.values()
+        predecessor = Predecessor(entry, readable_path(path, entry), log)
+        held = sent_by(predecessor)
+        predecessor.close()
+    large = [batch for batch in sound[1] if batch.number % 97 == 0 and batch.number > COUNT // 2 + 3]
+    assert len(large) == 2
+    assert [held[batch.number] for batch in large] == large
+
+
 @pytest.mark.parametrize("at", [0, 6, 11, 13, 16, 23, 24, 31])
 async def test_damaged_header_of_the_write_ahead_log_costs_nothing(
     path: Path, sound: tuple[Path, list[Batch]], at: int
@@ -309,6 +330,61 @@ async def test_stream_or_acknowledged_number_with_a_wrong_digit_is_not_believed(
                 assert log.stream != stream
                 (entry,) = log.predecessors.values()
                 assert (entry.stream, entry.state) == (str(stream), State.READY), "there is a second copy of it"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE spans SET trust = 'truster'",
+        "UPDATE spans SET offset_ms = offset_ms + 65536",
+        "INSERT INTO corrections VALUES (NULL, 1, 1, 9, 'a boot', 0, 5, 1, 0, 7, 8)",
+        "DELETE FROM _sqlite_migrations",
+        "DELETE FROM _sqlite_migrations WHERE name = '0004_spare'",
+        "DELETE FROM _sqlite_migrations WHERE name = '0002_limits_and_predecessors'",
+        "UPDATE _sqlite_migrations SET name = '0004_sparf' WHERE name = '0004_spare'",
+        "UPDATE _sqlite_migrations SET migration_set = 'lms-agent-lof'",
+        "PRAGMA application_id = 7",
+        "ALTER TABLE batches RENAME COLUMN total TO totam",
+        "ALTER TABLE meta RENAME TO metb",
+    ],
+)
+async def test_what_no_agent_ever_wrote_is_set_aside_and_the_agent_starts(sql: str, path: Path) -> None:
+    fold(path)
+    with SqliteLog.open(path) as log:
+        await log.change_clock(ClockChange(UUID(int=1), Change(5, Trust.TRUSTED, 0, False, "a test"), 9, 0))
+    connection = sqlite3.connect(path)
+    connection.execute(sql)
+    connection.commit()
+    connection.close()
+    with SqliteLog.open(path) as log:
+        await asyncio.to_thread(log.remember, UUID(int=1))
+        await cared_for(log)
+        (entry,) = log.predecessors.values()
+        assert entry.state is State.READY
+        assert log.head == 0
+
+
+async def test_whatever_bit_of_the_first_page_is_flipped_the_agent_starts(
+    path: Path, tmp_path: Path, chance: random.Random
+) -> None:
+    """The header, and the schema: SQLite has many words for what it does not understand there."""
+    fold(path)
+    sound_bytes = path.read_bytes()
+    for round_ in range(30):
+        victim = tmp_path / str(round_) / "log.sqlite3"
+        victim.parent.mkdir()
+        at = chance.randrange(100) if round_ % 2 else chance.randrange(100, 2 * PAGE_BYTES)
+        data = bytearray(sound_bytes)
+        data[at] ^= 1 << chance.randrange(8)
+        victim.write_bytes(data)
+        try:
+            with SqliteLog.open(victim) as log:
+                await log.append("R1", [Reading(1, 1, 1.0)])
+                await cared_for(log)
+                assert log.predecessors or log.head == COUNT + 1
+        except Exception as error:
+            error.add_note(f"round {round_}, byte {at}")
+            raise
 
 
 async def test_empty_log_that_is_set_aside_has_nothing_to_send(tmp_path: Path) -> None:

@@ -16,12 +16,14 @@ from uuid import UUID
 
 from lms_protocol.reading import ClockRecord, Gap
 
-from lms_agent.log.checksums import gap_checksum
+from lms_agent.log.checksums import gap_checksum, row_checksum
 from lms_agent.log.corrections import INSERT_CORRECTION, Correction, Corrections, TimeMap, correction_row
+from lms_agent.log.errors import damaged_row
 from lms_agent.log.schema import BLOCK_BATCHES
 from lms_agent.timekeeping.discipline import Change, Memory, Past, Trust
 from lms_agent.timekeeping.placing import Homeless, place
 
+_CELLS = "first, last, boot, began_ms, offset_ms, trust, error_ms, open"
 LAST_NUMBER = (1 << 63) - 1
 _NEWEST_OF = 1000
 """Batches at the end of a span among which its newest reading is: those of several lines are not quite in order."""
@@ -88,7 +90,7 @@ def write(connection: sqlite3.Connection, head: int, change: ClockChange) -> lis
         sqlite3.Error: the disk refuses.
     """
     boot, what = str(change.boot), change.change
-    connection.execute("UPDATE spans SET last = ? WHERE last IS NULL", (head,))
+    interrupt(connection, head)
     connection.execute("DELETE FROM spans WHERE first > last")
     spans = open_spans(connection)
     moved = _moved(connection, spans, change)
@@ -116,10 +118,11 @@ def write(connection: sqlite3.Connection, head: int, change: ClockChange) -> lis
     _correct_gaps(connection, corrections)
     if not what.open:
         connection.execute("UPDATE spans SET open = 0 WHERE boot = ?", (boot,))
+    _sum_up(connection)
     # Readings that were taken before the change and are written after it are of the same boot, and as open as it is.
     began_ms = min((span.began_ms for span in open_spans(connection) if span.boot == boot), default=change.at_ms)
     mine = (head + 1, None, boot, began_ms, what.offset_ms, str(what.trust), what.error_ms, int(what.open))
-    connection.execute("INSERT OR REPLACE INTO spans VALUES (?, ?, ?, ?, ?, ?, ?, ?)", mine)
+    connection.execute("INSERT OR REPLACE INTO spans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*mine, row_checksum(mine)))
     return corrections
 
 
@@ -131,18 +134,34 @@ def told(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, int]:
 
 def interrupt(connection: sqlite3.Connection, head: int) -> None:
     """What is written now is no reading of the agent's: it belongs to no span."""
+    all_spans(connection)  # what is wrong must not get a checksum that fits
     connection.execute("UPDATE spans SET last = ? WHERE last IS NULL", (head,))
+    _sum_up(connection)
 
 
 def open_spans(connection: sqlite3.Connection) -> list[Span]:
     """The spans whose time may still be corrected, in order."""
-    rows = connection.execute("SELECT * FROM spans WHERE open ORDER BY first").fetchall()
-    return [Span(*row) for row in rows]
+    return [span for span in all_spans(connection) if span.open]
 
 
 def all_spans(connection: sqlite3.Connection) -> list[Span]:
-    """All spans, in order."""
-    return [Span(*row) for row in connection.execute("SELECT * FROM spans ORDER BY first").fetchall()]
+    """All spans, in order.
+
+    Raises:
+        sqlite3.DatabaseError: one is not as it was written.
+    """
+    rows = connection.execute(f"SELECT {_CELLS}, checksum FROM spans ORDER BY first").fetchall()  # noqa: S608 - our own words
+    for *cells, expected in rows:
+        if row_checksum(cells) != expected:
+            raise damaged_row(f"batches {cells[0]} and on, and their clock")
+    return [Span(*row[:-1]) for row in rows]
+
+
+def _sum_up(connection: sqlite3.Connection) -> None:
+    """Bring the checksums up to date, within the transaction that has changed rows."""
+    rows = connection.execute(f"SELECT {_CELLS}, checksum FROM spans").fetchall()  # noqa: S608 - our own words
+    changed = [(row_checksum(cells), cells[0]) for *cells, known in rows if row_checksum(cells) != known]
+    connection.executemany("UPDATE spans SET checksum = ? WHERE first = ?", changed)
 
 
 def never_known(spans: Iterable[Span], event: int, at_ms: int) -> list[Correction]:
@@ -167,8 +186,7 @@ def never_known(spans: Iterable[Span], event: int, at_ms: int) -> list[Correctio
 
 def newest_span(connection: sqlite3.Connection) -> Span | None:
     """The one that grows, or that grew last."""
-    row = connection.execute("SELECT * FROM spans ORDER BY first DESC LIMIT 1").fetchone()
-    return None if row is None else Span(*row)
+    return next(reversed(all_spans(connection)), None)
 
 
 def remember(connection: sqlite3.Connection, boot: UUID) -> tuple[Memory | None, Past]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from lms_protocol.reading import Batch, Gap, Quality, Reading
 
 from lms_agent.log.checksums import row_checksum
+from lms_agent.log.errors import damaged_row
 
 SHIFT_SQL = "coalesce((SELECT sum(shift_ms) FROM corrections c WHERE number BETWEEN c.first AND c.last), 0)"
 """By how much the times of a row of `batches` were corrected, in SQL; its own columns stay as they were written."""
@@ -92,7 +93,7 @@ class Corrections:
         ).fetchall()
         for *cells, expected in rows:
             if row_checksum(cells) != expected:
-                raise sqlite3.DatabaseError("the checksum of a correction of times does not fit")
+                raise damaged_row(f"a correction of batches {cells[1]} to {cells[2]}")
         return cls(correction_from_row(row[:9]) for row in rows)
 
     def covers(self, number: int) -> bool:

@@ -29,6 +29,8 @@ _REASONS = (
 )
 
 
+_NO_TEXT = "Could not decode to UTF-8"
+"""What the library, not SQLite, says of a text that is none."""
 ADVICE_ON_DAMAGE = (
     "Leave it where it is, and start the agent or let it run: it sets the file aside, begins a new log, "
     "and sends all that can be read."
@@ -36,13 +38,29 @@ ADVICE_ON_DAMAGE = (
 """What a technician does about a damaged file."""
 
 
-def is_malformed(error: sqlite3.Error) -> bool:
+SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What the library raises; of a damaged schema, SQLite's own message may be no text."""
+
+
+def is_malformed(error: sqlite3.Error | UnicodeDecodeError) -> bool:
     """Whether SQLite says that the file is damaged. A failing device makes it say so, too: open again to believe it."""
-    return (getattr(error, "sqlite_errorname", None) or "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
+    if isinstance(error, UnicodeDecodeError):
+        return True
+    name = getattr(error, "sqlite_errorname", None) or ""
+    return name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or str(error).startswith(_NO_TEXT)
 
 
-def explain(error: sqlite3.Error) -> tuple[str, str]:
+def damaged_row(of: str) -> sqlite3.DatabaseError:
+    """What to raise, where SQLite's own errors are caught, for a row whose checksum does not fit."""
+    error = sqlite3.DatabaseError(f"the checksum of the row of {of} does not fit")
+    error.sqlite_errorname = "SQLITE_CORRUPT"
+    return error
+
+
+def explain(error: sqlite3.Error | UnicodeDecodeError) -> tuple[str, str]:
     """Return what an SQLite error means, and what to do about it."""
+    if isinstance(error, UnicodeDecodeError):
+        return "a name in its schema is no text", ADVICE_ON_DAMAGE
     name = getattr(error, "sqlite_errorname", None) or ""
     for prefix, reason, remedy in _REASONS:
         if name.startswith(prefix):

@@ -15,7 +15,8 @@ import os
 import sqlite3
 import sys
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
@@ -23,11 +24,19 @@ from uuid import uuid4
 
 from lms_agent.log import schema
 from lms_agent.log.carrying import carried, last_gap_id, salvaged_from
-from lms_agent.log.errors import LogMalformed, LogUnavailable, explain, is_malformed
+from lms_agent.log.errors import SQLITE_ERRORS, LogMalformed, LogUnavailable, explain, is_malformed
 from lms_agent.log.predecessors import Kind
 from lms_agent.log.reader import LogReader
 from lms_agent.log.renewing import Intention, aside_name, finish, rows_of, write_intention
-from lms_agent.log.salvage import FRAME_HEADER_BYTES, WAL_HEADER_BYTES, DamagedFile, wal_path, wal_salt
+from lms_agent.log.salvage import (
+    FRAME_HEADER_BYTES,
+    HEADER_BYTES,
+    MAGIC,
+    WAL_HEADER_BYTES,
+    DamagedFile,
+    wal_path,
+    wal_salt,
+)
 from lms_agent.log.writer import configure
 
 LOGGER = logging.getLogger(__name__)
@@ -58,7 +67,23 @@ def open_or_renew(path: Path) -> LogReader:
     return _open(path)
 
 
+@contextmanager
+def _own_words(path: Path) -> Iterator[None]:
+    """Our statements fit the tables that we made: where SQLite does not understand them, its schema is damaged."""
+    try:
+        yield
+    except LogUnavailable as error:
+        if getattr(error.__cause__, "sqlite_errorname", "") == "SQLITE_ERROR":
+            raise LogMalformed(path, f"its schema is damaged: {error.__cause__}") from error
+        raise
+
+
 def _open(path: Path) -> LogReader:
+    with _own_words(path):
+        return _open_sound(path)
+
+
+def _open_sound(path: Path) -> LogReader:
     witness = _witness(path)
     if path.exists():
         _check_wal(path)
@@ -74,6 +99,7 @@ def _open(path: Path) -> LogReader:
             reader.latest(),
             reader.open_gaps(),
             reader.predecessors(),
+            reader.dropped(),
             reader.remember(uuid4()),  # of a boot that nobody knows: all that it ever looks at
         )  # for whoever opens the log
         reader.check_small_tables()
@@ -111,19 +137,39 @@ def prepare(path: Path) -> None:
     except OSError as error:
         remedy = "check that its folder exists and that this user may write there"
         raise LogUnavailable(path, str(error.strerror), remedy) from error
+    _check_header(path)
     try:
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             schema.check_ours(path, connection)  # before anything is changed: `configure` would
+            schema.check_list(path, connection)
             if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that room can be given back bit by bit
+                connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")  # ours, should a crash come next
             configure(connection)
             if not schema.is_current(connection):
                 schema.migrate(connection)
             schema.check_known(path, connection)
-    except sqlite3.Error as error:
+            schema.check_shape(path, connection)
+    except SQLITE_ERRORS as error:
         if is_malformed(error):
             raise LogMalformed(path, explain(error)[0]) from error
         raise _unavailable(path, error) from error
+
+
+def _check_header(path: Path) -> None:
+    """Look at the versions in the header: SQLite takes a file with a later one for one that it may not write.
+
+    Raises:
+        LogMalformed: they are not those that SQLite has ever had.
+        LogUnavailable: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(HEADER_BYTES)
+    except OSError as error:
+        raise _unavailable(path, error) from error
+    if header[: len(MAGIC)] == MAGIC and max(header[18:20]) > 2:
+        raise LogMalformed(path, "its header is not as it was written")
 
 
 def _check_wal(path: Path) -> None:
@@ -212,7 +258,7 @@ def _witness(path: Path) -> tuple[str, int] | None:
         return None
 
 
-def _unavailable(path: Path, error: OSError | sqlite3.Error) -> LogUnavailable:
-    if isinstance(error, sqlite3.Error):
+def _unavailable(path: Path, error: OSError | sqlite3.Error | UnicodeDecodeError) -> LogUnavailable:
+    if not isinstance(error, OSError):
         return LogUnavailable(path, *explain(error))
     return LogUnavailable(path, str(error.strerror or error), "check the disk, and that this user may write there")

@@ -24,7 +24,7 @@ from lms_agent.log import clocks, schema
 from lms_agent.log.checksums import meta_checksum, origin_checksum, predecessor_checksum
 from lms_agent.log.clocks import Span
 from lms_agent.log.corrections import SHIFT_SQL, Corrections
-from lms_agent.log.errors import LogDamaged, LogMalformed, LogUnavailable, explain, is_malformed
+from lms_agent.log.errors import SQLITE_ERRORS, LogDamaged, LogMalformed, LogUnavailable, explain, is_malformed
 from lms_agent.log.lock import is_written
 from lms_agent.log.predecessors import Entry, entries_of
 from lms_agent.log.records import (
@@ -110,7 +110,7 @@ class LogReader:
             schema.check_ours(path, connection)
             schema.check_known(path, connection)
             return cls(path, connection)
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             if connection is not None:
                 connection.close()
             if is_malformed(error):
@@ -495,7 +495,7 @@ class LogReader:
         """SQLite's errors as ours."""
         try:
             yield
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             if is_malformed(error):
                 raise LogMalformed(self.path, explain(error)[0]) from error
             raise LogUnavailable(self.path, *explain(error)) from error

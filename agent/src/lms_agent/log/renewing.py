@@ -26,6 +26,7 @@ from lms_protocol.reading import TagDescription
 
 from lms_agent.log import schema
 from lms_agent.log.checksums import gap_checksum
+from lms_agent.log.errors import SQLITE_ERRORS
 from lms_agent.log.predecessors import (
     INSERT_ORIGIN,
     INSERT_PREDECESSOR,
@@ -153,7 +154,7 @@ def _is_in_place(log_path: Path, intention: Intention) -> bool:
     try:
         with closing(sqlite3.connect(f"file:{log_path}?mode=ro", uri=True)) as connection:
             row = connection.execute("SELECT value FROM meta WHERE key = 'stream'").fetchone()
-    except sqlite3.Error:
+    except SQLITE_ERRORS:
         return False
     return row is not None and row[0] == intention.new_stream
 

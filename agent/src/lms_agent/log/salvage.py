@@ -39,6 +39,7 @@ from lms_agent.log.tags import from_row
 from lms_agent.timekeeping.discipline import Trust
 
 MAGIC = b"SQLite format 3\x00"
+HEADER_BYTES = 100
 USUAL_PAGE_BYTES = 4096
 WAL_HEADER_BYTES, FRAME_HEADER_BYTES = 32, 24
 _WAL_MAGIC = 0x377F0682
@@ -103,6 +104,7 @@ class DamagedFile:
         self._page_bytes, self._usable = self._sizes()
         self._frames = _frames(self._wal, self._page_bytes)
         self._newest = {frame.page: frame.at for frame in self._frames if frame.valid}
+        self._behind = {frame.page: frame.at for frame in self._frames if not frame.valid and frame.same_salt}
 
     def __enter__(self) -> "DamagedFile":
         return self
@@ -129,7 +131,7 @@ class DamagedFile:
         """Stream, acknowledged number, tags, gaps, and what is known of logs that were set aside before."""
         found = Basics()
         self._file.seek(0)
-        header = self._file.read(100)
+        header = self._file.read(HEADER_BYTES)
         found.ours = header[68:72] == APPLICATION_ID.to_bytes(4, "big") and header[:16] == MAGIC
         for _, page in self._pages():
             if any(word in page for word in _BASIC_WORDS) or _BASIC_FORMS.search(page):
@@ -148,7 +150,7 @@ class DamagedFile:
         """Rows of `batches` above number `above` whose checksum fits; True with those that outdo any other of the same
         number."""
         for sure, page in self._pages():
-            for cell in self._cells(page):
+            for cell in self._cells(page, behind=not sure):
                 row = _batch_row(cell)
                 if row is not None and row[0] > above:
                     yield sure and cell.sure, row
@@ -183,7 +185,7 @@ class DamagedFile:
                         yield row
 
     def _sizes(self) -> tuple[int, int]:
-        header = self._file.read(100)
+        header = self._file.read(HEADER_BYTES)
         stated = int.from_bytes(header[16:18], "big")
         stated = 65536 if stated == 1 else stated
         if header[:16] == MAGIC and stated >= 512 and stated & (stated - 1) == 0:
@@ -204,28 +206,32 @@ class DamagedFile:
         self._wal.seek(at)
         return self._wal.read(self._page_bytes)
 
-    def _cells(self, page: bytes) -> Iterator[Cell]:
-        """The rows that a page has if it is a leaf of a table, whatever its own header says."""
-        start = 100 if page[:16] == MAGIC else 0
+    def _cells(self, page: bytes, *, behind: bool = False) -> Iterator[Cell]:
+        """The rows that a page has if it is a leaf of a table, whatever its own header says.
+
+        Args:
+            behind: whether the page stands behind damage of the write-ahead log: then its overflow pages may, too.
+        """
+        start = HEADER_BYTES if page[:16] == MAGIC else 0
         count = int.from_bytes(page[start + 3 : start + 5], "big")
         for index in range((self._usable - start - 8) // 2):
             at = int.from_bytes(page[start + 8 + 2 * index : start + 10 + 2 * index], "big")
             if not start + 8 < at < self._usable:
                 return
             try:
-                rowid, columns = self._cell(page, at)
+                rowid, columns = self._cell(page, at, behind)
             except (IndexError, ValueError, struct.error):
                 continue
             yield Cell(index < count, rowid, columns)
 
-    def _cell(self, page: bytes, at: int) -> tuple[int, list[Any]]:
+    def _cell(self, page: bytes, at: int, behind: bool) -> tuple[int, list[Any]]:
         size, at = _varint(page, at)
         rowid, at = _varint(page, at)
         if not 2 < size < _LONGEST_RECORD:
             raise ValueError(size)
-        return _signed(rowid), _columns(self._payload(page, at, size))
+        return _signed(rowid), _columns(self._payload(page, at, size, behind))
 
-    def _payload(self, page: bytes, at: int, size: int) -> bytes:
+    def _payload(self, page: bytes, at: int, size: int, behind: bool) -> bytes:
         usable = self._usable
         if size <= usable - 35:
             return _exactly(page[at : at + size], size)
@@ -236,13 +242,15 @@ class DamagedFile:
         next_ = int.from_bytes(page[at + local : at + local + 4], "big")
         left = size - local
         while left > 0:
-            overflow = self._page(next_)
+            overflow = self._page(next_, behind)
             parts.append(overflow[4 : 4 + min(left, usable - 4)])
             left -= usable - 4
             next_ = int.from_bytes(overflow[:4], "big")
         return b"".join(parts)
 
-    def _page(self, number: int) -> bytes:
+    def _page(self, number: int, behind: bool) -> bytes:
+        if behind and number in self._behind:
+            return self._frame(self._behind[number])
         if number in self._newest:
             return self._frame(self._newest[number])
         if number < 1:
@@ -406,9 +414,11 @@ def _correction(cell: Cell) -> Correction | None:
 
 def _span(cell: Cell) -> Span | None:
     columns = cell.columns
-    if len(columns) != 8 or columns[0] is not None or columns[5] not in set(Trust):
+    if len(columns) not in {8, 9} or columns[0] is not None or columns[5] not in set(Trust):
         return None
-    last, boot, began_ms, offset_ms, trust, error_ms, is_open = columns[1:]
+    last, boot, began_ms, offset_ms, trust, error_ms, is_open = columns[1:8]
+    if len(columns) == 9 and row_checksum((cell.rowid, *columns[1:8])) != columns[8]:
+        return None
     return Span(cell.rowid, last, boot, began_ms, offset_ms, trust, error_ms, bool(is_open))
 
 

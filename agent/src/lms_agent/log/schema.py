@@ -20,6 +20,7 @@ sqlite-utils is imported only when a file is made or brought up to date: it cost
 
 import json
 import sqlite3
+import zlib
 from pathlib import Path
 from uuid import uuid4
 
@@ -28,21 +29,34 @@ from lms_agent.log.checksums import (
     meta_checksum,
     origin_checksum,
     predecessor_checksum,
+    row_checksum,
     tag_checksum,
 )
-from lms_agent.log.errors import LogUnavailable
+from lms_agent.log.errors import LogMalformed, LogUnavailable
 from lms_agent.log.spare import keep_spare
 
 MIGRATION_SET = "lms-agent-log"
 APPLICATION_ID = 0x4C4D534C
 """`LMSL` in the file's header, so that `file` and we can tell it from other SQLite files."""
-LATEST_MIGRATION = "0004_spare"
+MIGRATIONS = ("0001_batches", "0002_limits_and_predecessors", "0003_clocks", "0004_spare")
+LATEST_MIGRATION = MIGRATIONS[-1]
+SHAPE_CHECKSUM = 0x427A3E7C
+"""CRC-32 of `_SHAPE` in a file that has every migration."""
 STAND_IN_TOTAL = -1
 """The `total` of a batch that stands for one that could not be read."""
 FILE_MODE = 0o640
 """The agent's user writes; its group, the technicians at the bench, may look with `lms-agent log` and `watch`."""
 BLOCK_BATCHES = 500
 """Batches in a block."""
+
+
+_SHAPE = """
+SELECT group_concat(line, char(10)) FROM (
+  SELECT m.name || ': ' || group_concat(p.name || ' ' || p.type || ' ' || p.pk, ', ') AS line
+  FROM sqlite_master m, pragma_table_info(m.name) p WHERE m.type = 'table' GROUP BY m.name ORDER BY m.name
+)
+"""
+"""All tables with the names and types of their columns, and which make up the key."""
 
 
 def is_current(connection: sqlite3.Connection) -> bool:
@@ -61,14 +75,24 @@ def applied(connection: sqlite3.Connection) -> list[str]:
     return [str(row[0]) for row in rows]
 
 
+def sets_of(connection: sqlite3.Connection) -> set[str]:
+    """Return whose migrations the file has."""
+    return {str(row[0]) for row in connection.execute("SELECT migration_set FROM _sqlite_migrations").fetchall()}
+
+
 def check_ours(path: Path, connection: sqlite3.Connection) -> None:
     """Make sure that the file is empty or a log.
 
     Raises:
         LogUnavailable: it is another SQLite file.
+        LogMalformed: all but its header says that it is a log.
     """
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if tables and connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+    if connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID:
+        return
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()}
+    if {"meta", "tags", "batches"} <= tables and MIGRATION_SET in sets_of(connection):
+        raise LogMalformed(path, "its header is not as it was written")
+    if tables:
         raise LogUnavailable(path, "it is an SQLite file, but not a log of an agent", "choose another path for the log")
 
 
@@ -78,6 +102,7 @@ def check_known(path: Path, connection: sqlite3.Connection) -> None:
     Raises:
         LogUnavailable: it has not.
     """
+    check_list(path, connection)
     if not is_current(connection):
         has_some = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'batches'").fetchone()
         reason = "it was written by an older version of the agent" if has_some else "it has no tables yet"
@@ -88,6 +113,33 @@ def check_known(path: Path, connection: sqlite3.Connection) -> None:
             f"it was written by a newer version of the agent (it has {newer[-1]}, this one knows {LATEST_MIGRATION})"
         )
         raise LogUnavailable(path, reason, "install that version again, or start with a new log")
+
+
+def check_list(path: Path, connection: sqlite3.Connection) -> None:
+    """Make sure that the list of migrations can be right: ours from the first on, and behind all of ours newer ones.
+
+    A flipped bit in it must be taken neither for a newer program, nor for an older file, whose tables were made anew.
+
+    Raises:
+        LogMalformed: it cannot be right.
+    """
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()}
+    names = applied(connection) if "_sqlite_migrations" in tables else []
+    ours = all(name == known for name, known in zip(names, MIGRATIONS, strict=False))
+    if not ours or ("batches" in tables and not names):
+        found = ", ".join(names) or "nothing"
+        raise LogMalformed(path, f"its list of migrations was never written so: it holds {found}")
+
+
+def check_shape(path: Path, connection: sqlite3.Connection) -> None:
+    """Make sure that the tables have the columns that they were made with.
+
+    Raises:
+        LogMalformed: a damaged schema gives them others; every write would be refused.
+    """
+    found = connection.execute(_SHAPE).fetchone()[0]
+    if zlib.crc32(found.encode()) != SHAPE_CHECKSUM:
+        raise LogMalformed(path, "its tables have not the columns that they were made with")
 
 
 def migrate(connection: sqlite3.Connection, stream: str | None = None) -> None:
@@ -229,7 +281,7 @@ def migrate(connection: sqlite3.Connection, stream: str | None = None) -> None:
 
     @migrations(name="0004_spare")
     def spare(database: Database) -> None:
-        for table in ("predecessors", "origins"):
+        for table in ("predecessors", "origins", "spans"):
             database.table(table).add_column("checksum", int)
         rows = connection.execute("SELECT * FROM predecessors").fetchall()
         connection.executemany(
@@ -238,6 +290,10 @@ def migrate(connection: sqlite3.Connection, stream: str | None = None) -> None:
         rows = connection.execute("SELECT stream, number FROM origins").fetchall()
         connection.executemany(
             "UPDATE origins SET checksum = ? WHERE stream = ? AND number = ?", [(origin_checksum(*r), *r) for r in rows]
+        )
+        rows = connection.execute("SELECT * FROM spans").fetchall()
+        connection.executemany(
+            "UPDATE spans SET checksum = ? WHERE first = ?", [(row_checksum(r[:8]), r[0]) for r in rows]
         )
         columns = {"key": str, "value": str, "checksum": int}
         database.table("spare").create(columns, not_null=set(columns))
