@@ -382,6 +382,7 @@ class Machine:
         clock = await Timekeeper.begin(
             self._computer, _Watched(log, self.read_again), log.head, Rules(wait_s=CLOCK_WAIT_S, persist_s=5.0)
         )
+        log.number_gaps_above(clock.wall_ms())
         self._stamps = clock.stamps
         keeping = self.keeping = Keeping(log, absence, clock.stamps, max_readings=self._plan.room)
         outlet = self.outlet = Outlet(keeping.take, log.next_gap_id)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from lms_agent.log.retention import Limits
 
 UNLIMITED = Limits()
+KEPT_FOR_LONGER = Limits(keep_days=60 / 86_400)
 CATCH_UP_SHARE = 0.03
 """Share of seeds that have no faults but an outage, a slow line, and a backlog which live batches must overtake."""
 IMAGES_SHARE = 0.1
@@ -168,6 +169,8 @@ def draw_plan(seed: int) -> Plan:
     brought_back = {fault.target for fault in faults if fault.kind == "bring_back"}
     together = rng.random() < 0.3
     limits = _draw_limits(rng)
+    if brought_back and limits.keep_days is not None:
+        limits = KEPT_FOR_LONGER  # than the cloud may take to refuse what another copy of the log has sent, too
     return Plan(
         seed=seed,
         agents=agents,

@@ -65,6 +65,7 @@ async def run_agent(
     log = await asyncio.to_thread(SqliteLog.open, settings.agent.log, limits=settings.agent.log_limits)
     try:
         clock = await Timekeeper.begin(source or Computer(), log, log.head, Rules(wait_s=settings.agent.clock_wait_s))
+        log.number_gaps_above(clock.wall_ms())
         agent = _Agent(log, clock, notifier or Notifier(), reloading or Reloading())
         await agent.run(settings, stop)
     finally:

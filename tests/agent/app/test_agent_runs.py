@@ -78,6 +78,28 @@ async def test_gap_that_was_open_at_the_end_is_closed_by_the_first_reading(
         assert {gap.ended_at_ms is None for gap in told} == {True, False}
 
 
+async def test_gap_after_an_older_copy_came_back_has_an_id_of_its_own(
+    wire: Any, configure: Any, start_agent: Any, free_port: int
+) -> None:
+    config = configure(wire.port, free_port)
+    async with start_agent(config) as agent:
+        await agent.until_batches(3)
+        assert await agent.end() == 0
+    copy = agent.log.read_bytes()
+    ids = []
+    for _ in range(2):
+        async with start_agent(config) as agent:
+            await agent.until_batches(agent.head() + 2)
+            assert await agent.end() == 0
+        with LogReader.open(agent.log) as reader:
+            ids.append({gap.id for batch in reader.read(1, 1000) for gap in batch.gaps})
+        agent.log.write_bytes(copy)
+    first, second = ids
+    assert first
+    assert second
+    assert not first & second, "the cloud would take the second gap for the first"
+
+
 async def test_second_agent_on_one_log_is_refused(
     wire: Any, configure: Any, start_agent: Any, agent_command: Any, free_port: int
 ) -> None:

@@ -469,6 +469,13 @@ class SqliteLog:
         await self._submit(tuple(told), statements=statements)
         self.predecessors[entry.path] = entry
 
+    def number_gaps_above(self, now_ms: int) -> None:
+        """Give no gap an id up to this time (ms UTC) any more, so that none is given that an older copy has forgotten.
+
+        The cloud knows a gap by stream and id: another one under the same id would be lost there.
+        """
+        self._gap_id = max(self._gap_id, now_ms)
+
     def next_gap_id(self) -> int:
         """Return a gap id that no gap of this stream has."""
         self._gap_id += 1
