@@ -14,12 +14,7 @@ from playwright.sync_api import Page, Route, WebSocketRoute, expect
 
 from tests.browser.test_dashboard import open_bioreactor
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.system,
-    pytest.mark.xdist_group("whole-system"),
-    pytest.mark.timeout(300),
-]
+pytestmark = [pytest.mark.browser, pytest.mark.system, pytest.mark.timeout(300)]
 LACKS = "The trend may lack readings."
 
 

@@ -66,6 +66,7 @@ class NodeBorn(NamedTuple):
         acked: the highest batch number that it knows as acknowledged.
         tags, readings: what the birth says of the node itself (other makers' nodes).
         head: the number of its log's last batch; None if it does not say.
+        metrics: all of the birth, with what is needed to decode data that refers to it.
     """
 
     group: str
@@ -77,6 +78,7 @@ class NodeBorn(NamedTuple):
     tags: tuple[TagDescription, ...]
     readings: tuple[Reading, ...]
     head: int | None = None
+    metrics: tuple[BirthMetric, ...] = ()
 
 
 class DeviceBorn(NamedTuple):
@@ -254,8 +256,14 @@ class HostSession:
             del self._nodes[key]
             self._with_gap.discard(key)
 
-    def recall(self, group: str, node: str, stream: UUID | None, device: str, metrics: Iterable[BirthMetric]) -> None:
-        """Know a device's birth that was told before, so that a message kept from then can be read."""
+    def recall(
+        self, group: str, node: str, stream: UUID | None, device: str | None, metrics: Iterable[BirthMetric]
+    ) -> None:
+        """Know a birth that was told before, so that a message kept from then can be read.
+
+        Args:
+            device: None for what the node told of itself.
+        """
         born = self._nodes.setdefault((group, node), _Node(born=True, stream=stream))
         born.births[device] = Birth(metrics)
 
@@ -354,6 +362,7 @@ class HostSession:
             tuple(metric.tag for metric in metrics if not metric.is_control),
             tuple(readings),
             head if type(head) is int and stream is not None else None,
+            tuple(metrics),
         )
 
     def _node_died(self, topic: NodeTopic, node: _Node, message: Any, at_ms: int | None) -> list[HostEvent]:

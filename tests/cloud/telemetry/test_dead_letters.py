@@ -240,3 +240,27 @@ async def test_letter_replayed_under_a_number_that_is_committed_by_now_stays_ope
     assert (outcome.stored, outcome.refused) == ([], [batch])
     ((state, refused),) = query("select state, refused from dead_letters")
     assert (state, "another batch is committed" in refused) == ("open", True)
+
+
+async def test_birth_of_an_agent_that_logs_is_not_stored_from_a_letter(dead, query, plant, agent):
+    """Its readings are repetitions of what its batches hold: stored from here, they would be there twice."""
+    birth = next(each for each in agent.session.births(NOON_MS, {}, 3, 3) if "/DBIRTH/" in each.topic)
+    with psycopg.connect(plant.superuser_url) as connection:
+        connection.execute("update dead_letters set topic = %s, payload = %s", [birth.topic, birth.payload])
+    replay = await read_again(plant)
+    assert (replay.incoming, replay.refusal) == (
+        *(None, "it is the birth of an agent that logs: its readings come with their batches"),
+    )
+
+
+async def test_letter_without_its_birth_says_that_it_can_never_be_stored(client, ana, dead, plant, query):
+    with psycopg.connect(plant.superuser_url) as connection:
+        connection.execute("update dead_letters set birth = null")
+    (letter,) = (await client.get(LETTERS, headers=ana.bearer)).json()["letters"]
+    assert letter["never"] == "what its tag numbers stand for was not kept with it, so it cannot be read"
+    answer = await client.post(f"{LETTERS}/{letter['id']}/replay", headers=ana.bearer)
+    assert (answer.status_code, letter["never"] in answer.text) == (409, True)
+    page = (await ana.client.get("/app/dead-letters")).text
+    assert "what its tag numbers stand for was not kept with it" in page
+    assert "Store it now" not in page
+    assert query("select state from dead_letters") == [("open",)]

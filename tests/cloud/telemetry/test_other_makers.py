@@ -5,10 +5,13 @@ import json
 import struct
 
 import aiomqtt
+import psycopg
 import pytest
 from lms_cloud.fleet.models import Bioreactor
 from lms_cloud.kernel.database import Database
 from lms_cloud.kernel.entities import EntityJournal
+from lms_cloud.telemetry.columns import NotStorableError, check_storable
+from lms_cloud.telemetry.ingest import resolving
 from support.patience import awaiting, line_of
 
 NOON_MS = 1_795_435_200_000
@@ -196,3 +199,48 @@ async def test_node_that_is_not_understood_is_asked_for_its_births_and_not_more_
     assert len(node.commands) == 1
     assert b"Node Control/Rebirth" in node.commands[0]
     assert query("select count(*) from readings") == [(0,)]
+
+
+@pytest.fixture
+def yesterday(monkeypatch):
+    """A decoder of yesterday, which can take nothing; call what this gives to have today's."""
+
+    def refuse(columns, gaps=()):
+        raise NotStorableError("yesterday's version could not")
+
+    monkeypatch.setattr(resolving, "check_storable", refuse)
+    return lambda: monkeypatch.setattr(resolving, "check_storable", check_storable)
+
+
+async def test_letters_of_a_node_and_of_its_births_are_stored_when_they_can_be(
+    cabinet, node, values, query, yesterday, plant
+):
+    await node("NBIRTH", payload(*NBIRTH, seq=0))
+    await node("DBIRTH", payload(*DBIRTH, seq=1), "R1")
+    await node("DDATA", payload(metric(alias=0, kind=DOUBLE, value=1.75, at_ms=NOON_MS + 1), seq=2), "R1")
+    await node("NDATA", payload(metric("Cabinet/Temperature", FLOAT, 22.25, at_ms=NOON_MS + 1), seq=3))
+    await until(lambda: query("select count(*) from dead_letters") == [(4,)])
+    assert values() == {}
+    assert query("select count(*) from dead_letters where bioreactor_id is null or birth is null") == [(0,)]
+    yesterday()
+    with psycopg.connect(plant.superuser_url) as connection:
+        connection.execute("update dead_letters set state = 'asked'")
+    await until(lambda: query("select count(*) from dead_letters where state = 'asked'") == [(0,)])
+    assert query("select topic, refused from dead_letters where state <> 'stored'") == []
+    assert values() == {
+        ("R1", "Level"): ["1.5", "1.75"],
+        ("R1", "Valve"): ["-70000"],
+        ("R1", "Recipe"): ["A"],
+        ("Cabinet", "Cabinet/Temperature"): ["21.5", "22.25"],
+        ("Cabinet", "Cabinet/Offset"): ["-5"],
+        ("Cabinet", "Cabinet/Door"): ["1"],
+    }
+
+
+async def test_message_of_a_node_that_cannot_be_decoded_belongs_to_the_bioreactor_of_its_name(cabinet, node, query):
+    await node("NBIRTH", payload(*NBIRTH, seq=0))
+    await node("NDATA", b"\x0a\xff no payload")
+    await until(lambda: query("select count(*) from dead_letters") == [(1,)])
+    assert query(
+        "select b.name, d.birth is not null from dead_letters d join entities b on b.id = d.bioreactor_id"
+    ) == [("Cabinet", True)]

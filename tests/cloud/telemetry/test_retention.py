@@ -2,11 +2,15 @@
 
 import asyncio
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from lms_cloud.telemetry.incoming import DeadLetter, Work
+from lms_cloud.telemetry.storage.partitions import Partitions
 from lms_cloud.telemetry.storage.retention import KeepingRule, Retention
+from lms_cloud.telemetry.storage.transaction import commit_work
 from lms_protocol.reading import Reading
 from sqlalchemy.exc import DBAPIError
 from support.rollups import compress_everything, differences, refresh_all
@@ -169,3 +173,32 @@ async def test_two_workers_at_once_remove_a_piece_once(store, keeping, query, lo
     await refresh_all(ingest_db)
     await asyncio.gather(keeping(30, None, None), keeping(30, None, None))
     assert query("select level, readings from storage_removals") == [("readings", 50)]
+
+
+async def test_letter_stored_into_a_removed_week_counts_in_its_rollups_and_goes_like_what_was_beside_it(
+    store, store_batch, connect, keeping, stored, query, long_ago_ms, ingest_db, tags, plant
+):
+    beside, letters = some(long_ago_ms), some(long_ago_ms + 30_000, 20)
+    batch = store_batch(900, letters)
+    home = batch.bioreactor
+    letter = DeadLetter("poison", "t", b"bytes", "absurd", home.organization_id, home, batch.key, batch.node)
+    connection = await connect()
+    await store(beside)
+    await commit_work(connection, Work(letters=[letter]))
+    await refresh_all(ingest_db)
+    assert set(await keeping(30, None, None)) == {None}
+    compress_everything(query)
+
+    ((asked,),) = query("update dead_letters set state = 'asked' returning public_id")
+    replayed = replace(batch, letter=asked)
+    await Partitions(lambda: long_ago_ms + 67 * DAY_MS).make(connection, [replayed])
+    for _ in range(2):  # asked for by two
+        await commit_work(connection, Work([replayed]))
+    await refresh_all(ingest_db)
+    assert query("select state, refused from dead_letters") == [("stored", None)]
+    assert query("select dead, readings from ledger where number = 900") == [(False, 20)]
+    assert differences(query, tags, beside + letters) == []
+    assert stored("readings") == [0]
+    assert query("select reason, readings from storage_removals order by id") == [("retention", 50), ("late", 20)]
+    assert set(await keeping(30, None, None)) <= {None}
+    assert differences(query, tags, beside + letters) == []

@@ -28,9 +28,15 @@ STATES: Final[tuple[LetterState, ...]] = ("open", "asked", "stored", "dismissed"
 MAX_LISTED: Final = 200
 DEFAULT_LISTED: Final = 50
 
+WITHOUT_BIRTH: Final = "what its tag numbers stand for was not kept with it, so it cannot be read"
+SUPERSEDED: Final = (
+    "another batch is committed under its number. If its agent is of this version, it has logged the batch again under"
+    " a new number; look at it, then dismiss it"
+)
+
 _COLUMNS: Final = """
 select public_id, id as position, kind, topic, node, bioreactor_id, reason, stream, number, length(payload) as size,
-    first_at, last_at, times, state, refused, changed_at, changed_by
+    first_at, last_at, times, state, refused, changed_at, changed_by, birth is not null as has_birth
 from dead_letters
 """
 _WHICH: Final = """
@@ -64,6 +70,7 @@ class KeptLetter:
         times: how often the same came.
         refused: why it could not be stored when it was last read again.
         changed_by: who asked or dismissed, as on events.
+        has_birth: what its tag numbers stand for was kept with it.
     """
 
     id: UUID
@@ -83,6 +90,7 @@ class KeptLetter:
     refused: str | None
     changed_at: datetime | None
     changed_by: str | None
+    has_birth: bool
 
     @property
     def name(self) -> str:
@@ -91,9 +99,14 @@ class KeptLetter:
         return f"batch {self.number} of {sender}" if self.number is not None else f"message of {sender}"
 
     @property
+    def never(self) -> str | None:
+        """Why it cannot be stored whatever is done; None if it may be: then only reading it again tells."""
+        return SUPERSEDED if self.kind == "conflict" else None if self.has_birth else WITHOUT_BIRTH
+
+    @property
     def can_be_replayed(self) -> bool:
-        """Whether asking makes sense; whether it succeeds, only reading it again tells."""
-        return self.kind != "conflict" and self.state in {"open", "dismissed"}
+        """Whether asking makes sense."""
+        return self.never is None and self.state in {"open", "dismissed"}
 
     def as_json(self) -> dict[str, Any]:
         """As REST shows it."""
@@ -113,6 +126,7 @@ class KeptLetter:
             "times": self.times,
             "state": self.state,
             "refused": self.refused,
+            "never": self.never,
             "changed_at": self.changed_at and self.changed_at.isoformat(),
             "changed_by": self.changed_by,
         }
@@ -194,13 +208,8 @@ class DeadLetterService:
         found = await self.get(letter)
         if found.state == "stored":
             raise Conflict("dead letter", letter, "is stored already")
-        if found.kind == "conflict":
-            raise Conflict(
-                "dead letter",
-                letter,
-                "cannot be stored: another batch is committed under its number. If its agent is of this version, it has"
-                " logged the batch again under a new number; look at it, then dismiss it",
-            )
+        if found.never is not None:
+            raise Conflict("dead letter", letter, f"cannot be stored: {found.never}")
         if found.state != "asked":
             await self._change(found, "asked", ("open", "dismissed"), kind="replayed", reason=None)
         return await self.get(letter)
@@ -286,4 +295,5 @@ def _letter(row: Any) -> KeptLetter:
         refused=row.refused,
         changed_at=row.changed_at,
         changed_by=row.changed_by,
+        has_birth=row.has_birth,
     )

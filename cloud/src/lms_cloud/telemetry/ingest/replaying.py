@@ -14,8 +14,9 @@ from uuid import UUID
 
 import structlog
 from lms_protocol.births import BirthMetric
+from lms_protocol.columns import Columns
 from lms_protocol.errors import LmsError, PayloadError, TopicError
-from lms_protocol.host import DataReceived, HostSession, Malformed, RebirthWanted
+from lms_protocol.host import DataReceived, DeviceBorn, HostSession, Malformed, NodeBorn, RebirthWanted
 from lms_protocol.reading import Datatype
 from lms_protocol.topics import NodeTopic
 from lms_protocol.topics import parse as parse_topic
@@ -24,9 +25,10 @@ from sqlalchemy import text
 from lms_cloud.fleet.directory import BioreactorEntry, FleetDirectory
 from lms_cloud.kernel.database import Database
 from lms_cloud.telemetry.columns import NotStorableError, check_storable
+from lms_cloud.telemetry.dead_letters.service import WITHOUT_BIRTH
 from lms_cloud.telemetry.incoming import Bioreactor, BirthRecord, DeviceTags, Incoming, StreamBatch
 from lms_cloud.telemetry.ingest.committing import DATABASE_ERRORS
-from lms_cloud.telemetry.ingest.resolving import Heard, Replay
+from lms_cloud.telemetry.ingest.resolving import OF_THE_NODE, Heard, Replay
 
 LOOK_S: Final = 1.0
 AT_ONCE: Final = 50
@@ -113,13 +115,14 @@ class Replaying:
             raise _CannotBeRead(
                 "another batch is committed under its number; an agent of today logs it anew under a new number"
             )
-        entry = topic.device and await self._fleet.bioreactor(topic.group, topic.node, topic.device)
+        # What another maker's node tells of itself is that of the bioreactor with the node's id.
+        device = topic.device or topic.node
+        entry = await self._fleet.bioreactor(topic.group, topic.node, device)
         if not entry:
-            raise _CannotBeRead("the fleet knows no such bioreactor of this agent, or it names none")
+            raise _CannotBeRead(f"the fleet knows no bioreactor {device!r} of this agent")
         if row.birth is None:
-            raise _CannotBeRead("what its numbers stand for was not kept with it")
-        birth = _birth(row.birth, entry.device)
-        event = _decode(topic, row.topic, row.payload, birth)
+            raise _CannotBeRead(WITHOUT_BIRTH)
+        birth, event = _decode(topic, row.topic, row.payload, _birth(row.birth, topic.device or OF_THE_NODE))
         tags = await self._tags(entry, birth, event)
         check_storable(event.readings, event.gaps)
         numbered = event.stream is not None and event.number is not None and event.number >= 1
@@ -161,12 +164,18 @@ def _birth(record: Mapping[str, Any] | str, device: str) -> BirthRecord:
     return BirthRecord(None if stream is None else UUID(stream), metrics)
 
 
-def _decode(topic: NodeTopic, name: str, payload: bytes, birth: BirthRecord) -> DataReceived:
+def _decode(topic: NodeTopic, name: str, payload: bytes, birth: BirthRecord) -> tuple[BirthRecord, DataReceived]:
+    """The readings of a message, and what their numbers stand for: a birth says that itself."""
     session = HostSession("replay")
-    session.recall(topic.group, topic.node, birth.stream, topic.device or "", birth.metrics)
+    session.recall(topic.group, topic.node, birth.stream, topic.device, birth.metrics)
     for event in session.receive(name, payload, 0.0):
         if isinstance(event, DataReceived):
-            return event
+            return birth, event
+        if isinstance(event, NodeBorn | DeviceBorn):
+            if birth.stream is not None or event.stream is not None:
+                raise _CannotBeRead("it is the birth of an agent that logs: its readings come with their batches")
+            said = (None, None, None, Columns.of(event.readings), (), False)
+            return BirthRecord(None, event.metrics), DataReceived(topic.group, topic.node, topic.device, *said)
         if isinstance(event, Malformed | RebirthWanted):
             raise _CannotBeRead(event.reason)
     raise _CannotBeRead("it is no message with readings")

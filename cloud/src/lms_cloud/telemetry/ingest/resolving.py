@@ -263,17 +263,18 @@ class Resolver:
             return
         session = self._sessions[Node(event.group, event.node)]
         session.tags[OF_THE_NODE] = event.tags
+        birth = session.births[OF_THE_NODE] = BirthRecord(None, event.metrics)
         tags = await self._tags(session, entry, OF_THE_NODE)
         home = _bioreactor(entry)
         resolved.statuses.append(StatusChange(home, entry.agent_id, True, heard.at))
         if event.readings and tags is not None:
-            batch = Incoming(home, None, b"", event.readings, (), tags, False, event.node, heard.topic, heard.payload)
-            self._add(batch, resolved)
+            said = (event.readings, (), tags, False, event.node, heard.topic, heard.payload, birth)
+            self._add(Incoming(home, None, b"", *said), resolved)
 
     async def _device_born(self, heard: Heard, event: DeviceBorn, resolved: Resolved) -> None:
         session = self._sessions.setdefault(Node(event.group, event.node), _Session(event.stream))
         session.tags[event.device] = event.tags
-        session.births[event.device] = BirthRecord(session.stream, event.metrics)
+        birth = session.births[event.device] = BirthRecord(session.stream, event.metrics)
         session.known.pop(event.device, None)
         entry = await self._directory.bioreactor(event.group, event.node, event.device)
         if entry is None:
@@ -284,8 +285,8 @@ class Resolver:
         resolved.statuses.append(StatusChange(home, entry.agent_id, True, heard.at))
         if event.stream is None and event.readings and tags is not None:
             # Of a node without acknowledged delivery the birth's values are data like any other.
-            batch = Incoming(home, None, b"", event.readings, (), tags, False, event.node, heard.topic, heard.payload)
-            self._add(batch, resolved)
+            said = (event.readings, (), tags, False, event.node, heard.topic, heard.payload, birth)
+            self._add(Incoming(home, None, b"", *said), resolved)
 
     async def _data(self, heard: Heard, event: DataReceived, resolved: Resolved) -> None:
         device = event.device or event.node
@@ -357,14 +358,14 @@ class Resolver:
             # What no agent of ours can have sent is counted, not kept: it would fill the table.
             resolved.unknown[event.topic] += 1
             return
-        entry = await self._directory.bioreactor(agent.group, agent.node, event.device) if event.device else None
+        entry = await self._directory.bioreactor(agent.group, agent.node, event.device or agent.node)
         key = None
         numbered = event.stream is not None and event.number is not None and 1 <= event.number <= MAX_NUMBER
         if numbered and event.stream and event.number and await self._own_stream(agent, event.stream):
             key = StreamBatch(event.stream, event.number)
         home = entry and _bioreactor(entry)
         session = self._sessions.get(Node(agent.group, agent.node))
-        birth = session.births.get(event.device) if session and event.device else None
+        birth = session.births.get(event.device or OF_THE_NODE) if session else None
         resolved.letters.append(
             DeadLetter(
                 *("poison", event.topic, event.payload, event.reason, agent.organization_id, home, key, agent.node),
