@@ -50,20 +50,20 @@ class BirthMetric(NamedTuple):
     direct_field: str
 
     def to_record(self) -> list[Any]:
-        """Number, name, data type and whether it has an alias: all that decoding needs, as JSON takes it."""
-        return [self.tag.number, self.tag.name, self.wire_datatype, self.has_alias]
+        """Number, name, data type, whether it has an alias, and unit: all that readings need, as JSON takes it."""
+        return [self.tag.number, self.tag.name, self.wire_datatype, self.has_alias, self.tag.unit]
 
     @classmethod
     def from_record(cls, record: Sequence[Any], device: str) -> "BirthMetric":
-        """The metric that `to_record` told of; without what only people need.
+        """The metric that `to_record` told of, if need be without a unit as formerly; without what only people need.
 
         Raises:
             ValueError: it is no such record.
         """
-        number, name, wire_datatype, has_alias = record
+        number, name, wire_datatype, has_alias, *unit = record
         wire_type = WIRE_TYPES.get(wire_datatype)
         return cls(
-            TagDescription(number, device, name, _datatype(wire_type)),
+            TagDescription(number, device, name, _datatype(wire_type), unit=unit[0] if unit else ""),
             wire_datatype,
             has_alias,
             _is_control(wire_type, name),

@@ -10,14 +10,15 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from lms_cloud.fleet.directory import FleetDirectory
+from lms_cloud.fleet.directory import BioreactorEntry, FleetDirectory
 from lms_cloud.kernel.database import Database
 from lms_cloud.telemetry.columns import NotStorableError, check_storable
 from lms_cloud.telemetry.incoming import StreamBatch, Work
 from lms_cloud.telemetry.ingest import resolving
+from lms_cloud.telemetry.ingest.births import TagRegister
 from lms_cloud.telemetry.ingest.replaying import Replaying
 from lms_cloud.telemetry.storage.transaction import commit_work
-from lms_protocol.reading import Gap, Reading
+from lms_protocol.reading import Gap, Reading, TagDescription
 from psycopg.rows import namedtuple_row
 from support.patience import awaiting
 
@@ -264,3 +265,24 @@ async def test_letter_without_its_birth_says_that_it_can_never_be_stored(client,
     assert "what its tag numbers stand for was not kept with it" in page
     assert "Store it now" not in page
     assert query("select state from dead_letters") == [("open",)]
+
+
+async def test_letter_is_stored_in_the_unit_in_which_it_was_read(dead, query, plant):
+    """DO/PV was read in %; it is mg/L now, and the tag of before is called otherwise."""
+    asked = "select s.id from series s join entities t on t.id = s.tag_id where t.name = %s and s.bioreactor_id = %s"
+    ((before,),) = query(asked, "DO/PV", plant.r1.id)
+    now = TagDescription(2, "R1", "DO/PV", unit="mg/L")
+    async with Database(plant.url) as database:
+        entry = BioreactorEntry(plant.organization_id, plant.agent_id, plant.r1.id, plant.group, plant.node, "R1")
+        await TagRegister(database, FleetDirectory(database)).register(entry, [now])
+    replay = await read_again(plant)
+    assert replay.incoming.tags.series[2] == before
+    assert replay.incoming.tags.names[2] == "DO/PV [%]"
+    ((birth,),) = query("select birth from dead_letters")
+    without_units = {**birth, "metrics": [metric[:4] for metric in birth["metrics"]]}  # as a former release kept it
+    with psycopg.connect(plant.superuser_url) as connection:
+        connection.execute("update dead_letters set birth = %s", [json.dumps(without_units)])
+    replay = await read_again(plant)
+    assert (replay.incoming, replay.refusal) == (
+        *(None, "'DO/PV' has been read in several units, and the letter does not say in which"),
+    )

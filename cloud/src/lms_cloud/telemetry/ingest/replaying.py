@@ -7,7 +7,8 @@ batch. Only ingest writes readings: who asks has no right to. The worker that ho
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 from uuid import UUID
@@ -17,9 +18,10 @@ from lms_protocol.births import BirthMetric
 from lms_protocol.columns import Columns
 from lms_protocol.errors import LmsError, PayloadError, TopicError
 from lms_protocol.host import DataReceived, DeviceBorn, HostSession, Malformed, NodeBorn, RebirthWanted
-from lms_protocol.reading import Datatype
+from lms_protocol.reading import Datatype, TagDescription
 from lms_protocol.topics import NodeTopic
 from lms_protocol.topics import parse as parse_topic
+from lms_protocol.units import counterpart, is_former
 from sqlalchemy import text
 
 from lms_cloud.fleet.directory import BioreactorEntry, FleetDirectory
@@ -41,8 +43,8 @@ from dead_letters d join entities o on o.id = d.organization_id
 where d.state = 'asked' order by d.id limit :limit
 """)
 _SERIES = text("""
-select t.name, s.id, s.datatype from series s join entities t on t.id = s.tag_id
-where s.bioreactor_id = :bioreactor_id and t.is_active
+select t.name, s.id, s.datatype, coalesce(s.described ->> 'unit', '') as unit
+from series s join entities t on t.id = s.tag_id where s.bioreactor_id = :bioreactor_id and t.is_active
 """)
 
 
@@ -137,14 +139,31 @@ class Replaying:
         """The series of the tags that the letter holds readings of; none is made, as only a birth tells enough."""
         async with self._database.unit_of_work(entry.organization_id) as uow:
             rows = await uow.session.execute(_SERIES, {"bioreactor_id": entry.bioreactor_id})
-            known = {name: (series, datatype) for name, series, datatype in rows}
-        names = {metric.tag.number: metric.tag.name for metric in birth.metrics if metric.tag.name in known}
-        for number in {reading.tag for reading in event.readings} - names.keys():
-            name = next((metric.tag.name for metric in birth.metrics if metric.tag.number == number), str(number))
-            raise _CannotBeRead(f"the bioreactor has no tag {name!r}")
-        series = {number: known[name][0] for number, name in names.items()}
-        texts = frozenset(series for series, datatype in known.values() if datatype == Datatype.STRING)
+            known = [TagDescription(id_, "", name, Datatype(type_), unit=unit) for name, id_, type_, unit in rows]
+        told = {metric.tag.number: replace(metric.tag, device="") for metric in birth.metrics}
+        read = {reading.tag for reading in event.readings}
+        found = {number: _same(tag, known) for number, tag in told.items()}
+        for number in sorted(read):
+            tag = told.get(number)
+            if tag is None:
+                raise _CannotBeRead(f"the bioreactor has no tag {number}")
+            if found[number] is None:
+                raise _CannotBeRead(f"the bioreactor has no tag {tag.name!r}" + (f" in {tag.unit}" if tag.unit else ""))
+        series = {number: tag.number for number, tag in found.items() if tag is not None}
+        names = {number: tag.name for number, tag in found.items() if tag is not None}
+        texts = frozenset(tag.number for tag in known if tag.datatype is Datatype.STRING)
         return DeviceTags(series, names, texts)
+
+
+def _same(tag: TagDescription, known: Sequence[TagDescription]) -> TagDescription | None:
+    """The tag, in the same unit, among those that the bioreactor has today.
+
+    Raises:
+        _CannotBeRead: the letter does not say its unit, and it has been read in several.
+    """
+    if not tag.unit and any(is_former(other.name, other.unit, {tag.name}) for other in known):
+        raise _CannotBeRead(f"{tag.name!r} has been read in several units, and the letter does not say in which")
+    return counterpart(tag, known)
 
 
 def _topic(row: Any) -> NodeTopic:
