@@ -140,3 +140,23 @@ def test_pages_see_the_latest_values_of_their_own_organization_only(migrated_dat
             assert connection.execute("select from latest").rowcount == 0
             connection.execute("select set_config('lms.organization_id', %s, true)", [str(home)])
             assert connection.execute("select bioreactor_id from latest").fetchall() == [(home,)]
+
+
+async def test_what_a_clock_years_ahead_has_dated_hides_nothing_that_comes_after(connect, batch, query, tags) -> None:
+    years_ms = 10 * 365 * 86_400_000
+    connection, blocks = await connect(), LatestBlocks(lambda: NOON_MS)
+
+    async def commit(*taken: tuple[int, int, float]) -> dict[int, float]:
+        """Store readings (batch number, ms, value) of tag 1, and one of years ahead of tag 2; the latest values."""
+        made = [batch(STREAMS[0], number, (Reading(1, ms, value),)) for number, ms, value in taken]
+        made += [batch(STREAMS[1], number, (Reading(2, NOON_MS + years_ms, 9.0),)) for number, _, _ in taken]
+        await commit_work(connection, Work(made), blocks)
+        return dict(query("select series_id, value from latest where series_id = any(%s)", list(tags.series.values())))
+
+    one, two = tags.series[1], tags.series[2]
+    assert await commit((1, NOON_MS + years_ms, 1.0)) == {one: 1.0, two: 9.0}
+    assert await commit((2, NOON_MS - 5_000, 2.0)) == {one: 2.0, two: 9.0}
+    assert await commit((3, NOON_MS + years_ms + 1, 3.0)) == {one: 2.0, two: 9.0}
+    assert await commit((4, NOON_MS + years_ms + 2, 4.0), (5, NOON_MS, 5.0)) == {one: 5.0, two: 9.0}
+    blocks.forget()
+    assert await commit((6, NOON_MS - 1, 6.0)) == {one: 5.0, two: 9.0}

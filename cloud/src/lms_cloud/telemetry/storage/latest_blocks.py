@@ -7,11 +7,15 @@ A worker remembers the blocks that it wrote, so it need not read what it replace
 worker wrote since, or what it wrote itself was never committed. Hence each block's version: a write counts only if
 nobody wrote in between; else the block, whose row this transaction has locked by then, is read and written again.
 
+What a clock that was years ahead has dated is the newest only until there is anything else: it would hide what comes
+after the clock was set right for as many years.
+
 Called by `lms_cloud.telemetry.storage.transaction` inside its transaction, with the readings that it stores.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -38,7 +42,10 @@ SPAN: Final = 128
 """Series numbers of a block: those of one bioreactor are mostly neighbours."""
 MAX_BLOCKS: Final = 8192
 """Remembered between commits; a block takes 4 KB."""
+FUTURE_MS: Final = 86_400_000
+"""A reading that was taken so long after now was dated by a clock that was wrong."""
 _NOTHING: Final = np.iinfo(np.int64).min
+_BEHIND_ALL_MS: Final = 1 << 61
 
 _READ: Final = """
 select bioreactor_id, block, version, array_send(series), array_send(taken_at), array_send(number),
@@ -112,9 +119,13 @@ class LatestBlocks:
     """What a writer remembers of the blocks.
 
     Whoever calls `write` in a transaction that does not commit calls `forget`.
+
+    Args:
+        now_ms: tells the time, ms UTC.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
+        self._now_ms = now_ms
         self.forget()
 
     def forget(self) -> None:
@@ -139,7 +150,9 @@ class LatestBlocks:
         numbers = np.repeat(
             np.array([batch.key.number if batch.key else 0 for batch in batches], dtype=np.int64), sizes
         )
-        rows = latest_rows(columns, numbers)
+        until_ms = self._now_ms() + FUTURE_MS
+        ranks = _ranks(columns.taken_at_ms, until_ms)
+        rows = latest_rows(replace(columns, taken_at_ms=ranks), numbers)
         homes = {batch.bioreactor.id: batch.bioreactor.organization_id for batch in batches}
         places = {id_: at for at, id_ in enumerate(homes)}
         home_of = np.repeat(np.array([places[batch.bioreactor.id] for batch in batches], dtype=np.int64), sizes)[rows]
@@ -151,19 +164,26 @@ class LatestBlocks:
         while due:  # a second time only for blocks that were not as remembered
             slots = np.array([self._slots[key] for key in keys], dtype=np.intp)[which]
             found = _Newest(rows, slots, (columns.series[rows] % SPAN).astype(np.intp))
-            self._merge(columns, numbers, found)
+            self._merge(columns, numbers, found, ranks, until_ms)
             written = await self._write(cursor, due, homes)
             for key in written:
                 self._versions[self._slots[key]] += 1
             due = [key for key in due if key not in written]
             await self._know(cursor, due)
 
-    def _merge(self, columns: ReadingColumns, numbers: NDArray[np.int64], newest: _Newest) -> None:
+    def _merge(
+        self,
+        columns: ReadingColumns,
+        numbers: NDArray[np.int64],
+        newest: _Newest,
+        ranks: NDArray[np.int64],
+        until_ms: int,
+    ) -> None:
         """Put what is not older than what is there into the cells; doing it again changes nothing."""
         cells = self._cells
         at = (newest.slots, newest.cells)
-        times, known_ms = columns.taken_at_ms[newest.rows], cells.taken_at_ms[at]
-        wins = (times > known_ms) | ((times == known_ms) & (numbers[newest.rows] >= cells.number[at]))
+        new, known = ranks[newest.rows], _ranks(cells.taken_at_ms[at], until_ms)
+        wins = (new > known) | ((new == known) & (numbers[newest.rows] >= cells.number[at]))
         rows, at = newest.rows[wins], (newest.slots[wins], newest.cells[wins])
         cells.taken_at_ms[at] = columns.taken_at_ms[rows]
         cells.number[at] = numbers[rows]
@@ -242,3 +262,8 @@ class LatestBlocks:
         for slot, there in zip(slots, present, strict=True):
             known = self._texts.get(slot, {})
             yield from (known.get(cell) for cell in np.flatnonzero(there).tolist())
+
+
+def _ranks(taken_at_ms: NDArray[np.int64], until_ms: int) -> NDArray[np.int64]:
+    """Times, so that the newest is the highest: those after `until_ms` stand behind all others."""
+    return np.where(taken_at_ms > until_ms, taken_at_ms - _BEHIND_ALL_MS, taken_at_ms)

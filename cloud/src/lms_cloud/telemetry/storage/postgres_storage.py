@@ -36,7 +36,7 @@ class PostgresStorage:
         self._name = name
         self._url = database_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
         self._partitions = Partitions(now_ms)
-        self._latest = LatestBlocks()
+        self._latest = LatestBlocks(now_ms)
         self._connection: Connection | None = None
 
     async def commit(self, work: Work) -> Outcome:
