@@ -56,7 +56,7 @@ test: setup broker chromium ## Run all tests, with all the set-up that they need
 
 .PHONY: faults
 faults: setup broker ## Inject every fault of docs/faults.md, most of them many times; ends with a table
-	@$(CACHES); LMS_FAULTS=full exec $(PYTHON) -m pytest $(FAULTS) -n 0 -q --no-header --timeout 1800
+	@$(CACHES); LMS_FAULTS=full exec $(PYTHON) -m pytest $(FAULTS) -n $(WORKERS) --dist worksteal -q --no-header --timeout 1800
 
 .PHONY: check
 check: setup ## Check formatting, lint rules, types and which package imports which

@@ -139,7 +139,7 @@ async def test_agent_killed_for_want_of_memory_loses_nothing(prove: Any, chance:
         chain = proof.chain
         argv, environment = chain.commands["agent"]
         for number in range(10):
-            size = chance.randrange(12 << 20, 24 << 20) if number % 2 else MEMORY_MAX
+            size = chance.randrange(8 << 20, 16 << 20) if number % 2 else MEMORY_MAX
             async with memory_group(size) as group:
                 chain.kill("agent")
                 chain.start("agent", group.inside(argv), environment)

@@ -1,4 +1,4 @@
-"""Takes memory until a process is dead, and is not killed itself. Usage: eater.py PID"""
+"""Takes memory until the kernel kills a process for it, and not this one. Usage: eater.py PID"""
 
 import sys
 import time
@@ -6,8 +6,8 @@ from pathlib import Path
 
 STEP = 1 << 20
 
-Path("/proc/self/oom_score_adj").write_text("-1000")
 victim = Path("/proc") / sys.argv[1] / "stat"
+victim.with_name("oom_score_adj").write_text("1000")
 eaten = []
 
 
