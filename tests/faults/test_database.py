@@ -44,13 +44,13 @@ async def test_commits_whose_answer_is_lost_lose_and_double_nothing(
     prove: Any, proxy: Any, postgres: Any, full: bool, chance: random.Random
 ) -> None:
     async with proxy(postgres.server.port, mqtt=False) as way, prove(database_port=way.port) as proof:
-        wanted = 60 if full else 2
+        wanted = 60 if full else 4
         outcomes = {Cut: 0, CutAfter: 0}
 
         def cut(data: bytes) -> None:
             if b"COMMIT" in data and proof.row.injected < wanted and chance.random() < 0.5:
+                kind = (Cut, CutAfter)[proof.row.injected % 2]
                 proof.row.injected += 1
-                kind = chance.choice((Cut, CutAfter))
                 outcomes[kind] += 1
                 raise kind
 
