@@ -332,12 +332,8 @@ class Proof:
         assert not foreign, foreign
         await self.holds_without_logs(owed)
 
-    async def holds_without_logs(self, owed: Counter[Cell], *, all_gaps: bool = True) -> None:
-        """The same where no log holds any more what there was: what is `owed`, and what the instrument said, must do.
-
-        Args:
-            all_gaps: whether the database must explain every interval without readings.
-        """
+    async def holds_without_logs(self, owed: Counter[Cell]) -> None:
+        """The same where no log holds any more what there was: instead, what is `owed`, and what was said."""
         row = self.row
         there = await asyncio.to_thread(stored, self.database_url)
         lost, doubled = owed - there, there - Counter(there.keys())
@@ -348,8 +344,7 @@ class Proof:
         row.wrong += len(wrong)
         assert (lost, doubled, wrong) == ({}, {}, [])
         assert row.compared > 100
-        if all_gaps:
-            await self.tells_all_gaps()
+        await self.tells_all_gaps()
         self._is_within_bounds()
 
     def _is_within_bounds(self) -> None:

@@ -10,7 +10,7 @@ Neighbours: `lms_agent.cli.run` calls it; every other part of the agent is calle
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from lms_protocol.edge import EdgeSession
 from lms_protocol.reading import TagDescription
 
 from lms_agent.ending import end
-from lms_agent.health import Health, InstrumentHealth
+from lms_agent.health import Health, InstrumentHealth, read_status
 from lms_agent.log.absence import TAKING_OVER, Absence
 from lms_agent.log.care import Care
 from lms_agent.log.errors import LogError
@@ -31,7 +31,7 @@ from lms_agent.sampling import Sampling
 from lms_agent.sending.connection import Address
 from lms_agent.sending.sender import Sender
 from lms_agent.settings import AgentSettings
-from lms_agent.timekeeping.discipline import Rules
+from lms_agent.timekeeping.discipline import Rules, Trust
 from lms_agent.timekeeping.source import Computer, TimeSource
 from lms_agent.timekeeping.timekeeper import Timekeeper
 
@@ -62,15 +62,26 @@ async def run_agent(
         LogError: the log cannot be opened.
         ExceptionGroup: a part of the agent broke in a way that nobody foresaw.
     """
+    told = await asyncio.to_thread(read_status, settings.agent.log)
     log = await asyncio.to_thread(SqliteLog.open, settings.agent.log, limits=settings.agent.log_limits)
     try:
         clock = await Timekeeper.begin(source or Computer(), log, log.head, Rules(wait_s=settings.agent.clock_wait_s))
         log.number_gaps_above(clock.wall_ms())
         agent = _Agent(log, clock, notifier or Notifier(), reloading or Reloading())
-        await agent.run(settings, stop)
+        await agent.run(settings, stop, gone_since_ms=_gone_since_ms(told or {}, log))
     finally:
         await asyncio.to_thread(log.close)
         LOGGER.info("The log is closed; %d batches wait for the cloud", log.head - log.acked)
+
+
+def _gone_since_ms(told: Mapping[str, Any], log: SqliteLog) -> int | None:
+    """When the agent last said that it kept a log that is gone without a trace; None if none is, or nobody can tell."""
+    try:
+        another = told["log"]["stream"] != str(log.stream) and not log.head and not log.predecessors
+        known = told["clock"]["trust"] != Trust.WRONG
+        return int(told["written_at_ms"]) if another and known else None
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 @dataclass
@@ -102,11 +113,11 @@ class _Agent:
         self._notifier = notifier
         self._reloading = reloading
 
-    async def run(self, settings: AgentSettings, stop: asyncio.Event) -> None:
-        """Read, keep and send until `stop` is set."""
+    async def run(self, settings: AgentSettings, stop: asyncio.Event, *, gone_since_ms: int | None) -> None:
+        """Read, keep and send until `stop` is set; `gone_since_ms`: until when a log that is gone had readings."""
         log = self._log
         tags = await asyncio.to_thread(register, log, settings)
-        absence = Absence(log, tags_by_instrument(settings, tags).values())
+        absence = Absence(log, tags_by_instrument(settings, tags).values(), gone_since_ms=gone_since_ms)
         keeping = Keeping(log, absence, self._clock.stamps)
         parts = await self._parts(settings, tags, absence, keeping)
         self._clock.listen(lambda: parts.sender.wake())  # noqa: PLW0108 - the parts are exchanged

@@ -9,6 +9,7 @@ from typing import Any
 import aiomqtt
 import pytest
 from lms_agent.health import read_status
+from lms_agent.log.absence import LOG_GONE
 from lms_agent.log.reader import LogReader
 from lms_firmware_sim.wires import Fault
 from lms_protocol.host import DataReceived, HostSession, NodeDied
@@ -98,6 +99,27 @@ async def test_gap_after_an_older_copy_came_back_has_an_id_of_its_own(
     assert first
     assert second
     assert not first & second, "the cloud would take the second gap for the first"
+
+
+async def test_log_that_was_removed_while_no_agent_ran_leaves_a_gap(
+    wire: Any, configure: Any, start_agent: Any, free_port: int
+) -> None:
+    config = configure(wire.port, free_port)
+    async with start_agent(config) as agent:
+        await agent.until_batches(15)
+        await agent.kill()
+    told = read_status(agent.log) or {}
+    for suffix in ("", "-wal", "-shm"):
+        agent.log.with_name(agent.log.name + suffix).unlink(missing_ok=True)
+    async with start_agent(config) as agent:
+        await agent.until_batches(3)
+        await agent.end()
+    with LogReader.open(agent.log) as reader:
+        first, *others = reader.read(1, 1000)
+    (gap,) = first.gaps
+    assert gap.reason == LOG_GONE
+    assert (gap.began_at_ms, gap.ended_at_ms) == (told["written_at_ms"], first.readings[-1].taken_at_ms)
+    assert not any(gap.reason == LOG_GONE for batch in others for gap in batch.gaps)
 
 
 async def test_second_agent_on_one_log_is_refused(

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lms_agent.clock import SystemClock
-from lms_agent.log.absence import NOT_RUNNING, TAKING_OVER, Absence
+from lms_agent.log.absence import LOG_GONE, NOT_RUNNING, TAKING_OVER, Absence
 from lms_agent.log.keeping import Keeping
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_protocol.reading import Gap, Reading
@@ -51,3 +51,12 @@ async def test_tags_that_were_read_until_just_now_have_a_gap_only_where_a_scan_i
         assert absence.before([Reading(1, 11_400, 1.0), Reading(2, 12_000, 1.0), Reading(3, 11_000, 1.0)]) == [
             Gap(1, (2, 3), 10_000, 12_000, TAKING_OVER)
         ]
+
+
+async def test_gap_begins_where_a_log_ended_that_is_gone(tmp_path: Path) -> None:
+    with SqliteLog.open(tmp_path / "log.sqlite3") as log:
+        absence = Absence(log, [[1, 2], [3]], gone_since_ms=4_000)
+        assert absence.before([Reading(1, 9_000, 1.0), Reading(2, 9_000, 1.0), Reading(3, 9_500, 1.0)]) == [
+            Gap(1, (1, 2, 3), 4_000, 9_500, LOG_GONE)
+        ]
+        assert absence.before([Reading(1, 10_000, 1.0)]) == []

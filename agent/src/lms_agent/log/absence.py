@@ -1,7 +1,8 @@
 """What the time without an agent leaves behind: intervals without readings, each of which gets its gap record.
 
 A gap that was open when the agent ended stays open over the restart: sampling takes it over and closes it with the
-first good reading. A tag that was well until then gets a gap from its last reading in the log to its first new one.
+first good reading. A tag that was well until then gets a gap from its last reading in the log to its first new one;
+where the log was removed meanwhile, from the moment when the agent last said that it lives.
 
 Neighbours: `lms_agent.log.keeping` asks with each scan; the log's newest readings and open gaps say what was before.
 """
@@ -13,6 +14,7 @@ from lms_protocol.reading import Gap, Reading
 from lms_agent.log.sqlite_log import SqliteLog
 
 NOT_RUNNING = "the agent was not running"
+LOG_GONE = "the agent was not running, and its log is gone"
 TAKING_OVER = "new settings were being taken over"
 TOGETHER_MS = 1000
 """Tags whose last readings lie no further apart share one gap: five instruments of a line need not tell it each."""
@@ -28,6 +30,7 @@ class Absence:
         reason: why nothing was read before.
         bearable_ms: by tag, how far apart two readings may lie without a scan missing between them; for tags that were
             read until just now.
+        gone_since_ms: until when a log that is gone had readings, ms UTC; None if none is.
     """
 
     def __init__(
@@ -37,9 +40,10 @@ class Absence:
         *,
         reason: str = NOT_RUNNING,
         bearable_ms: Mapping[int, float] | None = None,
+        gone_since_ms: int | None = None,
     ) -> None:
         self._log = log
-        self._reason = reason
+        self._reason = reason if gone_since_ms is None else LOG_GONE
         self._bearable_ms = bearable_ms or {}
         instruments = [frozenset(group) for group in groups]
         latest = log.latest()
@@ -49,7 +53,8 @@ class Absence:
         self._orphans = [entry for entry in gaps if entry not in self._open]
         covered = {tag for _, gap in self._open for tag in gap.tags}
         read = frozenset().union(*instruments) - covered
-        self._last = {tag: log.stamp_of(latest[tag].taken_at_ms) for tag in read if tag in latest}
+        last_ms = {tag: latest[tag].taken_at_ms if tag in latest else gone_since_ms for tag in read}
+        self._last = {tag: log.stamp_of(at_ms) for tag, at_ms in last_ms.items() if at_ms is not None}
 
     @property
     def open_gaps(self) -> list[Gap]:
