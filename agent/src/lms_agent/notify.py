@@ -5,10 +5,16 @@ Neighbours: `lms_agent.health` speaks through it; `systemd/lms-agent.service` li
 Source: sd_notify(3), sd_watchdog_enabled(3).
 """
 
+import logging
 import os
 import socket
 from collections.abc import Mapping
 from typing import Self
+
+LOGGER = logging.getLogger(__name__)
+
+PATIENCE_S = 1.0
+"""How long systemd may take to make room for a word; reading goes on after that, told or not."""
 
 
 class Notifier:
@@ -23,6 +29,7 @@ class Notifier:
         self.watchdog_s = watchdog_s
         self._address = address
         self._status = ""
+        self._told_failure = False
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
@@ -50,5 +57,11 @@ class Notifier:
     def _send(self, text: str) -> None:
         if not self._address:
             return
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as line:
-            line.sendto(text.encode(), self._address)
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as line:
+                line.settimeout(PATIENCE_S)
+                line.sendto(text.encode(), self._address)
+        except OSError as error:
+            if not self._told_failure:
+                LOGGER.warning("systemd cannot be told how the agent does: %s. Reading and sending go on.", error)
+            self._told_failure = True
