@@ -1,4 +1,6 @@
-"""Bring the database to the newest migration: waits until it answers, lets one program migrate at a time.
+"""Bring the database to the newest migration, or back to a former one.
+
+Waits until the database answers, and lets one program migrate at a time.
 
 Used by `lms-cloud migrate` (cli/migrate.py), by the demo and by the tests; the migrations are in migrations/versions.
 """
@@ -18,6 +20,7 @@ from sqlalchemy.pool import NullPool
 
 from lms_cloud.kernel.database import CONNECT_TIMEOUT_S, database_url
 from lms_cloud.kernel.errors import DatabaseSetupError
+from lms_cloud.kernel.losing import MAY_LOSE
 from lms_cloud.kernel.tenancy import INGEST, WEB
 
 _LOCK_KEY = 0x6C6D735F6D6967
@@ -72,6 +75,39 @@ def migrate(
         after = current_revision(connection)
         assert after is not None  # noqa: S101 - `head` exists
         return Migrated(before, after)
+
+
+def go_back(url: str, revision: str, *, lose_data: bool = False, wait_s: float = 60) -> Migrated:
+    """Bring the database at `url` back to a former migration, as its owner, for a former release.
+
+    Args:
+        revision: such as "0012".
+        lose_data: whether what that release has no place for may be lost.
+
+    Raises:
+        DatabaseSetupError: something would be lost, there is no such revision behind it, the database does not answer,
+            or the owner may not do what is needed; nothing is changed.
+    """
+    with connect(url, wait_s=wait_s) as connection:
+        lock_migrations(connection)
+        before = current_revision(connection)
+        config = _config()
+        config.attributes.update({"connection": connection, MAY_LOSE: lose_data})
+        behind = [each.revision for each in ScriptDirectory.from_config(config).iterate_revisions(before, "base")]
+        if revision not in behind:
+            known = ", ".join(reversed(behind)) or "none: the database is empty"
+            raise DatabaseSetupError(
+                f"The database is at {before or 'nothing'}: there is no way back to {revision!r}",
+                f"Say one of these: {known}",
+            )
+        try:
+            command.downgrade(config, revision)
+            connection.commit()
+        except ProgrammingError as error:
+            raise DatabaseSetupError(
+                f"The way back was refused: {first_line(error)}", "Go back with the account that owns the database"
+            ) from error
+        return Migrated(before, revision)
 
 
 def lock_migrations(connection: Connection) -> None:

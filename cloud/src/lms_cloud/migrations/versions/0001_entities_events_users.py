@@ -2,6 +2,7 @@
 
 from alembic import op
 
+from lms_cloud.kernel.losing import Loss, refuse_to_lose
 from lms_cloud.kernel.tenancy import (
     INGEST,
     WEB,
@@ -32,6 +33,11 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop them. The group roles stay: other databases of the same server may use them."""
+    refuse_to_lose(
+        revision,
+        Loss("organizations and everything that belongs to them, their events among it", "entities"),
+        Loss("people and their passwords", "users"),
+    )
     for table in ("events", "entities", "sessions", "memberships", "passwords", "users"):
         op.execute(f"drop table {table}")
     op.execute("drop function lms_refuse_event_change()")

@@ -13,6 +13,7 @@ Revises: 0001
 
 from alembic import op
 
+from lms_cloud.kernel.losing import Loss, refuse_to_lose
 from lms_cloud.kernel.tenancy import INGEST, enable_rls, grant, ingest_policy, secure_tenant_table
 
 revision = "0002"
@@ -205,6 +206,13 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop it all; the readings are gone afterwards."""
+    refuse_to_lose(
+        revision,
+        Loss("all readings", "readings"),
+        Loss("all readings of texts and large integers", "readings_text"),
+        Loss("which batches were taken in", "ledger"),
+        Loss("the bytes of dead letters", "dead_letters"),
+    )
     op.execute("drop function make_reading_partitions(timestamptz, timestamptz)")
     op.execute(
         "drop table agent_status, feeds, dead_letters, gaps, ledger, streams, latest, readings_text, readings, series"

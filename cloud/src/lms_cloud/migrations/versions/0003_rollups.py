@@ -13,6 +13,7 @@ Revises: 0002
 
 from alembic import op
 
+from lms_cloud.kernel.losing import Loss, refuse_to_lose
 from lms_cloud.kernel.tenancy import grant
 
 revision = "0003"
@@ -236,6 +237,17 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop the rollups, and put all texts into one table again; the weeks of `readings` stay."""
+    refuse_to_lose(
+        revision,
+        Loss(
+            "the rollups of days whose readings are there no longer",
+            "rollup_1d",
+            "not exists (select from readings x where x.series_id = r.series_id and x.taken_at >= r.bucket"
+            " and x.taken_at < r.bucket + interval '1 day')"
+            " and not exists (select from readings_text x where x.series_id = r.series_id and x.taken_at >= r.bucket"
+            " and x.taken_at < r.bucket + interval '1 day')",
+        ),
+    )
     op.execute("drop table rollup_marks, rollup_1m, rollup_1h, rollup_1d")
     op.execute(ONE_TABLE)
     grant("readings_text", web="select", ingest="select, insert")

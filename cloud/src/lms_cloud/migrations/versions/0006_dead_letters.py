@@ -9,6 +9,7 @@ Revises: 0005
 
 from alembic import op
 
+from lms_cloud.kernel.losing import Loss, refuse_to_lose
 from lms_cloud.kernel.tenancy import INGEST, WEB
 
 revision = "0006"
@@ -48,6 +49,10 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop them."""
+    refuse_to_lose(
+        revision,
+        Loss("what became of dead letters, and what is needed to store them", "dead_letters"),
+    )
     changed = "dead, digest, cursor, first_taken_at, last_taken_at, readings, committed_at"
     op.execute("drop index dead_letters_organization, dead_letters_asked, dead_letters_open")
     op.execute("drop policy ledger_from_dead_to_alive on ledger")

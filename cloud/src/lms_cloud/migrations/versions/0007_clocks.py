@@ -9,6 +9,7 @@ Revises: 0006
 
 from alembic import op
 
+from lms_cloud.kernel.losing import Loss, refuse_to_lose
 from lms_cloud.kernel.tenancy import secure_tenant_table
 
 revision = "0007"
@@ -46,4 +47,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop it: readings stay, what their times are worth is no longer known."""
+    refuse_to_lose(
+        revision,
+        Loss("how far the times of readings can be trusted", "clocks"),
+    )
     op.execute("drop table clocks")

@@ -11,6 +11,7 @@ Revises: 0007
 
 from alembic import op
 
+from lms_cloud.kernel.losing import Loss, refuse_to_lose
 from lms_cloud.kernel.tenancy import INGEST, grant, secure_tenant_table
 
 revision = "0008"
@@ -244,6 +245,14 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop it all; what was removed stays removed."""
+    refuse_to_lose(
+        revision,
+        Loss(
+            "which readings retention has removed: rollups of those weeks would be computed anew from what comes late",
+            "storage_removals",
+        ),
+        Loss("windows locked against retention", "locked_windows", "r.unlocked_at is null"),
+    )
     op.execute("drop function fold_removed(integer[], timestamptz, timestamptz)")
     op.execute("drop function remove_piece(text, timestamptz, timestamptz, integer)")
     op.execute("drop function is_removed(text, timestamptz, timestamptz)")

@@ -8,6 +8,7 @@ Revises: 0008
 
 from alembic import op
 
+from lms_cloud.kernel.losing import Loss, refuse_to_lose
 from lms_cloud.kernel.tenancy import secure_tenant_table
 
 revision = "0009"
@@ -64,6 +65,10 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop them."""
+    refuse_to_lose(
+        revision,
+        Loss("how many batches were sent late", "ledger_hours", "r.late > 0"),
+    )
     op.execute("drop index ledger_dead")
     op.execute("drop table ledger_hours")
     op.execute("alter table streams drop column committed, drop column head, drop column head_at")

@@ -8,6 +8,7 @@ Revises: 0010
 
 from alembic import op
 
+from lms_cloud.kernel.losing import Loss, refuse_to_lose
 from lms_cloud.kernel.tenancy import secure_tenant_table
 
 revision = "0011"
@@ -39,4 +40,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop it: a batch that is logged anew once more is then stored once more."""
+    refuse_to_lose(
+        revision,
+        Loss("where batches were logged first: one that comes again would be stored again", "origins"),
+    )
     op.execute("drop table origins")
