@@ -23,6 +23,7 @@ from lms_agent.log.retention import Limits
 from lms_agent.log.salvage import wal_path
 from lms_agent.log.sqlite_log import SqliteLog, Trouble
 from lms_protocol.reading import Gap, Reading, TagDescription
+from support.loop_disk import loop_disk
 
 CHILD = Path(__file__).parent / "children" / "renew_for_ever.py"
 
@@ -200,18 +201,23 @@ async def test_full_disk_leaves_no_hole_and_takes_readings_again_when_there_is_r
         assert log.trouble is None, "a disk that refuses is no damage"
 
 
-async def test_disk_that_becomes_read_only_loses_nothing_that_was_logged(small_disk: Path) -> None:
-    with SqliteLog.open(small_disk / "log.sqlite3") as log:
-        for number in range(10):
-            await log.append("R1", [Reading(1, number, 1.0)])
-        busy = subprocess.run(["mount", "-o", "remount,ro", small_disk], capture_output=True, check=False)
-        if busy.returncode != 0:
-            pytest.skip(f"the file system cannot be made read-only while it is written: {busy.stderr.decode().strip()}")
-        with pytest.raises(LogWriteFailed):
-            await log.append("R1", [Reading(1, 10, 1.0)])
-        subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
-        assert (await log.append("R1", [Reading(1, 11, 1.0)])).number == 11
-        assert log.trouble is None, "a disk that refuses is no damage"
+async def test_disk_that_becomes_read_only_loses_nothing_that_was_logged(tmp_path: Path) -> None:
+    with loop_disk(tmp_path, size_mib=16, options="noatime,errors=remount-ro") as disk:
+        path = disk.path / "log.sqlite3"
+        with SqliteLog.open(path) as log:
+            made = [await log.append("R1", [Reading(1, number, 1.0)]) for number in range(10)]
+            await asyncio.to_thread(disk.report_error)
+            with pytest.raises(LogWriteFailed):  # of a file that was open, SQLite calls it an input/output error
+                await log.append("R1", [Reading(1, 10, 1.0)])
+            with pytest.raises(LogWriteFailed, match=r"read-only.*make it writable"):
+                await log.append("R1", [Reading(1, 10, 1.0)])
+            assert log.read(1, 100) == made, "what is there can be sent meanwhile"
+            assert log.trouble is None, "a disk that refuses is no damage"
+        for step in (disk.unmount, disk.check, disk.mount):  # the boot that repairs it
+            await asyncio.to_thread(step)
+        with SqliteLog.open(path) as log:
+            assert log.read(1, 100) == made
+            assert (await log.append("R1", [Reading(1, 11, 1.0)])).number == 11
 
 
 async def test_new_log_waits_for_a_disk_that_takes_it(small_disk: Path) -> None:

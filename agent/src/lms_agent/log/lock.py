@@ -6,10 +6,16 @@ Neighbours: taken by `lms_agent.log.sqlite_log` before the file is touched.
 
 import fcntl
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 from lms_agent.log.errors import LogInUse, LogUnavailable
+
+
+_TRIES, _PAUSE_S = 5, 0.02
+"""A command that looks who writes holds the lock, too, for a moment."""
 
 
 class WriterLock:
@@ -33,20 +39,26 @@ class WriterLock:
         except OSError as error:
             reason = f"its lock file {path} cannot be made ({error.strerror})"
             raise LogUnavailable(log_path, reason, "check that its folder exists and is writable") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise LogInUse(log_path, writer_pid(log_path)) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        for left in reversed(range(_TRIES)):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not left:
+                    os.close(descriptor)
+                    raise LogInUse(log_path, writer_pid(log_path)) from None
+                time.sleep(_PAUSE_S)
+        with suppress(OSError):  # a full disk: the lock holds without a name
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         return cls(path, descriptor)
 
     def release(self) -> None:
         """Give the lock back, once. The side file stays: removing it would race with the next taker."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
-            os.ftruncate(descriptor, 0)
+            with suppress(OSError):  # a read-only disk: the lock is free without that, too
+                os.ftruncate(descriptor, 0)
             os.close(descriptor)
 
 
