@@ -33,6 +33,8 @@ _WORD: Final = {
 }
 _NOTHING: Final = bytes(8)
 _QUALITIES: Final = {int(quality): quality for quality in Quality}
+_GOOD: Final = Struct("<H").pack(Quality.GOOD)
+_FLOATS: Final = {float}
 _KINDS: Final = bytes(range(6))
 
 
@@ -62,7 +64,12 @@ class Columns(Sequence[Reading]):
         Raises:
             PayloadError: a value that no Sparkplug type carries, or a tag, time or quality out of range.
         """
-        return readings if isinstance(readings, Columns) else cls(encode(readings), len(readings))
+        if isinstance(readings, Columns):
+            return readings
+        data, extent = _encode(readings)
+        columns = cls(data, len(readings))
+        columns._extent = extent
+        return columns
 
     @classmethod
     def parse(cls, data: bytes, at: int = 0) -> tuple["Columns", int]:
@@ -166,22 +173,29 @@ def encode(readings: Sequence[Reading]) -> bytes:
     Raises:
         PayloadError: a value that no Sparkplug type carries, or a tag, time or quality out of range.
     """
+    return _encode(readings)[0]
+
+
+def _encode(readings: Sequence[Reading]) -> tuple[bytes, tuple[int, int] | None]:
+    """The bytes, and the earliest and the latest time."""
     count = len(readings)
     if not count:
-        return COUNT.pack(0)
+        return COUNT.pack(0), None
     tags, times, values, qualities = zip(*readings, strict=True)
     try:
-        if set(map(type, values)) == {float}:  # nearly always
-            data = _form(count).pack(count, *tags, *times, *qualities, bytes((DOUBLE,)) * count, *values)
+        if set(map(type, values)) == _FLOATS:  # nearly always
+            codes = _GOOD * count if qualities.count(Quality.GOOD) == count else _codes(count).pack(*qualities)
+            data = _form(count).pack(count, *tags, *times, codes, bytes((DOUBLE,)) * count, *values)
         else:
             if None in values:
                 qualities = tuple(map(_quality, values, qualities))
             data = _encode_mixed(count, (*tags, *times, *qualities), values)
     except (struct.error, ValueError) as error:
         raise PayloadError(f"a reading is out of range: {error}") from error
-    if min(times) < 0:  # Sparkplug's times are unsigned
-        raise PayloadError(f"{min(times)} ms is before 1970")
-    return data
+    earliest = min(times)
+    if earliest < 0:  # Sparkplug's times are unsigned
+        raise PayloadError(f"{earliest} ms is before 1970")
+    return data, (earliest, max(times))
 
 
 def _quality(value: Value, quality: Quality) -> Quality:
@@ -198,7 +212,12 @@ def _encode_mixed(count: int, columns: tuple[int, ...], values: Sequence[Value])
 # Sizes seldom change: one scan has always the same tags. Bounded, as an importer may bring any.
 @lru_cache(maxsize=64)
 def _form(count: int) -> Struct:
-    return Struct(f"<I{count}Q{count}q{count}H{count}s{count}d")
+    return Struct(f"<I{count}Q{count}q{2 * count}s{count}s{count}d")
+
+
+@lru_cache(maxsize=64)
+def _codes(count: int) -> Struct:
+    return Struct(f"<{count}H")
 
 
 @lru_cache(maxsize=64)
@@ -262,9 +281,6 @@ def measure(data: bytes, at: int = 0) -> tuple[int, int]:
             text, end = take_sized(data, end)
             utf8(text)
     return end, count
-
-
-_GOOD: Final = Struct("<H").pack(Quality.GOOD)
 
 
 def _check_qualities(column: bytes) -> None:

@@ -13,7 +13,6 @@ from typing import Self
 
 from lms_agent.log.errors import LogInUse, LogUnavailable
 
-
 _TRIES, _PAUSE_S = 5, 0.02
 """A command that looks who writes holds the lock, too, for a moment."""
 

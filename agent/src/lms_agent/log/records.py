@@ -9,10 +9,10 @@ import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from struct import unpack_from
 from typing import NamedTuple, TypeAlias
 
-from lms_protocol.batches import record_decode, record_encode
+from lms_protocol.batches import record_decode, record_encode, record_of
+from lms_protocol.columns import Columns
 from lms_protocol.errors import PayloadError
 from lms_protocol.reading import Batch, Gap, Reading
 
@@ -39,14 +39,11 @@ def batch_row(batch: Batch, total: int) -> BatchRow:
     Raises:
         PayloadError: a value that no Sparkplug type carries.
     """
-    number, device, readings = batch.number, batch.device, batch.readings
-    record = record_encode(batch)
-    count = len(readings)
-    first_ms = last_ms = None
-    if count:
-        times = unpack_from(f"<{count}q", record, COLUMNS_AT + 8 * count)  # cheaper than asking each reading again
-        first_ms, last_ms = min(times), max(times)
-    return (number, device, first_ms, last_ms, count, total, batch_checksum(number, device, record), record)
+    number, device = batch.number, batch.device
+    columns = Columns.of(batch.readings)
+    record = record_of(batch, columns)
+    first_ms, last_ms = columns.extent or (None, None)
+    return (number, device, first_ms, last_ms, columns.size, total, batch_checksum(number, device, record), record)
 
 
 def batch_from_row(path: Path, row: tuple[int, str, int, bytes]) -> Batch:
