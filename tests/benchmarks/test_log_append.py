@@ -66,7 +66,7 @@ def test_appends_per_second_beside_raw_sqlite(tmp_path: Path, lines: int) -> Non
     show(
         f"log: readings/s in batches of {READINGS} from {lines} line{'s' * (lines > 1)}, WAL + FULL",
         f"{pair.ours:,.0f}",
-        beside=f"raw SQLite, one INSERT of {READINGS} a commit: {pair.peer:,.0f} ({pair.peer / READINGS:,.0f} commits/s)",
+        beside=f"raw SQLite, one INSERT of {READINGS} a commit: {pair.peer:,.0f}, {pair.peer / READINGS:,.0f} commits",
         ratio=pair.ratio,
     )
     assert head == 10 * COMMITS, "all of it is in the log"

@@ -55,6 +55,10 @@ class Faults:
         self.machines[fault.target].remember_image()
         self._after(fault, self.machines[fault.target].bring_back)
 
+    def spoil_lists(self, fault: Fault) -> None:
+        """The pages that name the logs set aside earlier are damaged, and the agent starts."""
+        self._after(fault, self.machines[fault.target].spoil_lists)
+
     def stop_agent(self, fault: Fault) -> None:
         """It is stopped in good order."""
         self.machines[fault.target].stop()

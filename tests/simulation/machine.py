@@ -5,11 +5,13 @@ two steps or two operations of its disk, lose its power, and start again from wh
 """
 
 import asyncio
+import sqlite3
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import UUID
 
@@ -47,6 +49,7 @@ EPOCH_MS = 1_795_435_200_000
 CLOCK_WAIT_S = 10.0
 PACKED_BYTES = 4_000
 LARGEST_PACK_BYTES = 64 * 1024
+PAGE_BYTES = 4096
 LAST_SCANS_S = FAULTS_END_S + 10
 """Nothing goes wrong any more. Who has nothing to say is not missed: births that were lost are asked for with data."""
 WRITE_S = 0.004
@@ -330,6 +333,16 @@ class Machine:
         self._oracle.brought_back(self.node)
         self.boot()
 
+    def spoil_lists(self) -> None:
+        """The pages that say which logs were set aside, and what of them was logged again, are damaged; it starts."""
+        if self.process is not None:
+            self.process.spare()
+        self.kill(0, power=True)
+        self._let_go()
+        self.disk.replace(_with_spoilt_lists(self.disk.image()))
+        self._power_cut = True
+        self.boot()
+
     def dispose(self) -> None:
         """Close all files."""
         if self.process is not None:
@@ -517,3 +530,25 @@ class Machine:
             client.abandon()
             raise
         await client.__aexit__(None, None, None)
+
+
+def _with_spoilt_lists(image: dict[str, bytes]) -> dict[str, bytes]:
+    """A disk as it was, but for the pages of two tables of its log; as it was if that has not all tables yet."""
+    with TemporaryDirectory() as folder:
+        for name in ("log.db", "log.db-wal"):
+            if name in image:
+                Path(folder, name).write_bytes(image[name])
+        path = Path(folder, "log.db")
+        connection = sqlite3.connect(path)
+        try:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            sql = "SELECT rootpage FROM sqlite_master WHERE tbl_name IN ('predecessors', 'origins')"
+            pages = [page for (page,) in connection.execute(sql).fetchall()]
+        except sqlite3.DatabaseError:
+            return image
+        finally:
+            connection.close()
+        data = bytearray(path.read_bytes())
+        for page in pages:
+            data[(page - 1) * PAGE_BYTES : page * PAGE_BYTES] = b"\xa5" * PAGE_BYTES
+        return image | {"log.db": bytes(data), "log.db-wal": b""}
