@@ -9,7 +9,7 @@ from simulation.plan import Fault, Plan, draw_plan
 from simulation.shrinking import report
 from simulation.world import run
 
-PLANS = 40
+PLANS = 20
 
 
 def plans() -> Iterator[Plan]:
