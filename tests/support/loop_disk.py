@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+BLOCK_BYTES = "4096"
+"""As on every disk of some size: of smaller blocks than its pages, SQLite would map holes, and die of a full disk."""
 EXT4_IOC_SHUTDOWN = 0x8004587D
 
 
@@ -41,7 +43,7 @@ class LoopDisk:
         self.path.mkdir()
         with self.image.open("wb") as file:
             file.truncate(size_mib << 20)
-        _run("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", self.image)
+        _run("mkfs.ext4", "-q", "-F", "-b", BLOCK_BYTES, "-E", "lazy_itable_init=0,lazy_journal_init=0", self.image)
 
     def mount(self) -> None:
         _run("mount", "-o", f"loop,{self._options}", self.image, self.path)

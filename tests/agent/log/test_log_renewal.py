@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from lms_agent.clock import SystemClock
 from lms_agent.log.care import Care
-from lms_agent.log.errors import LogWriteFailed
+from lms_agent.log.errors import LogUnavailable, LogWriteFailed
 from lms_agent.log.opening import prepare
 from lms_agent.log.predecessor import Predecessor
 from lms_agent.log.predecessors import Kind, State, readable_path
@@ -218,6 +218,27 @@ async def test_disk_that_becomes_read_only_loses_nothing_that_was_logged(tmp_pat
         with SqliteLog.open(path) as log:
             assert log.read(1, 100) == made
             assert (await log.append("R1", [Reading(1, 11, 1.0)])).number == 11
+
+
+async def test_damaged_log_on_a_full_disk_waits_as_it_is_and_says_what_to_do(small_disk: Path) -> None:
+    path = small_disk / "log.sqlite3"
+    with SqliteLog.open(path) as log:
+        log.register_tags([TagDescription(0, "R1", "pH/PV")])
+        made = await log.append("R1", [Reading(1, 1, 1.0)])
+    path.write_bytes(bytes(100) + path.read_bytes()[100:])
+    filler = small_disk / "filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    with pytest.raises(LogUnavailable, match="free some space"):
+        SqliteLog.open(path)
+    filler.unlink()
+    with SqliteLog.open(path) as log:
+        await Care(log, SystemClock()).look()
+        (entry,) = log.predecessors.values()
+        predecessor = Predecessor(entry, readable_path(path, entry), log)
+        assert predecessor.get(1) == made
+        predecessor.close()
 
 
 async def test_new_log_waits_for_a_disk_that_takes_it(small_disk: Path) -> None:

@@ -12,6 +12,7 @@
 Neighbours: raised in `lms_agent.log`, caught by `lms_agent.log.keeping` and the command line.
 """
 
+import errno
 import sqlite3
 from pathlib import Path
 
@@ -29,6 +30,12 @@ _REASONS = (
 )
 
 
+_OS_REMEDIES = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EROFS: "make the file system writable again",
+    errno.EIO: "check the SD card or disk, and its cable",
+}
 _NO_TEXT = "Could not decode to UTF-8"
 """What the library, not SQLite, says of a text that is none."""
 ADVICE_ON_DAMAGE = (
@@ -66,6 +73,12 @@ def explain(error: sqlite3.Error | UnicodeDecodeError) -> tuple[str, str]:
         if name.startswith(prefix):
             return f"{reason} ({name})", remedy
     return f"SQLite says: {error}", "look at the program's journal"
+
+
+def explain_os(error: OSError) -> tuple[str, str]:
+    """Return what an error of the operating system means, and what to do about it."""
+    remedy = _OS_REMEDIES.get(error.errno or 0, "check the disk, and that this user may write there")
+    return str(error.strerror or error), remedy
 
 
 class LogError(LmsError):

@@ -24,7 +24,7 @@ from uuid import uuid4
 
 from lms_agent.log import schema
 from lms_agent.log.carrying import carried, last_gap_id, salvaged_from
-from lms_agent.log.errors import SQLITE_ERRORS, LogMalformed, LogUnavailable, explain, is_malformed
+from lms_agent.log.errors import SQLITE_ERRORS, LogMalformed, LogUnavailable, explain, explain_os, is_malformed
 from lms_agent.log.predecessors import Kind
 from lms_agent.log.reader import LogReader
 from lms_agent.log.renewing import Intention, aside_name, finish, rows_of, write_intention
@@ -261,4 +261,4 @@ def _witness(path: Path) -> tuple[str, int] | None:
 def _unavailable(path: Path, error: OSError | sqlite3.Error | UnicodeDecodeError) -> LogUnavailable:
     if not isinstance(error, OSError):
         return LogUnavailable(path, *explain(error))
-    return LogUnavailable(path, str(error.strerror or error), "check the disk, and that this user may write there")
+    return LogUnavailable(path, *explain_os(error))

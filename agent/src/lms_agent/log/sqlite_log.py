@@ -24,7 +24,7 @@ from lms_protocol.reading import Batch, Gap, Reading, TagDescription
 
 from lms_agent.log.carrying import carried
 from lms_agent.log.clocks import ClockChange
-from lms_agent.log.errors import LogDamaged, LogMalformed, LogUnavailable, LogWriteFailed, explain
+from lms_agent.log.errors import LogDamaged, LogMalformed, LogUnavailable, LogWriteFailed, explain, explain_os
 from lms_agent.log.files import FileWatch
 from lms_agent.log.gathering import Remains
 from lms_agent.log.lock import WriterLock
@@ -184,7 +184,7 @@ class SqliteLog:
             self._aside = finished.aside if finished is not None else self._aside
             adopted = open_or_renew(self.path)
         except (OSError, sqlite3.Error) as error:
-            words = explain(error) if isinstance(error, sqlite3.Error) else (str(error.strerror), "check the disk")
+            words = explain(error) if isinstance(error, sqlite3.Error) else explain_os(error)
             raise LogUnavailable(self.path, *words) from error
         self._adopt(adopted)
         self.trouble = None
