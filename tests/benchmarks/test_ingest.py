@@ -6,6 +6,7 @@ a core each of them took for a reading is told beside the figure.
 """
 
 import asyncio
+import json
 import socket
 import time
 from pathlib import Path
@@ -15,6 +16,8 @@ import aiomqtt
 import psutil
 import psycopg
 import pytest
+from lms_cloud.telemetry.ingest import births
+from lms_cloud.telemetry.storage.flavours.copying import DENSE
 from lms_firmware_sim.stand.programs import plain_environment, program
 from lms_firmware_sim.stand.spawning import spawn, stop
 from lms_protocol.edge import EdgeSession
@@ -28,8 +31,30 @@ WARM = 4
 """Batches of each agent before the clock starts."""
 IN_FLIGHT = 150_000
 """Readings sent and not committed yet: what 200 agents have in flight at most is more."""
-NOON_MS = 1_795_435_200_000
+SCAN_MS = 100
+"""Between two scans. The readings are of now: minutes that still run cost the rollups nothing, as in life."""
+MAKE_SERIES = """
+with told as (
+    select r.id as home, r.organization_id, tag, format('T%%s/PV', tag ->> 'number') as name
+    from entities r, jsonb_array_elements(%s::jsonb) tag where r.entity_type = 'bioreactor'
+), made as (
+    insert into entities
+        (id, entity_type, name, organization_id, properties, version, is_active, created_at, updated_at)
+    select gen_random_uuid(), 'tag', name, organization_id, jsonb_build_object('bioreactor_id', home), 1, true, now(),
+        now() from told
+    returning id, name, organization_id, (properties ->> 'bioreactor_id')::uuid as home
+)
+insert into series (organization_id, bioreactor_id, tag_id, datatype, described)
+select organization_id, home, made.id, 10, tag from made join told using (organization_id, home, name)
+order by home, made.id
+"""
+"""What the first births of 10,000 tags would make, in a minute or two."""
 COMMITTED = "select coalesce(sum((select sum(upper(run) - lower(run)) from unnest(committed) as run)), 0) from streams"
+COMPRESS_DIRECTLY = """
+select set_config('timescaledb.enable_direct_compress_copy', 'on', false)
+where current_setting('timescaledb.enable_direct_compress_copy', true) is not null
+"""
+"""What ingest does for commits as dense as these; on plain PostgreSQL it is nothing."""
 COPY = "copy readings (series_id, taken_at, quality, value) from stdin (format binary)"
 COPY_OUT = "copy (select series_id, taken_at, quality, value from readings) to stdout (format binary)"
 
@@ -42,14 +67,14 @@ def session(group: str, node: str) -> EdgeSession:
     return EdgeSession(group=group, node=node, stream=uuid4(), bd_seq=None, tags=tags)
 
 
-def batch(device: str, number: int, readings: int) -> Batch:
+def batch(device: str, number: int, readings: int, began_ms: int) -> Batch:
     """A batch of so many readings: several scans of all tags if it is more than one."""
-    at_ms = NOON_MS + 1_000 * number * (readings // TAGS)
+    at_ms = began_ms + SCAN_MS * number * (readings // TAGS)
     rows = (divmod(row, TAGS) for row in range(readings))
     return Batch(
         number,
         device,
-        tuple(Reading(tag + 1, at_ms + 1_000 * scan + tag, tag + (number + scan) % 97 / 100) for scan, tag in rows),
+        tuple(Reading(tag + 1, at_ms + SCAN_MS * scan + tag, tag + (number + scan) % 97 / 100) for scan, tag in rows),
     )
 
 
@@ -76,16 +101,17 @@ class Crowd:
     """
 
     def __init__(self, broker, group: str, nodes: list[str], readings: int, batches: int) -> None:
+        now_ms = time.time_ns() // 1_000_000
         self.births: dict[str, bytes] = {}
         self.data: dict[str, list[bytes]] = {}
         self.sockets: dict[str, socket.socket] = {}
         for node in nodes:
             account = broker.add_agent(group, node)
             edge = session(group, node)
-            edge.will(NOON_MS)
-            self.births[node] = b"".join(self.publishing(message) for message in edge.births(NOON_MS, {}, 0))
-            made = (batch(node, number, readings) for number in range(1, batches + 1))
-            self.data[node] = [self.publishing(edge.data(each, NOON_MS)) for each in made]
+            edge.will(now_ms)
+            self.births[node] = b"".join(self.publishing(message) for message in edge.births(now_ms, {}, 0))
+            made = (batch(node, number, readings, now_ms) for number in range(1, batches + 1))
+            self.data[node] = [self.publishing(edge.data(each, now_ms)) for each in made]
             connection = self.sockets[node] = socket.create_connection((broker.host, broker.port))
             told = text("MQTT") + bytes([4, 0xC2]) + (0).to_bytes(2)
             connection.sendall(frame(0x10, told + text(node) + text(account.name) + text(account.password)))
@@ -174,30 +200,36 @@ async def test_readings_per_second_beside_raw_copy(
     )
     url = migrated_database.superuser_url
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        described = json.dumps([births._describe(tag) for tag in session(group, nodes[0]).tags[:TAGS]])
+        await connection.execute(MAKE_SERIES, (described,))
         try:
             async with aiomqtt.Client(
                 broker.host, broker.port, username="feed", password=broker.accounts["feed"].password
             ) as hearing:
                 await hearing.subscribe(f"spBv1.0/STATE/{host}", 1)
                 await asyncio.wait_for(anext(aiter(hearing.messages)), 30)
-            for node, births in crowd.births.items():
-                crowd.sockets[node].sendall(births)
+            for node, told in crowd.births.items():
+                crowd.sockets[node].sendall(told)
             async with asyncio.timeout(120):
-                while (await (await connection.execute("select count(*) from series")).fetchone()) < (AGENTS * TAGS,):
+                while (await (await connection.execute("select count(*) from feeds")).fetchone()) < (AGENTS,):
                     await asyncio.sleep(0.1)
             progress = Progress(connection)
             await send(crowd, range(WARM), each, progress)
             cores = Cores(ingest=ingest.pid, database=postgres.server.pid, broker=broker.running.pid)
+            commits = await commits_so_far(connection)
             began_s, own_s = time.perf_counter(), time.process_time()
             await send(crowd, range(WARM, WARM + batches), each, progress)
             took_s, own_s = time.perf_counter() - began_s, time.process_time() - own_s
             taken_s = {**cores.taken_s(), "sender": own_s}
+            commits = await commits_so_far(connection) - commits
         finally:
             stop(ingest, ())
             crowd.close()
         stored = await (await connection.execute("select count(*) from readings")).fetchone()
         assert stored == (AGENTS * (WARM + batches) * each,), (tmp_path / "ingest.log").read_text()[-2000:]
-        copied_s = await raw_copy(connection) * batches / (WARM + batches)
+        if each >= DENSE * TAGS:
+            await connection.execute(COMPRESS_DIRECTLY)
+        copied_s, copy_core_s = (part * batches / (WARM + batches) for part in await raw_copy(connection))
     readings = AGENTS * batches * each
     show(
         f"ingest: readings/s, {AGENTS} agents × {TAGS} tags, batches of {each:,}",
@@ -206,16 +238,30 @@ async def test_readings_per_second_beside_raw_copy(
         ratio=copied_s / took_s,
     )
     each_us = ", ".join(f"{name} {seconds / readings * 1e6:.2f}" for name, seconds in taken_s.items())
-    print(f"    µs of a core for each reading: {each_us}")
+    print(f"    µs of a core for each reading: {each_us}; in the database for COPY {copy_core_s / readings * 1e6:.2f}")
+    print(f"    readings a commit: {readings / commits:,.0f}")
 
 
-async def raw_copy(connection: psycopg.AsyncConnection) -> float:
-    """Seconds for writing the rows that ingest has written once more, as one COPY into the emptied table."""
+async def commits_so_far(connection: psycopg.AsyncConnection) -> int:
+    """As the ledger tells: batches of one transaction have one time."""
+    (commits,) = await (await connection.execute("select count(distinct committed_at) from ledger")).fetchone()
+    return commits
+
+
+async def raw_copy(connection: psycopg.AsyncConnection) -> tuple[float, float]:
+    """Write the rows that ingest has written once more, as one COPY into the emptied table.
+
+    TimescaleDB makes columns of them on the way in if ingest had it do so.
+
+    Returns:
+        Seconds, and seconds of a core in the database.
+    """
     async with connection.cursor() as cursor:
         async with cursor.copy(COPY_OUT) as copy:
             rows = b"".join([bytes(part) async for part in copy])
         await cursor.execute("truncate readings")
-        began_s = time.perf_counter()
+        backend = psutil.Process(connection.info.backend_pid)
+        began_s, core_s = time.perf_counter(), _cpu_s(backend)
         async with cursor.copy(COPY) as copy:
             await copy.write(rows)
-        return time.perf_counter() - began_s
+        return time.perf_counter() - began_s, _cpu_s(backend) - core_s

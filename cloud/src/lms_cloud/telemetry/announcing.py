@@ -6,7 +6,7 @@ Published after COMMIT, one message per bioreactor and commit, on lms/live/{grou
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 from uuid import UUID
 
@@ -34,8 +34,8 @@ def shown(value: Value) -> Value:
     return value
 
 
-def live_messages(work: Work, outcome: Outcome) -> list[Publish]:
-    """The messages that tell of a commit, one for each bioreactor whose cursor moved."""
+def live_messages(work: Work, outcome: Outcome) -> Iterator[Publish]:
+    """The messages that tell of a commit, one for each bioreactor whose cursor moved; made as they are asked for."""
     stored: dict[UUID, list[Incoming]] = defaultdict(list)
     for batch in outcome.stored:
         stored[batch.bioreactor.id].append(batch)
@@ -43,9 +43,9 @@ def live_messages(work: Work, outcome: Outcome) -> list[Publish]:
     homes: dict[UUID, Bioreactor] = {}
     for items in (work.batches, work.letters, work.statuses):
         homes |= {item.bioreactor.id: item.bioreactor for item in items if item.bioreactor is not None}
-    return [
+    return (
         _message(homes[id_], cursor, stored.get(id_, []), statuses.get(id_)) for id_, cursor in outcome.cursors.items()
-    ]
+    )
 
 
 def _message(home: Bioreactor, cursor: int, batches: list[Incoming], status: StatusChange | None) -> Publish:

@@ -1,37 +1,49 @@
-"""Gathers what was heard, commits it in few transactions, and only then tells agents and browsers.
+"""Gathers what was heard, commits it in few transactions, and only then has agents and browsers told.
 
-Before it: `lms_cloud.telemetry.ingest.worker`, which offers events as they come. Whatever goes wrong with the
-database, this loop stays: it tries the same work again, and as the ledger knows what a lost COMMIT really did, again
-is safe. What does not fit the queue meanwhile is dropped; nobody has acknowledged it, so the agent sends it again.
+Before it: `lms_cloud.telemetry.ingest.worker`, which offers events as they come; after it:
+`lms_cloud.telemetry.ingest.telling`. Whatever goes wrong with the database, this loop stays: it tries the same work
+again, and as the ledger knows what a lost COMMIT really did, again is safe. What does not fit the queue meanwhile is
+dropped; nobody has acknowledged it, so the agent sends it again.
+
+Under load three chunks of events are in work, so that neither the database nor this program waits for the other:
+
+    gathered and resolved     one ahead of the commit, if it is data and much of it
+    in the database           one: the next transaction begins when this one is over, whatever came of it
+    being told                one behind, all of it committed
+
+What a birth or death means depends on what is committed before it, and what follows depends on it: such a chunk is
+resolved only when nothing is in the database, and nothing is resolved ahead of it.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
 from typing import Final, Protocol
-from uuid import UUID
 
 import psycopg
 import structlog
 import tenacity
-from lms_protocol.delivery import MAX_RANGES_ON_WIRE
-from lms_protocol.host import HostSession
+from lms_protocol.host import DataReceived, HostSession
 from lms_protocol.messages import Publish
-from lms_protocol.ranges import NumberRanges
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from lms_cloud.kernel.ending import end
-from lms_cloud.telemetry.announcing import live_messages
-from lms_cloud.telemetry.incoming import DeadLetter, Outcome, StreamBatch, Unreplayable, Work
+from lms_cloud.telemetry.incoming import DeadLetter, Outcome, Unreplayable, Work
 from lms_cloud.telemetry.ingest.queueing import MAX_READINGS_PER_COMMIT, HeardQueue
-from lms_cloud.telemetry.ingest.resolving import Heard, Node, Resolved, Resolver
+from lms_cloud.telemetry.ingest.resolving import Heard, Resolved, Resolver
+from lms_cloud.telemetry.ingest.telling import Teller
 from lms_cloud.telemetry.leases.leasing import Leases
 
 GATHER_S: Final = 0.02
+MAX_IN_WORK: Final = 3
+"""Chunks: one resolved, one in the database, one being told."""
+AHEAD_READINGS: Final = 15_000
+"""So many live readings are taken while a commit is under way; what is less gathers on, and goes with the next."""
 FIRST_PAUSE_S: Final = 0.1
 MAX_PAUSE_S: Final = 5.0
 JITTER_S: Final = 0.2
@@ -59,6 +71,22 @@ class Storage(Protocol):
         ...
 
 
+@dataclass(slots=True, eq=False)
+class _Chunk:
+    """Events that go into one transaction.
+
+    Attributes:
+        oldest: the turn of the one that has waited longest.
+        resolved: what they come to, if that could be found out ahead.
+        forgotten: how often the resolver had forgotten something by then.
+    """
+
+    heard: Sequence[Heard]
+    oldest: int
+    resolved: Resolved | None = None
+    forgotten: int = 0
+
+
 class Committer:
     """The one writer of an ingest worker.
 
@@ -71,6 +99,7 @@ class Committer:
         leases: says whose batches may be committed.
         want_births: has an agent asked for its births, given its group, its id and why.
         rng: spreads the pauses between attempts.
+        ahead_readings: so many live readings are resolved ahead of a commit.
 
     Attributes:
         dropped: how many events did not fit the queue.
@@ -89,20 +118,25 @@ class Committer:
         leases: Leases,
         want_births: Callable[[str, str, str], None],
         rng: Random | None = None,
+        ahead_readings: int = AHEAD_READINGS,
     ) -> None:
         self._leases = leases
         self._want_births = want_births
         self._epoch = leases.epoch
         self._to_forget: set[str] = set()
+        self._forgotten = 0
+        self._resolving = asyncio.Lock()
         self._progress = asyncio.Event()
         self._storage = storage
         self._resolver = resolver
-        self._session = session
-        self._publish = publish
-        self._now_ms = now_ms
+        self._teller = Teller(session, publish, now_ms, leases)
         self._rng = rng or Random()  # noqa: S311 - spreads load, guards nothing
+        self._ahead_readings = ahead_readings
         self._queue = HeardQueue()
-        self._begun = 0  # the turn of the oldest event in work; 0 while there is none
+        self._in_work: list[_Chunk] = []  # taken from the queue, and not told
+        self._uncommitted = 0  # of these, how many are not through with the database
+        self._took_s = 0.0  # of the last commit
+        self._ready: asyncio.Queue[_Chunk | None] = asyncio.Queue()
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self.dropped = 0
@@ -114,7 +148,8 @@ class Committer:
         if not self._queue.offer(heard):
             self.dropped += 1
             return False
-        self._wake.set()
+        if not self._uncommitted or self._queue.prompt_readings >= self._ahead_readings:
+            self._wake.set()
         return True
 
     def forget(self, groups: Iterable[str]) -> None:
@@ -124,7 +159,7 @@ class Committer:
     async def drained(self) -> None:
         """Wait until all that is queued now is committed and told, or dropped for good reason."""
         upto = self._queue.offered
-        while 0 < self._begun <= upto or (self._queue.oldest or upto + 1) <= upto:
+        while any(chunk.oldest <= upto for chunk in self._in_work) or (self._queue.oldest or upto + 1) <= upto:
             self._progress.clear()
             await self._progress.wait()
 
@@ -135,30 +170,85 @@ class Committer:
 
     async def run(self) -> None:
         """Commit what is offered, until stopped."""
-        tell_s = asyncio.get_running_loop().time
-        took_s = 0.0
         try:
-            while self._queue or not self._stop.is_set():
-                if not self._queue:
-                    self._wake.clear()
-                    await self._wake.wait()
-                    took_s = 0.0
-                    continue
-                # What came while the last commit ran has gathered already; but without any pause a backlog would take
-                # all of the machine, and what is live would wait for its turn in every program on the way.
-                if not self._stop.is_set() and self._queue.readings < MAX_READINGS_PER_COMMIT:
-                    await asyncio.sleep(max(GATHER_S - took_s, GATHER_S / 2))
-                began_s = tell_s()
-                self._begun = self._queue.oldest or 0
-                await self._settle(self._queue.take())
-                self._begun = 0
-                took_s = tell_s() - began_s
-                self._progress.set()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._take_all())
+                group.create_task(self._commit_all())
+                group.create_task(self._teller.run())
         finally:
             await self._storage.close()
 
-    async def _settle(self, heard: Sequence[Heard]) -> None:
-        """Resolve, commit and announce a chunk of events, however long the database is away."""
+    async def _take_all(self) -> None:
+        """Take chunks from the queue as the database is ready for them, or one ahead."""
+        while self._queue or not self._stop.is_set():
+            if not self._may_take:
+                self._wake.clear()
+                if not self._uncommitted:
+                    self._took_s = 0.0
+                await self._wake.wait()
+                continue
+            # What came while the last commit ran has gathered already; but without any pause a backlog would take
+            # all of the machine, and what is live would wait for its turn in every program on the way.
+            if not (self._uncommitted or self._stop.is_set()) and self._queue.readings < MAX_READINGS_PER_COMMIT:
+                await asyncio.sleep(max(GATHER_S - self._took_s, GATHER_S / 2))
+            oldest = self._queue.oldest or 0
+            chunk = _Chunk(self._queue.take(), oldest)
+            self._in_work.append(chunk)
+            self._uncommitted += 1
+            await self._resolve_ahead(chunk)
+            is_resolved = chunk.resolved is not None
+            self._ready.put_nowait(chunk)
+            await asyncio.sleep(0)  # the database comes first
+            while not is_resolved and self._uncommitted:
+                self._wake.clear()
+                await self._wake.wait()
+        self._ready.put_nowait(None)
+
+    @property
+    def _may_take(self) -> bool:
+        """Whether a chunk may be taken now: the database is idle, or has one in work and much waits."""
+        if not self._uncommitted:
+            return bool(self._queue) and len(self._in_work) < MAX_IN_WORK
+        return (
+            self._uncommitted == 1
+            and len(self._in_work) < MAX_IN_WORK
+            and self._queue.prompt_readings >= self._ahead_readings
+        )
+
+    async def _resolve_ahead(self, chunk: _Chunk) -> None:
+        """Resolve data; of what goes wrong, whoever commits it finds out again, and knows what to do."""
+        if not (self._leases.sure and self._all_ours(chunk.heard)):
+            return
+        if not all(isinstance(each.event, DataReceived) for each in chunk.heard):
+            return
+        async with self._resolving:
+            chunk.forgotten = self._forgotten
+            with suppress(Exception):
+                chunk.resolved = await self._resolver.resolve(chunk.heard)
+
+    async def _commit_all(self) -> None:
+        """Commit one chunk after the other."""
+        tell_s = asyncio.get_running_loop().time
+        while (chunk := await self._ready.get()) is not None:
+            began_s = tell_s()
+            await self._settle(chunk.heard, chunk)
+            self._took_s = tell_s() - began_s
+            self._uncommitted -= 1
+            self._teller.then(partial(self._told, chunk))
+            self._wake.set()
+        self._teller.finish()
+
+    def _told(self, chunk: _Chunk) -> None:
+        self._in_work.remove(chunk)
+        self._progress.set()
+        self._wake.set()
+
+    async def _settle(self, heard: Sequence[Heard], ahead: _Chunk | None = None) -> None:
+        """Resolve and commit a chunk of events, however long the database is away.
+
+        Args:
+            ahead: the same events, perhaps resolved already.
+        """
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_may_pass),
             wait=self._pause_s,
@@ -168,7 +258,7 @@ class Committer:
             reraise=True,
         )
         try:
-            await retrying(self._attempt, heard)
+            await retrying(self._attempt, heard, ahead)
         except Exception as error:
             if _may_pass(error):  # given up only because we are to stop
                 _log.error(
@@ -203,17 +293,10 @@ class Committer:
             why=" ".join(str(error).split()),
         )
 
-    async def _attempt(self, heard: Sequence[Heard]) -> None:
+    async def _attempt(self, heard: Sequence[Heard], ahead: _Chunk | None = None) -> None:
         if not self._leases.sure:
             await self._until_sure()
-        if self._epoch != self._leases.epoch:
-            self._epoch = self._leases.epoch
-            self._resolver.forget_streams()
-        while self._to_forget:
-            self._resolver.forget(self._to_forget.pop())
-        # What is no longer ours would be stored only once, too, but could undo what its new worker knows better.
-        heard = [each for each in heard if each.group is None or self._leases.holds(each.group)]
-        resolved = await self._resolver.resolve(heard)
+        resolved = await self._resolve(heard, ahead)
         done: list[tuple[Work, Outcome]] = []
         work = resolved.work()
         try:
@@ -224,12 +307,44 @@ class Committer:
             raise
         finally:
             # Of work split in two, the first half may be committed although the second failed.
-            self._tell_agents_and_browsers(done, resolved)
+            self._note(done, resolved)
         self.unknown.update(resolved.unknown)
         for node in resolved.birthless:
             self._want_births(node.group, node.node, "its births found no room, or were set aside")
         for node, key in resolved.strange:
-            self._publish(self._session.refusal(node.group, node.node, key.number, self._now_ms(), stream=key.stream))
+            self._teller.refuse(node, key)
+
+    async def _resolve(self, heard: Sequence[Heard], ahead: _Chunk | None) -> Resolved:
+        """What the events come to, as of now: found out ahead, unless something has changed since."""
+        resolved = None
+        if ahead is not None:
+            resolved, ahead.resolved = ahead.resolved, None  # good for one attempt
+        is_same = self._epoch == self._leases.epoch and not self._to_forget
+        if resolved and ahead and is_same and ahead.forgotten == self._forgotten and self._all_ours(heard):
+            return resolved
+        async with self._resolving:
+            if self._epoch != self._leases.epoch:
+                self._epoch = self._leases.epoch
+                self._resolver.forget_streams()
+                self._forgotten += 1
+            while self._to_forget:
+                self._resolver.forget(self._to_forget.pop())
+                self._forgotten += 1
+            # What is no longer ours would be stored only once, too, but could undo what its new worker knows better.
+            return await self._resolver.resolve([each for each in heard if self._is_ours(each)])
+
+    def _is_ours(self, heard: Heard) -> bool:
+        return heard.group is None or self._leases.holds(heard.group)
+
+    def _all_ours(self, heard: Sequence[Heard]) -> bool:
+        return all(map(self._is_ours, heard))
+
+    def _note(self, done: Sequence[tuple[Work, Outcome]], resolved: Resolved) -> None:
+        """Count what is committed, and have it told."""
+        self._teller.note(done, resolved, self._resolver.ledgers)
+        for _, outcome in done:
+            self.counts.update(commits=1, batches=len(outcome.stored))
+            self.counts.update(readings=sum(len(batch.readings) for batch in outcome.stored))
 
     async def _until_sure(self) -> None:
         """Wait until it is known what this worker may commit; gives up when it is to stop."""
@@ -254,50 +369,6 @@ class Committer:
                 await self._write(Work(work.batches[middle:]), done)
             else:
                 await self._write(_without_culprit(work, error), done)
-
-    def _tell_agents_and_browsers(self, done: Sequence[tuple[Work, Outcome]], resolved: Resolved) -> None:
-        now_ms = self._now_ms()
-        owed: dict[tuple[Node, UUID], list[int]] = {each: [] for each in resolved.born} if done else {}
-        for work, outcome in done:
-            senders = {each.key: Node(each.bioreactor.group, each.node) for each in work.batches}
-            senders |= {each.key: Node(each.bioreactor.group, each.node) for each in work.letters if each.bioreactor}
-            for key in outcome.settled:
-                self._resolver.ledgers[key.stream].commit(key.number)
-                owed.setdefault((senders[key], key.stream), []).append(key.number)
-            for batch in outcome.refused:
-                self._refuse(Node(batch.bioreactor.group, batch.node), batch.key, now_ms)
-            self.counts.update(commits=1, batches=len(outcome.stored))
-            self.counts.update(readings=sum(len(batch.readings) for batch in outcome.stored))
-        for (node, stream), numbers in owed.items():
-            if not self._leases.holds(node.group):
-                continue  # lost while it was committed: whoever has the group now acknowledges
-            # Several messages where one cannot name all: what is never named would be sent again for ever.
-            ranges = list(NumberRanges((number, number) for number in numbers))
-            born = (node, stream) in resolved.born
-            for at in range(0, max(1, len(ranges)), MAX_RANGES_ON_WIRE):
-                settled = NumberRanges(ranges[at : at + MAX_RANGES_ON_WIRE])
-                acked, above = self._resolver.ledgers[stream].acknowledgement(first for first, _ in settled)
-                if acked or above or born:
-                    self._publish(
-                        self._session.acknowledgement(
-                            node.group, node.node, acked, above, now_ms, stream=stream, settled=settled, born=born
-                        )
-                    )
-                    _log.debug("acknowledged", stream=str(stream), agent=node.node, acked=acked, above=str(above))
-                born = False
-        for work, outcome in done:
-            for message in live_messages(work, outcome):
-                self._publish(message)
-
-    def _refuse(self, node: Node, key: StreamBatch | None, now_ms: int) -> None:
-        if key is not None:
-            _log.error(
-                "batch refused: its number is committed with other content, so an old log has come back",
-                stream=str(key.stream),
-                number=key.number,
-                agent=node.node,
-            )
-            self._publish(self._session.refusal(node.group, node.node, key.number, now_ms, stream=key.stream))
 
     async def _set_aside(self, heard: Heard, error: Exception) -> None:
         """Keep what made the program itself fail, so that nothing behind it waits."""

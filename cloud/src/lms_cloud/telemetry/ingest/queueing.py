@@ -43,11 +43,13 @@ class HeardQueue:
     Attributes:
         offered: how many events were ever taken in.
         readings: how many readings wait.
+        prompt_readings: how many of them will go into the next commit.
     """
 
     def __init__(self) -> None:
         self.offered = 0
         self.readings = 0
+        self.prompt_readings = 0
         self._bytes = 0
         self._prompt: deque[_Place] = deque()
         self._late: deque[_Place] = deque()
@@ -84,6 +86,7 @@ class HeardQueue:
             self._ordered[sender] += not _may_be_overtaken(heard)
         else:
             self._prompt.append(place)
+            self.prompt_readings += heard.readings
             if not is_data:
                 self._announced.append(place.turn)
         self.readings += heard.readings
@@ -112,6 +115,7 @@ class HeardQueue:
             readings += heard.readings
             if self._announced and self._announced[0] == turn:
                 self._announced.popleft()
+        self.prompt_readings -= readings
         return taken
 
     def _take_late(self, most_readings: int, *, at_least: int) -> list[Heard]:

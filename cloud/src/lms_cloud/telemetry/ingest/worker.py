@@ -31,7 +31,7 @@ from lms_cloud.kernel.ending import end
 from lms_cloud.kernel.settings import CloudSettings
 from lms_cloud.telemetry.broker import BrokerClient, broker_address, open_client
 from lms_cloud.telemetry.ingest.births import TagRegister
-from lms_cloud.telemetry.ingest.committing import DATABASE_ERRORS, Committer, Storage
+from lms_cloud.telemetry.ingest.committing import AHEAD_READINGS, DATABASE_ERRORS, Committer, Storage
 from lms_cloud.telemetry.ingest.directory import Directory
 from lms_cloud.telemetry.ingest.presence import HostPresence
 from lms_cloud.telemetry.ingest.rebirths import Rebirths
@@ -127,6 +127,7 @@ class Ingest:
         now_ms: tells the time, ms UTC.
         monotonic_s: tells durations.
         rng: spreads the pauses between attempts.
+        ahead_readings: so many live readings are resolved ahead of a commit.
 
     Raises:
         SettingsError: LMS_MQTT_URL is missing or is no broker's address.
@@ -141,6 +142,7 @@ class Ingest:
         now_ms: Callable[[], int] = _system_ms,
         monotonic_s: Callable[[], float] = time.monotonic,
         rng: Random | None = None,
+        ahead_readings: int = AHEAD_READINGS,
     ) -> None:
         self._settings = settings
         self._address = broker_address(settings)
@@ -162,6 +164,7 @@ class Ingest:
             leases=backing.leases,
             want_births=self._rebirths.want,
             rng=rng,
+            ahead_readings=ahead_readings,
         )
         self._presence = HostPresence(
             HostSession(settings.host_id), backing.leases, self._open_presence, lambda: self._connected, now_ms

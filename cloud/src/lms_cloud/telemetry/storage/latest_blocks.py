@@ -108,17 +108,32 @@ class _Cells:
 
 
 class _Newest(NamedTuple):
-    """The newest readings of a commit: rows of its columns, one a series, and in which slot and cell they belong."""
+    """The newest readings of a commit.
 
+    Attributes:
+        columns, numbers: all readings of the commit, and the number of the batch of each.
+        ranks: (n,) of the newest: see `_ranks`.
+        until_ms: what was taken after it was dated by a wrong clock.
+        rows: (n,) which of them are the newest, one a series.
+        keys: the blocks that they belong to.
+        which: (n,) the index in `keys` of each one's block.
+        homes: whose bioreactor each is.
+    """
+
+    columns: ReadingColumns
+    numbers: NDArray[np.int64]
+    ranks: NDArray[np.int64]
+    until_ms: int
     rows: NDArray[np.intp]
-    slots: NDArray[np.intp]
-    cells: NDArray[np.intp]
+    keys: list[BlockKey]
+    which: NDArray[np.intp]
+    homes: Mapping[UUID, UUID]
 
 
 class LatestBlocks:
     """What a writer remembers of the blocks.
 
-    Whoever calls `write` in a transaction that does not commit calls `forget`.
+    Whoever calls `send` in a transaction that does not commit calls `forget`.
 
     Args:
         now_ms: tells the time, ms UTC.
@@ -136,10 +151,11 @@ class LatestBlocks:
         self._cells = _Cells.empty(16)
         self._texts: dict[int, dict[int, str]] = {}  # of each slot, by cell
 
-    async def write(self, cursor: Cursor, batches: Sequence[Incoming], columns: ReadingColumns) -> None:
-        """Let the newest of the readings replace older ones.
+    async def send(self, cursor: Cursor, batches: Sequence[Incoming], columns: ReadingColumns) -> _Newest:
+        """Let the newest of the readings replace older ones, in as far as the blocks are as remembered.
 
         Args:
+            cursor: kept for `settle`, which has to follow in the same transaction.
             batches: those whose readings are written.
             columns: their readings, in the same order.
         """
@@ -159,32 +175,31 @@ class LatestBlocks:
         ids = list(homes)
         codes, which = np.unique(home_of << 32 | columns.series[rows] // SPAN, return_inverse=True)
         keys = [BlockKey(ids[code >> 32], code & 0xFFFF_FFFF) for code in codes.tolist()]
+        newest = _Newest(columns, numbers, ranks[rows], until_ms, rows, keys, which, homes)
         await self._know(cursor, [key for key in keys if key not in self._slots])
-        due = keys
-        while due:  # a second time only for blocks that were not as remembered
-            slots = np.array([self._slots[key] for key in keys], dtype=np.intp)[which]
-            found = _Newest(rows, slots, (columns.series[rows] % SPAN).astype(np.intp))
-            self._merge(columns, numbers, found, ranks, until_ms)
-            written = await self._write(cursor, due, homes)
+        await self._write(cursor, newest, keys)
+        return newest
+
+    async def settle(self, cursor: Cursor, newest: _Newest) -> None:
+        """See what was written; read blocks that were not as remembered, and write them again."""
+        due = newest.keys
+        while due:
+            written = {BlockKey(home, block) for home, block in await cursor.fetchall()}
             for key in written:
                 self._versions[self._slots[key]] += 1
             due = [key for key in due if key not in written]
-            await self._know(cursor, due)
+            if due:
+                await self._know(cursor, due)
+                await self._write(cursor, newest, due)
 
-    def _merge(
-        self,
-        columns: ReadingColumns,
-        numbers: NDArray[np.int64],
-        newest: _Newest,
-        ranks: NDArray[np.int64],
-        until_ms: int,
-    ) -> None:
+    def _merge(self, newest: _Newest) -> None:
         """Put what is not older than what is there into the cells; doing it again changes nothing."""
-        cells = self._cells
-        at = (newest.slots, newest.cells)
-        new, known = ranks[newest.rows], _ranks(cells.taken_at_ms[at], until_ms)
+        cells, columns, numbers = self._cells, newest.columns, newest.numbers
+        slots = np.array([self._slots[key] for key in newest.keys], dtype=np.intp)[newest.which]
+        at = (slots, columns.series[newest.rows] % SPAN)
+        new, known = newest.ranks, _ranks(cells.taken_at_ms[at], newest.until_ms)
         wins = (new > known) | ((new == known) & (numbers[newest.rows] >= cells.number[at]))
-        rows, at = newest.rows[wins], (newest.slots[wins], newest.cells[wins])
+        rows, at = newest.rows[wins], (at[0][wins], at[1][wins])
         cells.taken_at_ms[at] = columns.taken_at_ms[rows]
         cells.number[at] = numbers[rows]
         cells.quality[at] = columns.quality[rows]
@@ -228,8 +243,9 @@ class LatestBlocks:
                 named = zip(at[1].tolist(), texts, strict=True)
                 self._texts[slot] = {cell: text for cell, text in named if text is not None}
 
-    async def _write(self, cursor: Cursor, keys: Sequence[BlockKey], homes: Mapping[UUID, UUID]) -> set[BlockKey]:
-        """Write blocks, and return those that were as remembered; of the others nothing is written."""
+    async def _write(self, cursor: Cursor, newest: _Newest, keys: Sequence[BlockKey]) -> None:
+        """Write blocks, those that are as remembered; the cursor then has their keys."""
+        self._merge(newest)
         slots = [self._slots[key] for key in keys]
         cells = self._cells
         present = cells.taken_at_ms[slots] != _NOTHING
@@ -249,14 +265,13 @@ class LatestBlocks:
                 texts,
                 [key.bioreactor_id for key in keys],
                 [key.block for key in keys],
-                [homes[key.bioreactor_id] for key in keys],
+                [newest.homes[key.bioreactor_id] for key in keys],
                 [self._versions[slot] + 1 for slot in slots],
                 int32s(np.concatenate(([1], ends[:-1] + 1))),
                 int32s(ends),
                 has_texts,
             ),
         )
-        return {BlockKey(home, block) for home, block in await cursor.fetchall()}
 
     def _all_texts(self, slots: Sequence[int], present: NDArray[np.bool_]) -> Iterable[str | None]:
         for slot, there in zip(slots, present, strict=True):

@@ -17,7 +17,7 @@ from uuid import UUID
 import numpy as np
 from psycopg import AsyncConnection, AsyncCursor
 
-from lms_cloud.telemetry.columns import copy_numbers, copy_texts, to_columns
+from lms_cloud.telemetry.columns import ReadingColumns, copy_numbers, copy_texts, to_columns
 from lms_cloud.telemetry.incoming import DeadLetter, Incoming, Outcome, StatusChange, StreamBatch, Work, to_instant
 from lms_cloud.telemetry.storage.clock_rows import write_clocks
 from lms_cloud.telemetry.storage.flavours.copying import prepare_copy
@@ -93,7 +93,12 @@ async def commit_work(connection: Connection, work: Work, latest: LatestBlocks |
         psycopg.Error: nothing is known to be committed; asking again is safe, as the ledger decides.
     """
     outcome = Outcome()
-    async with connection.transaction(), connection.cursor(binary=True) as cursor:
+    latest = latest or LatestBlocks()
+    async with (
+        connection.transaction(),
+        connection.cursor(binary=True) as cursor,
+        connection.cursor(binary=True) as of_latest,
+    ):
         batches = first_of_each(work.batches)
         taken_in = [letter for letter in work.letters if letter.counts_as_taken_in]
         outcome.cursors = await _advance_feeds(cursor, [*batches, *taken_in, *work.statuses])
@@ -107,11 +112,15 @@ async def commit_work(connection: Connection, work: Work, latest: LatestBlocks |
         entered = [batch for batch in batches if batch.key is None or batch.key in fresh]
         outcome.stored = await drop_repeated(cursor, entered)
         outcome.settled += [letter.key for letter in taken_in if letter.key]
-        await _write_readings(cursor, outcome.stored, latest or LatestBlocks())
-        await write_marks(cursor, outcome.stored)
-        await _write_gaps(cursor, outcome.stored)
-        await write_clocks(cursor, outcome.stored)
-        await write_tallies(cursor, outcome.stored, fresh, work.agents)
+        columns = await _write_readings(cursor, outcome.stored)
+        async with connection.pipeline():  # sent together: a busy program waits for its turn at each answer
+            newest = await latest.send(of_latest, outcome.stored, columns) if columns is not None else None
+            await write_marks(cursor, outcome.stored)
+            await _write_gaps(cursor, outcome.stored)
+            await write_clocks(cursor, outcome.stored)
+            await write_tallies(cursor, outcome.stored, fresh, work.agents)
+        if newest is not None:
+            await latest.settle(of_latest, newest)
         for letter in sorted((*work.letters, *conflicts), key=letter_key):
             await _write_letter(cursor, letter)
         await close_letters(cursor, batches, outcome, work.unreplayable)
@@ -166,10 +175,10 @@ async def _compare(
     return [conflict_letter(batch) for batch in outcome.refused if batch.letter is None]  # else it is kept already
 
 
-async def _write_readings(cursor: Cursor, batches: Sequence[Incoming], latest: LatestBlocks) -> None:
-    """Write the readings of `batches` by COPY, and the newest of each series into `latest_blocks`."""
+async def _write_readings(cursor: Cursor, batches: Sequence[Incoming]) -> ReadingColumns | None:
+    """Write the readings of `batches` by COPY, and return them as columns; None if there are none."""
     if not any(batch.readings for batch in batches):
-        return
+        return None
     columns = to_columns([(batch.columns, batch.tags.series_of) for batch in batches])
     texts = frozenset().union(*(batch.tags.texts for batch in batches))
     if texts:
@@ -181,7 +190,7 @@ async def _write_readings(cursor: Cursor, batches: Sequence[Incoming], latest: L
     if columns.text:
         async with cursor.copy(_COPY_TEXTS) as copy:
             await copy.write(copy_texts(columns))
-    await latest.write(cursor, batches, columns)
+    return columns
 
 
 async def _write_gaps(cursor: Cursor, batches: Sequence[Incoming]) -> None:
