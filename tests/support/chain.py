@@ -218,6 +218,14 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def starved_s(pid: int) -> float:
+    """Seconds that a process has been ready to run, and others had the processors; 0 if it has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
+
+
 def resident_mib(pid: int) -> float:
     """Resident memory of a process, in MiB."""
     return _memory_mib(pid, "VmRSS")

@@ -25,7 +25,7 @@ from lms_agent.log.reader import LogReader
 from lms_firmware_sim.wires.registers import RegisterMap
 from lms_protocol.reading import Gap
 
-from support.chain import Chain, most_resident_mib
+from support.chain import Chain, most_resident_mib, starved_s
 from support.reconciling import Cell, acked, head, logged, reconcile, stored
 
 RECOVERS_WITHIN_S = 60.0
@@ -55,9 +55,30 @@ class FaultRow:
     recovered_s: float | None = None
     notes: list[str] = field(default_factory=list)
 
-    def recovered(self, seconds: float) -> None:
-        """The fault is over and all is well."""
-        self.recovered_s = max(seconds, self.recovered_s or 0.0)
+    def recovered(self, seconds: float, starved_s: float = 0.0) -> None:
+        """The fault is over and all is well; for `starved_s` of it our programs waited for a processor."""
+        if self.recovered_s is None or seconds > self.recovered_s:
+            self.recovered_s = seconds
+            if seconds >= RECOVERS_WITHIN_S:
+                self.notes.append(f"of {seconds:.0f} s, {starved_s:.0f} s without a processor")
+
+
+class Starvation:
+    """For how long the programs of a chain could not run because others had the processors."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+        self._known = self._by_pid()
+        self.lasted_s = 0.0
+
+    def look(self) -> None:
+        """Take note of it; at each look the one counts that had to wait the longest."""
+        now = self._by_pid()
+        self.lasted_s += max((waited - self._known.get(pid, waited) for pid, waited in now.items()), default=0.0)
+        self._known = now
+
+    def _by_pid(self) -> dict[int, float]:
+        return {process.pid: starved_s(process.pid) for process in self._chain.processes.values()}
 
 
 class Said(NamedTuple):
@@ -261,26 +282,32 @@ class Proof:
         """What the agent says of itself in its status file."""
         return read_status(self.chain.log) or {}
 
-    async def until(self, condition: Callable[[], object], what: str, within_s: float = RECOVERS_WITHIN_S) -> None:
-        """Wait for a condition.
+    async def until(self, condition: Callable[[], object], what: str, within_s: float = RECOVERS_WITHIN_S) -> float:
+        """Wait for a condition; as long as others have the processors while our programs are ready to run, time stands.
+
+        Returns:
+            How long it stood, in seconds.
 
         Raises:
             AssertionError: it does not come true in time; says what the programs said last.
         """
-        deadline_s = time.monotonic() + within_s
+        began_s, starvation = time.monotonic(), Starvation(self.chain)
         while not await asyncio.to_thread(_holds_now, condition):
-            assert time.monotonic() < deadline_s, f"not within {within_s:.0f} s: {what}\n{self.last_words()}"
+            starvation.look()
+            lasted_s = time.monotonic() - began_s - starvation.lasted_s
+            assert lasted_s < within_s, f"not within {within_s:.0f} s: {what}\n{self.last_words()}"
             await asyncio.sleep(0.1)
+        return starvation.lasted_s
 
     async def recovers(self, *, within_s: float = RECOVERS_WITHIN_S) -> float:
         """Call it at the fault's end: waits until all that is logged by now, and something new, is acknowledged."""
         began_s = time.monotonic()
         log = self.chain.log
-        await self.until(lambda: head(log) >= 0, "the log can be read", within_s)
+        starved = await self.until(lambda: head(log) >= 0, "the log can be read", within_s)
         wanted = head(log) + 1
-        await self.until(lambda: acked(log) >= wanted, f"batch {wanted} acknowledged", within_s)
+        starved += await self.until(lambda: acked(log) >= wanted, f"batch {wanted} acknowledged", within_s)
         took_s = time.monotonic() - began_s
-        self.row.recovered(took_s)
+        self.row.recovered(took_s, starved)
         return took_s
 
     async def holds(self, *, least: int = 100, others: Sequence[Path] = ()) -> None:
