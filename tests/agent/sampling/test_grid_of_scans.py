@@ -89,6 +89,24 @@ async def test_scans_missed_while_a_reply_was_awaited_are_a_gap_before_that_repl
     assert instrument.missed == 2
 
 
+async def test_scans_missed_after_a_reply_had_come_are_a_gap_behind_it(clock, scripted, watch, gap_ids, start_ms):
+    driver = scripted(clock, [1])
+    taken = driver.read
+
+    async def held_up_once():
+        outcome = await taken()
+        if 1.0 < clock.now_s - 1000.0 < 1.1:
+            await clock.spend(3.4)  # a computer that does not come to look at what has arrived
+        return outcome
+
+    driver.read = held_up_once
+    scans = await run([watch(driver)], clock, 7.5, gap_ids)
+    (gap,) = [gap for scan in scans for gap in scan.gaps]
+    assert gap.began_at_ms - start_ms == 1010
+    assert gap.ended_at_ms - start_ms == pytest.approx(4420, abs=1)
+    assert "2 scans of probe missed" in gap.reason
+
+
 async def test_dead_instrument_leaves_its_neighbours_their_rate(clock, scripted, watch, gap_ids):
     dead = watch(scripted(clock, [1], takes_s=0.6, silent=lambda at_s: True), name="dead")
     healthy = [scripted(clock, [tag], takes_s=0.02) for tag in (2, 3, 4, 5)]

@@ -97,18 +97,24 @@ class WatchedInstrument:
 
     async def visit(self) -> Taken:
         """Read the instrument for the tick that is due; nothing if it is being left alone."""
-        missed = self._pass_over()
+        now_s = self._clock.monotonic_s()
+        missed = self._pass_over(now_s)
         self._tick += 1
-        if self._clock.monotonic_s() < self._not_before_s:
+        if now_s < self._not_before_s:
             return Taken([], [])
         outcome = await self._driver.read()
-        missed += self._pass_over()  # while it was answering: no reading is from then either
+        # No reading is from the time while it was answering. What passes between its answer and now comes after it.
+        missed += self._pass_over(self._arrival_s(outcome.readings))
         return self._judge(outcome, missed)
 
-    def _pass_over(self) -> int:
-        """Go on to the tick that is due by now; how many before it nobody came for."""
-        since_s = self._clock.monotonic_s() - self._start_s
-        present = max(self._tick, math.floor(since_s / self.period_s + _ON_TIME))
+    def _arrival_s(self, readings: Sequence[Reading]) -> float:
+        """When the first of the readings came, on the monotonic clock; now, if there are none."""
+        ago_ms = self._clock.wall_ms() - readings[0].taken_at_ms if readings else 0
+        return self._clock.monotonic_s() - ago_ms / 1000
+
+    def _pass_over(self, upto_s: float) -> int:
+        """Go on to the tick that is due by a moment of the monotonic clock; how many before it nobody came for."""
+        present = max(self._tick, math.floor((upto_s - self._start_s) / self.period_s + _ON_TIME))
         missed, self._tick = present - self._tick, present
         return missed
 
