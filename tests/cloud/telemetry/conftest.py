@@ -1,5 +1,6 @@
-"""Fixtures of the telemetry tests: see tests/support/plant.py and rollups.py."""
+"""Fixtures of the telemetry tests: see tests/support/plant.py, ingest_processes.py and rollups.py."""
 
+from support.ingest_processes import start_ingest
 from support.plant import (
     agent,
     connect,
@@ -21,6 +22,7 @@ __all__ = [
     "ingesting",
     "plant",
     "query",
+    "start_ingest",
     "store",
     "store_batch",
     "tags",

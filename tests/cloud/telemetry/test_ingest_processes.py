@@ -2,11 +2,9 @@
 
 import asyncio
 import json
-import os
 import random
 import signal
 import struct
-import sys
 
 import aiomqtt
 import pytest
@@ -17,30 +15,9 @@ NOON_MS = 1_795_435_200_000
 
 
 @pytest.fixture
-async def start(ingest_settings, tmp_path):
-    """Start `lms-cloud ingest` as a process; killed at the end of the test if it still runs."""
-    started = []
-
-    async def run():
-        environment = {
-            **os.environ,
-            "LMS_DATABASE_URL": ingest_settings.database_url.get_secret_value(),
-            "LMS_MQTT_URL": ingest_settings.mqtt_url,
-            "LMS_HOST_ID": ingest_settings.host_id,
-        }
-        log = (tmp_path / f"ingest-{len(started)}.log").open("wb")
-        with log:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "lms_cloud.cli", "ingest"), env=environment, stdout=log, stderr=log
-            )
-        started.append(process)
-        return process
-
-    yield run
-    for process in started:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+def start(start_ingest, ingest_settings):
+    """Start `lms-cloud ingest` as a process."""
+    return lambda: start_ingest(ingest_settings)
 
 
 def values(query):

@@ -44,31 +44,9 @@ async def agents(plant, migrated_database, broker, ingest_settings):
 
 
 @pytest.fixture
-async def start(shared_settings, tmp_path):
-    """Start `lms-cloud ingest` as a process; killed at the end of the test if it still runs."""
-    started = []
-
-    async def run():
-        environment = {
-            **os.environ,
-            "LMS_DATABASE_URL": shared_settings.database_url.get_secret_value(),
-            "LMS_MQTT_URL": shared_settings.mqtt_url,
-            "LMS_HOST_ID": shared_settings.host_id,
-            "LMS_INGEST_LEASE_S": str(LEASE_S),
-        }
-        log = (tmp_path / f"ingest-{len(started)}.log").open("wb")
-        with log:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "lms_cloud.cli", "ingest"), env=environment, stdout=log, stderr=log
-            )
-        started.append(process)
-        return process
-
-    yield run
-    for process in started:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+def start(start_ingest, shared_settings):
+    """Start `lms-cloud ingest` as a process."""
+    return lambda: start_ingest(shared_settings)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from lms_cloud.telemetry.clocks import ClockService
 from lms_cloud.telemetry.history.series import Wanted
 from lms_cloud.telemetry.history.service import DEFAULT_POINTS, HistoryService
 from lms_cloud.telemetry.history.shaping import GapRecord
-from lms_cloud.telemetry.history.stream import HistoryStreams, StreamOfHistory
+from lms_cloud.telemetry.history.stream import Format, HistoryStreams, StreamOfHistory
 from lms_cloud.telemetry.instants import check_instant
 from lms_cloud.telemetry.latest import LatestService
 
@@ -86,9 +86,10 @@ async def history(
     }
 
 
-@router.get("/history.csv", response_class=StreamingResponse)
-async def history_csv(
+@router.get("/history.{kind}", response_class=StreamingResponse)
+async def history_stream(
     bioreactor_id: UUID,
+    kind: Format,
     identity: CurrentIdentity,
     streams: Streams,
     *,
@@ -96,27 +97,13 @@ async def history_csv(
     start: Start = None,
     end: End = None,
 ) -> StreamOfHistory:
-    """Every reading of some tags in a window, streamed as CSV: tag by tag, each in order of time.
+    """Every reading of some tags in a window, streamed: tag by tag, each in order of time.
 
-    The first line says what the columns are: taken_at (UTC), tag, unit, quality, value.
+    As `csv`, whose first line says what the columns are (taken_at in UTC, tag, unit, quality, value); as `ndjson` one
+    JSON object a line, with the same names.
     """
     window = _window(streams.now(), start, end)
-    return await streams.answer(identity, bioreactor_id, tags=_names(tags), window=window, kind="csv")
-
-
-@router.get("/history.ndjson", response_class=StreamingResponse)
-async def history_ndjson(
-    bioreactor_id: UUID,
-    identity: CurrentIdentity,
-    streams: Streams,
-    *,
-    tags: Names = None,
-    start: Start = None,
-    end: End = None,
-) -> StreamOfHistory:
-    """Every reading of some tags in a window, streamed as one JSON object a line: tag by tag, each in order of time."""
-    window = _window(streams.now(), start, end)
-    return await streams.answer(identity, bioreactor_id, tags=_names(tags), window=window, kind="ndjson")
+    return await streams.answer(identity, bioreactor_id, tags=_names(tags), window=window, kind=kind)
 
 
 @router.get("/latest")

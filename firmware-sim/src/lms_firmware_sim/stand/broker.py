@@ -1,6 +1,7 @@
 """An MQTT broker of our own: mosquitto on 127.0.0.1, never anonymous, a role per account, dies with its parent.
 
-Neighbours: ``broker_programs`` (which mosquitto), ``broker_access`` (who may do what), ``quarters`` (where, as whom).
+Neighbours: ``service`` (what all servers have), ``broker_programs`` (which mosquitto), ``broker_access`` (who may do
+what), ``quarters`` (where, as whom).
 
 It keeps nothing on disk but its accounts. What a killed broker had in hand is sent again: agents repeat what is not
 acknowledged, and the cloud publishes its retained STATE again when it reconnects.
@@ -22,19 +23,18 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from lms_firmware_sim.stand import broker_access, ports, quarters
+from lms_firmware_sim.stand import broker_access, quarters
 from lms_firmware_sim.stand.broker_access import Account
 from lms_firmware_sim.stand.broker_programs import BrokerProgram, copied
 from lms_firmware_sim.stand.errors import ServiceFailedError
-from lms_firmware_sim.stand.spawning import POLL_S, last_words, spawn, stop
+from lms_firmware_sim.stand.service import Service
+from lms_firmware_sim.stand.spawning import POLL_S, last_words, spawn
 
 READY_WITHIN_S = 20.0
 ANSWER_WITHIN_S = 10.0
-PORT_TRIES = 3
-STOPPING = ((signal.SIGTERM, 5.0),)
 
 
-class Broker:
+class Broker(Service):
     """One mosquitto and its accounts.
 
     Args:
@@ -45,6 +45,10 @@ class Broker:
         port: a given port, or None for a free one, kept over restarts.
     """
 
+    name = "the MQTT broker"
+    stopping = ((signal.SIGTERM, 5.0),)
+    taken = ("in use",)
+
     def __init__(
         self,
         wanted: Path,
@@ -54,31 +58,12 @@ class Broker:
         log_path: Path,
         port: int | None = None,
     ) -> None:
+        super().__init__(wanted, log_path=log_path, port=port)
         self.accounts = {account.name: account for account in accounts}
-        self.log_path = log_path
-        self.user = quarters.service_user()
-        self.home = quarters.prepare(wanted, self.user)
         if not quarters.reachable(program.program.parent, self.user):
             program = copied(program, self.home / "programs")
         self.program = program
         self._state = quarters.closed_folder(self.home / "state", self.user)
-        self._given_port = port
-        self._port = port
-        self._process: subprocess.Popen[bytes] | None = None
-
-    host = ports.LOOPBACK
-
-    @property
-    def port(self) -> int:
-        """The port that it listens on; chosen at the first start."""
-        if self._port is None:
-            self._port = ports.free_port()
-        return self._port
-
-    @property
-    def pid(self) -> int | None:
-        """Its process while it runs."""
-        return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def url(self, account: str) -> str:
         """``mqtt://name:password@host:port`` for one of its accounts, percent-encoded."""
@@ -92,36 +77,9 @@ class Broker:
             PortBusyError: somebody else has the given port.
             ServiceFailedError: it ended, or did not answer in time.
         """
-        self.poll()  # where it was killed from outside: take note of its end
-        if self._given_port is not None:
-            ports.require_free(self._given_port, "the MQTT broker")
+        self._require_port()
         self._write_access()
-        for attempt in range(1, PORT_TRIES + 1):
-            try:
-                self._launch()
-            except ServiceFailedError as failure:
-                if self._given_port is not None or "in use" not in failure.last_words or attempt == PORT_TRIES:
-                    raise
-                self._port = ports.free_port()
-            else:
-                return
-
-    def stop(self) -> None:
-        """Ask it to end, at last by force."""
-        if self._process is not None:
-            stop(self._process, STOPPING)
-            self._process = None
-
-    def kill(self) -> None:
-        """End it with SIGKILL, as a crash would."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def poll(self) -> int | None:
-        """Its exit code once it has ended; None while it runs."""
-        return None if self._process is None else self._process.poll()
+        self._start()
 
     def add(self, account: Account) -> Account:
         """Add an account while the broker runs.

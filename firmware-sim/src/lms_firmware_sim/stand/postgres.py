@@ -1,6 +1,7 @@
 """A PostgreSQL server of our own: listens on 127.0.0.1 only, asks everyone for a password, dies with its parent.
 
-Neighbours: ``postgres_programs`` (whose binaries), ``quarters`` (where, and as whom), ``spawning`` (how it starts).
+Neighbours: ``service`` (what all servers have), ``postgres_programs`` (whose binaries), ``quarters`` (where, and as
+whom), ``spawning`` (how it starts).
 
 The kernel sends the server SIGQUIT when we die, even by kill -9: it ends its own children at once and recovers from
 its write-ahead log at the next start.
@@ -23,19 +24,17 @@ from psycopg import sql
 from lms_firmware_sim.stand import ports, quarters
 from lms_firmware_sim.stand.errors import FolderInUseError, ServiceFailedError
 from lms_firmware_sim.stand.postgres_programs import PostgresPrograms, copied
-from lms_firmware_sim.stand.spawning import POLL_S, last_words, spawn, stop
+from lms_firmware_sim.stand.service import Service
+from lms_firmware_sim.stand.spawning import POLL_S, last_words, spawn
 
 SUPERUSER = "postgres"
 READY_WITHIN_S = 60.0
 ORPHANS_WITHIN_S = 10.0
-STOPPING = ((signal.SIGINT, 20.0), (signal.SIGQUIT, 5.0))
-"""Fast shutdown first, then immediate shutdown."""
-PORT_TRIES = 3
 WITHOUT_DURABILITY = {"fsync": "off", "full_page_writes": "off"}
 """For tests: what a crash of the machine would lose does not matter there; a kill -9 of the server loses nothing."""
 
 
-class PostgresServer:
+class PostgresServer(Service):
     """One PostgreSQL server and its data folder.
 
     Args:
@@ -47,6 +46,11 @@ class PostgresServer:
         settings: server settings beside our own.
     """
 
+    name = "PostgreSQL"
+    stopping = ((signal.SIGINT, 20.0), (signal.SIGQUIT, 5.0))
+    """Fast shutdown first (open transactions roll back), then immediate shutdown."""
+    taken = ("could not bind", "Address already in use")
+
     def __init__(
         self,
         wanted: Path,
@@ -57,30 +61,13 @@ class PostgresServer:
         port: int | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> None:
+        super().__init__(wanted, log_path=log_path, port=port)
         self.password = password
-        self.log_path = log_path
-        self.user = quarters.service_user()
-        self.home = quarters.prepare(wanted, self.user)
         self.data = self.home / "data"
         if not quarters.reachable(programs.bin, self.user):
             programs = copied(programs, self.home / "programs")
         self.programs = programs
-        self._given_port = port
-        self._port = port
         self._settings = dict(settings or {})
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def port(self) -> int:
-        """The port that it listens on; chosen at the first start."""
-        if self._port is None:
-            self._port = ports.free_port()
-        return self._port
-
-    @property
-    def pid(self) -> int | None:
-        """Its process while it runs."""
-        return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def url(self, database: str = "postgres", *, user: str = SUPERUSER, password: str | None = None) -> str:
         """A ``postgresql://`` URL for one of its databases; by default for the superuser."""
@@ -98,36 +85,8 @@ class PostgresServer:
         if not self.data.exists():
             self._create()
         self._clear_stale_lock()
-        self.poll()  # where it was killed from outside: take note of its end
-        if self._given_port is not None:
-            ports.require_free(self._given_port, "PostgreSQL")
-        for attempt in range(1, PORT_TRIES + 1):
-            try:
-                self._launch()
-            except ServiceFailedError as failure:
-                taken = "could not bind" in failure.last_words or "Address already in use" in failure.last_words
-                if self._given_port is not None or not taken or attempt == PORT_TRIES:
-                    raise
-                self._port = ports.free_port()
-            else:
-                return
-
-    def stop(self) -> None:
-        """Shut down, fast (open transactions roll back), at last by force."""
-        if self._process is not None:
-            stop(self._process, STOPPING)
-            self._process = None
-
-    def kill(self) -> None:
-        """End it with SIGKILL, as a crash would."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def poll(self) -> int | None:
-        """Its exit code once it has ended; None while it runs."""
-        return None if self._process is None else self._process.poll()
+        self._require_port()
+        self._start()
 
     def ensure_owner(self, database: str, *, name: str, password: str) -> str:
         """Make a database and the ordinary user who owns it, where missing; give the owner's URL.
