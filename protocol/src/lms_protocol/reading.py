@@ -9,7 +9,7 @@ Carrying the integer, rather than a datetime, is what makes "bit-equal from log 
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
 Value: TypeAlias = float | int | bool | str | None
@@ -54,6 +54,10 @@ class Reading(NamedTuple):
     taken_at_ms: int
     value: Value
     quality: Quality = Quality.GOOD
+
+
+NOT_RUNNING: Final = "the agent was not running"
+"""So begins the reason of a gap in which the agent read nothing at all: no log holds anything of that time."""
 
 
 class Gap(NamedTuple):

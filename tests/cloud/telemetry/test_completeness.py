@@ -353,6 +353,36 @@ async def test_what_a_replaced_log_still_owes_is_told_with_it(streams, batch, on
     assert {each.stream: each.current for each in found.streams} == {old: False, new: True}
 
 
+async def test_time_between_two_logs_is_unknown_until_the_former_one_has_told_it_or_a_gap_has(
+    streams, batch, online, report, connect
+):
+    """Offline from 12:30 on, it logged until 14:00; then its log was damaged, and it began a new one and came back."""
+    old, new = UUID(int=1), UUID(int=2)
+    streams(old)
+    connection = await connect()
+    await online(stream=old, head=0, since=at(-5))
+    await commit_work(connection, Work([batch(n, n, stream=old) for n in range(1, 31)]))
+    streams(new)
+    await online(stream=new, head=0, since=at(121))
+    await commit_work(connection, Work([batch(n, 120 + n, stream=new) for n in range(1, 301)]))
+    found = await report(0, 180, now=421)
+    assert (found.verdict, found.known_until.replace(microsecond=0)) == ("unknown", at(30))
+    assert (
+        "began a new log: what the one before holds from 2026-11-23 12:30:00 UTC to 2026-11-23 14:01:00 UTC"
+        in found.why
+    )
+    assert (await report(180, 420, now=421)).verdict == "complete"
+    await commit_work(connection, Work([batch(n, n, stream=old) for n in range(31, 100)]))
+    partly = await report(0, 180, now=421)
+    assert (partly.verdict, partly.known_until.replace(microsecond=0)) == ("unknown", at(99))
+    one_dead = Gap(8, (2,), NOON_MS + 90 * MINUTE_MS, NOON_MS + 122 * MINUTE_MS, "no reply from unit 3")
+    await commit_work(connection, Work([batch(302, 421, stream=new, gaps=[one_dead])]))
+    assert (await report(0, 180, now=422)).verdict == "unknown"
+    not_running = Gap(9, (1, 2), NOON_MS + 99 * MINUTE_MS, NOON_MS + 121 * MINUTE_MS, "the agent was not running")
+    await commit_work(connection, Work([batch(301, 421, stream=new, gaps=[not_running])]))
+    assert (await report(0, 180, now=422)).verdict == "complete"
+
+
 async def test_dead_batch_that_is_stored_after_all_counts_as_stored(
     streams, batch, letter, online, report, connect, query
 ):

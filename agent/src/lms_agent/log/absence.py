@@ -9,12 +9,11 @@ Neighbours: `lms_agent.log.keeping` asks with each scan; the log's newest readin
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from lms_protocol.reading import Gap, Reading
+from lms_protocol.reading import NOT_RUNNING, Gap, Reading
 
 from lms_agent.log.sqlite_log import SqliteLog
 
-NOT_RUNNING = "the agent was not running"
-LOG_GONE = "the agent was not running, and its log is gone"
+LOG_GONE = f"{NOT_RUNNING}, and its log is gone"
 TAKING_OVER = "new settings were being taken over"
 TOGETHER_MS = 1000
 """Tags whose last readings lie no further apart share one gap: five instruments of a line need not tell it each."""

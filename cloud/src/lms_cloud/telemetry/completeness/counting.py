@@ -84,3 +84,18 @@ def joined(spans: Iterable[tuple[datetime, datetime]]) -> list[tuple[datetime, d
         else:
             result.append((first, last))
     return result
+
+
+def without(
+    span: tuple[datetime, datetime], others: Iterable[tuple[datetime, datetime]]
+) -> list[tuple[datetime, datetime]]:
+    """What is left of a time when others are taken from it."""
+    left: list[tuple[datetime, datetime]] = []
+    at, end = span
+    for first, last in joined(others):
+        if first > at:
+            left.append((at, min(first, end)))
+        at = max(at, last)
+        if at >= end:
+            return left
+    return [*left, (at, end)]

@@ -77,3 +77,26 @@ select last.agent_id, min(later.hour) as hour from last
 join hours later on later.agent_id <> last.agent_id and later.hour > last.hour group by last.agent_id
 """)
 """The first hour after an agent's last of a bioreactor in which another agent read it."""
+LEFT_OFF = text("""
+with logs as (
+    select s.id, s.agent_id, lead(s.id) over w as next_id, lead(s.created_at) over w as next_at,
+        greatest(s.head_at, newest.at) as until
+    from streams s
+    left join lateral (
+        select least(last_taken_at, committed_at) as at from ledger l
+        where l.stream = s.id and last_taken_at is not null order by number desc limit 1
+    ) newest on true
+    where s.agent_id = any(:agents) window w as (partition by s.agent_id order by s.created_at, s.id)
+)
+select agent_id, until, coalesce(first.at, next_at) as begun,
+    array(select began_at from gaps g where g.stream = next_id and g.ended_at is not null
+        and starts_with(g.reason, :not_running) order by gap) as gaps_from,
+    array(select ended_at from gaps g where g.stream = next_id and g.ended_at is not null
+        and starts_with(g.reason, :not_running) order by gap) as gaps_to
+from logs left join lateral (
+    select first_taken_at as at from ledger l
+    where l.stream = next_id and first_taken_at > until order by number limit 1
+) first on true
+where next_id is not null and coalesce(first.at, next_at) > until order by until
+""")
+"""Between what is known of a log and the first reading of the one that followed it; and when the agent did not run."""

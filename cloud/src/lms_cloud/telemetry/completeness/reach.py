@@ -28,6 +28,8 @@ class AgentState:
         known_until: of the newest batch that came, or of the birth that told how far its log reaches.
         replaced_at: by then another agent had taken over the bioreactor, as the fleet says too: what this one logged
             later is not the bioreactor's. None: nobody has, or the report is of the agent itself.
+        left_off: between two of its logs, what of the time nobody tells: from the last that is known of the former to
+            the first that the latter says. The former may hold more, which is on its way or lost.
     """
 
     agent_id: UUID
@@ -37,6 +39,16 @@ class AgentState:
     numbers: bool
     known_until: datetime | None
     replaced_at: datetime | None = None
+    left_off: Sequence[tuple[datetime, datetime]] = ()
+
+    def _left_off(self, start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
+        return [span for span in self.left_off if span[0] < self._ends(end) and span[1] > start]
+
+    def known_to(self, start: datetime, end: datetime) -> datetime | None:
+        """From the beginning of a window on, all is known up to here."""
+        return (
+            min([self.known_until, *(first for first, _ in self._left_off(start, end))]) if self.known_until else None
+        )
 
     def _ends(self, end: datetime) -> datetime:
         return end if self.replaced_at is None else min(end, self.replaced_at)
@@ -49,13 +61,13 @@ class AgentState:
         """Whether all that it logged in a window is known, but for what may be on its way."""
         if not self.concerns(start, end):
             return True
-        if self.known_until is None:
+        if self.known_until is None or self._left_off(start, end):
             return False
         is_new = self.connected and start <= asked_at <= self.known_until + LATELY
         return self.known_until >= self._ends(end) or is_new
 
-    def why_not(self, ingest: IngestState, *, others: bool) -> str:
-        """Why no more is known.
+    def why_not(self, start: datetime, end: datetime, ingest: IngestState, *, others: bool) -> str:
+        """Why no more is known of a window.
 
         Args:
             ingest: whether something could be heard.
@@ -65,6 +77,11 @@ class AgentState:
             return f"{self.name} was never heard"
         if not self.numbers:
             return f"{self.name} does not number what it sends, so nobody can tell what of it is missing"
+        for first, last in self._left_off(start, end):
+            return (
+                f"{self.name} began a new log: what the one before holds from {instant(first)} to {instant(last)} has"
+                " not come, and may be lost"
+            )
         after = "" if self.known_until is None else f" after {instant(self.known_until)}"
         if self.replaced_at is not None:
             return f"{self.name} was replaced by {instant(self.replaced_at)}; whatever it logged{after} has not come"
@@ -94,7 +111,9 @@ def known_until(agents: Sequence[AgentState], start: datetime, end: datetime) ->
     """What was logged in a window is known up to here, of all agents that it concerns; None: nothing is known."""
     concerned = [agent for agent in agents if agent.concerns(start, end)]
     times = [
-        agent.known_until for agent in concerned if not agent.is_known(start, end, datetime.max.replace(tzinfo=UTC))
+        agent.known_to(start, end)
+        for agent in concerned
+        if not agent.is_known(start, end, datetime.max.replace(tzinfo=UTC))
     ]
     if not concerned or None in times:
         return None

@@ -219,7 +219,7 @@ class Report:
         if self.start > self.asked_at:
             return "the window has not begun"
         reasons = [
-            agent.why_not(self.ingest, others=len(self.agents) > 1)
+            agent.why_not(self.start, self.end, self.ingest, others=len(self.agents) > 1)
             for agent in self.agents
             if not agent.is_known(self.start, self.end, self.asked_at)
         ]

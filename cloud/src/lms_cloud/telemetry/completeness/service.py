@@ -21,12 +21,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
+from lms_protocol.reading import NOT_RUNNING
+
 from lms_cloud.fleet.service import FleetService
 from lms_cloud.kernel.database import UnitOfWork
 from lms_cloud.kernel.errors import Invalid
 from lms_cloud.telemetry.completeness import queries
-from lms_cloud.telemetry.completeness.counting import UNITS, floor, holes, in_a_row, with_buckets
-from lms_cloud.telemetry.completeness.reach import AgentState
+from lms_cloud.telemetry.completeness.counting import UNITS, floor, holes, in_a_row, with_buckets, without
+from lms_cloud.telemetry.completeness.reach import LATELY, AgentState
 from lms_cloud.telemetry.completeness.report import LoggedGap, Report, Span, StreamState, Unit
 from lms_cloud.telemetry.instants import check_instant
 from lms_cloud.telemetry.leases.lease_list import ingest_state
@@ -126,8 +128,17 @@ class CompletenessService:
         if gone and bioreactor_id is not None:
             found = await self._uow.session.execute(queries.TAKEN_OVER, {**values, "agents": gone})
             replaced = {row.agent_id: row.hour + UNITS["hour"] for row in found}
+        left_off: dict[UUID, list[tuple[datetime, datetime]]] = {}
+        asked = {"agents": list(agents), "not_running": NOT_RUNNING}
+        for row in await self._uow.session.execute(queries.LEFT_OFF, asked):
+            told = zip(row.gaps_from, row.gaps_to, strict=True)
+            parts = [span for span in without((row.until, row.begun), told) if span[1] - span[0] > LATELY]
+            left_off.setdefault(row.agent_id, []).extend(parts)
         return [
-            AgentState(row.id, row.name, row.online, row.since, row.numbers, row.until, replaced.get(row.id))
+            AgentState(
+                *(row.id, row.name, row.online, row.since, row.numbers, row.until, replaced.get(row.id)),
+                left_off.get(row.id, ()),
+            )
             for row in rows
         ]
 
