@@ -176,3 +176,9 @@ def test_text_that_is_no_gap_is_refused(text: str) -> None:
 )
 def test_quality_codes_of_other_makers_map_by_major_class(code: int, quality: int) -> None:
     assert quality_from_code(code) is Quality(quality)
+
+
+def test_value_that_no_tag_can_have_is_named_in_a_few_words() -> None:
+    with pytest.raises(PayloadError) as caught:
+        record_encode(Batch(1, "R1", (Reading(1, 1, b"\xff" * 1_000_000),)))  # type: ignore[arg-type]
+    assert len(str(caught.value)) < 120

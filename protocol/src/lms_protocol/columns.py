@@ -10,6 +10,7 @@ Neighbours: `lms_protocol.batches` makes records and digests of them; `lms_proto
 reads them as arrays.
 """
 
+import reprlib
 import struct
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -248,7 +249,8 @@ def _cell(value: Value) -> tuple[int, bytes, bytes]:
         return kind, _WORD[kind].pack(value), b""
     if isinstance(value, str):
         return TEXT, _NOTHING, sized(value.encode())
-    raise PayloadError(f"{value!r} is not a value that a tag can have")
+    # Of another maker's node: bytes of any length, or what should have been a text and is not UTF-8.
+    raise PayloadError(f"{reprlib.repr(value)} is not a value that a tag can have")
 
 
 def sized(data: bytes) -> bytes:
