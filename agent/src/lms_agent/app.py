@@ -146,7 +146,7 @@ class _Agent:
                 if fresh is None or numbered is None:
                     continue
                 parts.sampling.finish()
-                await _ended(reading)
+                in_time = await _ended(reading)
                 absence = Absence(
                     log,
                     tags_by_instrument(fresh, numbered).values(),
@@ -154,7 +154,8 @@ class _Agent:
                     bearable_ms=parts.bearable_ms,
                 )
                 keeping.resume(absence)
-                old, parts = parts, await self._parts(fresh, numbered, absence, keeping)
+                late = not in_time or keeping.state.waiting > 0
+                old, parts = parts, await self._parts(fresh, numbered, absence, keeping, others_may_come=late)
                 reading = tasks.create_task(parts.sampling.run(), name="sampling")
                 await keeping.close_orphans()
                 old.sender.stop()
@@ -179,7 +180,13 @@ class _Agent:
         await asyncio.to_thread(health.write)
 
     async def _parts(
-        self, settings: AgentSettings, tags: list[TagDescription], absence: Absence, keeping: Keeping
+        self,
+        settings: AgentSettings,
+        tags: list[TagDescription],
+        absence: Absence,
+        keeping: Keeping,
+        *,
+        others_may_come: bool = False,
     ) -> _Parts:
         log = self._log
         sampling = Sampling(
@@ -195,7 +202,7 @@ class _Agent:
             node=settings.agent.id,
             stream=log.stream,
             bd_seq=log.bd_seq,
-            tags=await asyncio.to_thread(to_be_born, log, tags),
+            tags=await asyncio.to_thread(to_be_born, log, tags, others_may_come=others_may_come),
             primary_host=settings.broker.primary_host,
         )
         sender = Sender(
@@ -229,10 +236,11 @@ async def _reload_before_stop(stop: asyncio.Event, reload: asyncio.Event) -> boo
     return not stop.is_set()
 
 
-async def _ended(reading: "asyncio.Task[None]") -> None:
-    """Wait for the scans that are under way; not for ever."""
-    await asyncio.wait((reading,), timeout=LAST_SCANS_S)
+async def _ended(reading: "asyncio.Task[None]") -> bool:
+    """Wait for the scans that are under way; not for ever. Whether they came in time."""
+    _, late = await asyncio.wait((reading,), timeout=LAST_SCANS_S)
     await end((reading,))
+    return not late
 
 
 def _background(

@@ -27,12 +27,17 @@ def register(log: SqliteLog, settings: AgentSettings) -> list[TagDescription]:
     return log.register_tags([*settings.tag_descriptions(), *sync])
 
 
-def to_be_born(log: SqliteLog, configured: list[TagDescription]) -> list[TagDescription]:
+def to_be_born(
+    log: SqliteLog, configured: list[TagDescription], *, others_may_come: bool = False
+) -> list[TagDescription]:
     """The tags that the births must name: those configured and, while old batches wait, those that these may hold.
 
     Reads the disk.
+
+    Args:
+        others_may_come: whether scans of earlier settings may still be on their way into the log.
     """
-    if log.acked >= log.head:
+    if log.acked >= log.head and not others_may_come:
         return configured
     numbers = {tag.number for tag in configured}
     return configured + [tag for tag in log.tags() if tag.number not in numbers]
