@@ -9,6 +9,7 @@ import sqlite3
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -22,6 +23,7 @@ from lms_agent.log.clocks import ClockChange
 from lms_agent.log.errors import LogError
 from lms_agent.log.gathering import Remains
 from lms_agent.log.keeping import Keeping
+from lms_agent.log.reader import LogReader
 from lms_agent.log.sqlite_log import SqliteLog, Trouble
 from lms_agent.log.writer import LAZY_AFTER_S, Job, Writer
 from lms_agent.registering import to_be_born
@@ -32,6 +34,7 @@ from lms_agent.sending.errors import BrokerUnreachable
 from lms_agent.sending.sender import Sender
 from lms_agent.timekeeping.discipline import Observation, Rules
 from lms_agent.timekeeping.timekeeper import Timekeeper
+from lms_protocol.batches import as_logged, record_encode
 from lms_protocol.delivery import SendingWindow
 from lms_protocol.edge import EdgeSession
 from lms_protocol.messages import SYNC_TAGS, Publish
@@ -40,7 +43,7 @@ from lms_protocol.reading import Datatype, Quality, Reading, TagDescription
 from simulation.broker import Broker, SimulatedClient
 from simulation.disk import Disk, connecting
 from simulation.loop import PROCESS, Process, VirtualLoop
-from simulation.oracle import Oracle
+from simulation.oracle import InLog, Oracle
 from simulation.plan import FAULTS_END_S, Plan
 from simulation.plan import Scan as PlannedScan
 
@@ -184,6 +187,20 @@ class LoopWriter(Writer):
             self._gather(self._queue.get_nowait(), jobs)
             self._write(jobs)
         self._finish()
+
+
+def _all_of(reader: LogReader) -> list[InLog]:
+    """All batches of a log; those whose times may still be corrected with what tells copies of them from others."""
+    found = []
+    spans = [span for span in reader.spans() if span.open]
+    for batch in reader.read(1, 1 << 30):
+        boot = next((UUID(span.boot) for span in spans if span.first <= batch.number <= (span.last or 1 << 62)), None)
+        logged = batch.logged
+        if boot is not None and logged is None:
+            logged = as_logged(boot, batch.device, batch.number, record_encode(batch))
+        is_open = boot is not None and reader.ended_at_ms is None
+        found.append(InLog(replace(batch, logged=logged), is_open))
+    return found
 
 
 class _Watched:
@@ -372,7 +389,7 @@ class Machine:
         """Have all that the log holds now compared with what it once said."""
         self.count()
         if self.log is not None:
-            for batch in self.log.read(1, 1 << 30):
+            for batch in _all_of(self.log._reader):
                 self._oracle.read_again(self.log.stream, batch)
 
     def _let_go(self) -> None:
@@ -388,7 +405,7 @@ class Machine:
         tags = await asyncio.to_thread(log.register_tags, self._descriptions())
         numbers = {(tag.device, tag.name): tag.number for tag in tags}
         self.count()
-        self._oracle.opened(self.node, log.stream, {tag.number: tag.name for tag in tags}, log.read(1, 1 << 30))
+        self._oracle.opened(self.node, log.stream, {tag.number: tag.name for tag in tags}, _all_of(log._reader))
         log.listen(lambda batch: self._oracle.logged(log.stream, batch))
         absence = Absence(log, [[tag.number for tag in tags if tag.device == device] for device in self._devices])
         assert self._computer is not None
@@ -431,7 +448,14 @@ class Machine:
 
         def renew(trouble: Trouble, now_ms: int) -> Remains:
             self.count()  # what it has dropped is told by the file that goes
-            return begin_anew(trouble, now_ms)
+            stream = log.stream
+            remains = begin_anew(trouble, now_ms)
+            if remains.aside is not None:  # times that were still open will not be known any more
+                entry = log.predecessors[remains.aside]
+                with LogReader.open(self._path.with_name(entry.path), ended_at_ms=entry.set_aside_at_ms) as reader:
+                    for batch in _all_of(reader):
+                        self._oracle.read_again(stream, batch)
+            return remains
 
         log.renew = renew  # type: ignore[method-assign]
         care = Care(log, clock, restamp=clock.renewed)

@@ -10,7 +10,7 @@ In the end      everything is acknowledged, and the database holds each reading 
 
 import struct
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -54,11 +54,24 @@ class Offered(NamedTuple):
     taken_at_ms: int
 
 
+class InLog(NamedTuple):
+    """A batch as a log gives it; whether its times may still be corrected."""
+
+    batch: Batch
+    open: bool = False
+
+
 class Known(NamedTuple):
     """A batch that a log holds."""
 
     batch: Batch
     digest: bytes
+    open: bool = False
+
+    @property
+    def identity(self) -> bytes:
+        """What the ledger knows it by."""
+        return self.batch.logged or self.digest
 
 
 class Oracle:
@@ -76,32 +89,34 @@ class Oracle:
         self.logs: dict[UUID, dict[int, Known]] = defaultdict(dict)
         self._nodes: dict[UUID, str] = {}
         self._perhaps: set[Fact] = set()
+        self._contents: dict[bytes | None, set[bytes]] = defaultdict(set)  # their digests
+        self._versions: dict[bytes, set[frozenset[Fact]]] = defaultdict(set)  # what copies made of one batch's times
         self._names: dict[tuple[UUID, int], str] = {}
         self.checked_acknowledgements = 0
         self._offered: dict[str, list[Offered]] = defaultdict(list)
 
-    def opened(self, node: str, stream: UUID, tags: dict[int, str], batches: Iterable[Batch]) -> None:
+    def opened(self, node: str, stream: UUID, tags: dict[int, str], batches: Iterable[InLog]) -> None:
         """An agent has opened its log: what was in it must be in it still.
 
         Raises:
             Violation: it is not.
         """
         self.knows(node, stream, tags)
-        found = {batch.number: batch for batch in batches}
+        found = {each.batch.number: each for each in batches}
         lowest = min(found, default=1)
         for number, known in self.logs[stream].items():
             if number < lowest and (self._is_committed(stream, number, known) or number in self._dropped[stream]):
                 continue  # retention took it, as it may
             if number not in found:
                 raise Violation(f"batch {number} of {node} was committed to the log and is not in it any more")
-        for _, batch in sorted(found.items()):
-            self.read_again(stream, batch)
+        for _, each in sorted(found.items()):
+            self.read_again(stream, each)
         if sorted(found) != list(range(lowest, lowest + len(found))):
             raise Violation(f"the numbers in the log of {node} have holes: {sorted(found)}")
 
     def _is_committed(self, stream: UUID, number: int, known: Known) -> bool:
         row = self._database.ledger[stream].get(number)
-        return row is not None and row.digest == known.digest
+        return row is not None and row.digest == known.identity
 
     def knows(self, node: str, stream: UUID, tags: dict[int, str]) -> None:
         """An agent has a log with this stream, and these names of tags."""
@@ -114,25 +129,26 @@ class Oracle:
             for known in self.logs.pop(stream, {}).values():
                 self._perhaps.update(self._facts(stream, known.batch))
 
-    def read_again(self, stream: UUID, batch: Batch) -> None:
+    def read_again(self, stream: UUID, now: InLog) -> None:
         """A batch, as a log gives it now: as it was, or with its time corrected before anybody had it.
 
         Raises:
             Violation: it is another.
         """
+        batch, is_open = now
         known = self.logs[stream].get(batch.number)
         if known is not None and known.digest != _digest(batch):
             if not _is_shifted(known.batch, batch):
                 raise Violation(
                     f"batch {batch.number} is not in the log as it was committed: {known.batch}, now {batch}"
                 )
-            if self._is_committed(stream, batch.number, known):
+            if not known.open and self._is_committed(stream, batch.number, known):
                 raise Violation(f"the time of batch {batch.number} was changed after it was sent and committed")
             self.corrected += 1
             del self.logs[stream][batch.number]
-        self.logged(stream, batch)
+        self.logged(stream, batch, is_open=is_open)
 
-    def logged(self, stream: UUID, batch: Batch) -> None:
+    def logged(self, stream: UUID, batch: Batch, *, is_open: bool = False) -> None:
         """A log has committed a batch."""
         known = self.logs[stream].get(batch.number)
         fingerprint = _digest(batch)
@@ -140,7 +156,11 @@ class Oracle:
             self._replace_origin(stream, batch)
         if known is not None and known.digest != fingerprint:
             raise Violation(f"number {batch.number} was given to two different batches")
-        self.logs[stream][batch.number] = Known(batch, fingerprint)
+        self.logs[stream][batch.number] = Known(batch, fingerprint, is_open)
+        as_logged = _as_logged(batch)
+        if as_logged is not None:
+            self._contents[as_logged].add(fingerprint)
+            self._versions[as_logged].add(frozenset(self._facts(stream, batch)))
         self._logged_s.setdefault(StreamBatch(stream, batch.number), self._now_s())
 
     def _replace_origin(self, stream: UUID, batch: Batch) -> None:
@@ -213,11 +233,28 @@ class Oracle:
         """
         required: set[Fact] = set()
         given_up: set[Fact] = set()
+        stored = self._stored().keys()
         for stream, batches in self.logs.items():
             for known in batches.values():
-                facts = given_up if self._was_given_up(stream, known) else required
-                facts.update(self._facts(stream, known.batch))
+                facts = set(self._facts(stream, known.batch))
+                if self._was_given_up(stream, known):
+                    given_up |= facts
+                else:
+                    required |= self._version_stored(known.batch, facts, stored)
         return required, given_up
+
+    def _version_stored(self, batch: Batch, facts: set[Fact], stored: Set[Fact]) -> set[Fact]:
+        """What must be stored of a batch: if the times of copies of it were corrected otherwise, any of them, but one.
+
+        Raises:
+            Violation: it is there with two times.
+        """
+        as_logged = _as_logged(batch)
+        versions = set() if as_logged is None else self._versions[as_logged]
+        found = [version for version in versions if version and version <= stored]
+        if len(found) > 1:
+            raise Violation(f"batch {batch.number} is in the database with {len(found)} times: {found}")
+        return set(found[0]) if found else facts
 
     def _stored(self) -> Counter[Fact]:
         names = {number: (home, name) for (home, name), number in self._database.series.items()}
@@ -257,7 +294,10 @@ class Oracle:
             committed = [
                 known.batch
                 for number, known in batches.items()
-                if known.batch.origin is None and self._is_committed(stream, number, known)
+                if known.batch.origin is None
+                and self._is_committed(stream, number, known)
+                # Of several versions of one batch any may be the one that is stored, with its gaps and its clock.
+                and len(self._contents[_as_logged(known.batch)]) <= 1
             ]
             for batch in committed:
                 stored = self._database.clocks.get(StreamBatch(stream, batch.number))
@@ -344,6 +384,11 @@ def _is_shifted(old: Batch, new: Batch) -> bool:
 def _less_sure(quality: Quality) -> Quality:
     """What a good reading becomes when its time turns out to be an estimate."""
     return Quality.UNCERTAIN if quality is Quality.GOOD else quality
+
+
+def _as_logged(batch: Batch) -> bytes | None:
+    """What tells copies of a batch from others whose times could be corrected."""
+    return batch.logged or (None if batch.origin is None else batch.origin.logged)
 
 
 def _digest(batch: Batch) -> bytes:

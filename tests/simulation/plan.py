@@ -165,8 +165,6 @@ def draw_plan(seed: int) -> Plan:
     faults = sorted(_draw_fault(rng, agents, workers) for _ in range(rng.randint(0, 9)))
     if many_images:
         faults = sorted((*faults, *_draw_images(rng, agents)))
-    # An old image may hold readings whose time was final by then, and corrects them anew: they come twice (see docs).
-    brought_back = {fault.target for fault in faults if fault.kind == "bring_back"}
     together = rng.random() < 0.3
     limits = _draw_limits(rng)
     if brought_back and limits.keep_days is not None:
@@ -183,7 +181,7 @@ def draw_plan(seed: int) -> Plan:
         packed_limit=rng.choice((1, 4, 16, 64)),
         room=rng.choice((4, 12, 60)),
         clock_ms={agent: rng.choice((0, 0, 0, -3_600_000, 86_400_000)) for agent in agents},
-        clocks={agent: ClockPlan() if agent in brought_back else _draw_clock(rng) for agent in agents},
+        clocks={agent: _draw_clock(rng) for agent in agents},
         limits=limits,
         bite=rng.choice((1, 2, 5)),
         text_length=40 if limits.max_bytes is None else 2500,

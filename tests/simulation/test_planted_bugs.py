@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import islice
 
+import lms_agent.log.reader
 import lms_agent.log.upkeep
 import lms_cloud.telemetry.ingest.worker
 import lms_protocol.edge
@@ -109,6 +110,25 @@ def test_finds_who_does_not_look_at_the_mark_of_the_stream(request, bug):
     plans = (plan for plan in map(draw_plan, range(20_000)) if many_images(plan))
     failures = (run(plan).failure for plan in islice(plans, 3 * WITHIN_SEEDS))
     assert any("doubled" in failure or "missing" in failure for failure in failures)
+
+
+@pytest.fixture
+def blind_to_copies(monkeypatch):
+    """Does not say what a batch was before its times were corrected."""
+    monkeypatch.setattr(lms_agent.log.reader, "as_logged", lambda *of: None)
+
+
+def test_finds_who_stores_readings_with_two_times_from_two_copies(blind_to_copies):
+    """It takes an image of a log from before the time was known; the reading then comes with another time."""
+    plans = (plan for plan in map(draw_plan, range(20_000)) if images_without_time(plan))
+    failures = (run(plan).failure for plan in islice(plans, 2 * WITHIN_SEEDS))
+    assert any("doubled" in failure or "altered" in failure or "missing" in failure for failure in failures)
+
+
+def images_without_time(plan):
+    """Whether it is one of the plans in which an old image comes back to a computer whose clock may not be right."""
+    clocks = (plan.clocks[fault.target] for fault in plan.faults if fault.kind == "bring_back")
+    return any(clock.synchronised_after_s or not clock.well_at_start for clock in clocks)
 
 
 def many_images(plan):

@@ -20,12 +20,14 @@ YET_ANOTHER = UUID("44444444-4444-4444-8444-444444444444")
 NOON_MS = 1_795_435_200_000
 
 
-def batch_in(storage, number, readings, gaps=(), payload=b"", *, stream=STREAM, origin=None):
-    """A batch as ingest would have decoded it."""
-    fingerprint = digest("R1", number, readings, gaps, origin=origin)
+def batch_in(storage, number, readings, gaps=(), payload=b"", *, stream=STREAM, origin=None, logged=None):
+    """A batch as ingest would have decoded it; `logged`: what it was before its times were corrected."""
+    says = digest("R1", number, readings, gaps, origin=origin)
+    fingerprint, content = (says, None) if logged is None else (logged, says)
     source = ("agent-1", "spBv1.0/acme/DDATA/agent-1/R1", payload)
     key = StreamBatch(stream, number)
-    return Incoming(*(storage.home, key, fingerprint, readings, gaps, storage.tags, False), *source, origin=origin)
+    what = (storage.home, key, fingerprint, readings, gaps, storage.tags, False)
+    return Incoming(*what, *source, origin=origin, content=content)
 
 
 async def test_batches_in_any_order_any_number_of_times_are_stored_once(storage):
@@ -132,6 +134,40 @@ async def test_other_readings_or_another_origin_are_stored(storage, other):
     outcome = await storage.commit(Work([batch_in(storage, 1, **(known | other), stream=YET_ANOTHER)]))
     assert [len(each.readings) for each in outcome.stored] == [1]
     assert len(storage.readings()) == 2
+
+
+LOGGED = b"as it was logged"
+
+
+async def test_a_batch_that_a_copy_of_its_log_gives_another_time_is_the_same_batch(storage):
+    first = batch_in(storage, 1, (Reading(1, NOON_MS, 1.0),), logged=LOGGED)
+    again = batch_in(storage, 1, (Reading(1, NOON_MS - 5_000, 1.0, Quality.UNCERTAIN),), logged=LOGGED)
+    for batch in (first, again):
+        outcome = await storage.commit(Work([batch]))
+        assert (outcome.settled, outcome.refused) == ([first.key], [])
+    assert storage.readings() == [(storage.tags.series[1], NOON_MS, bits(1.0), 192)]
+
+
+async def test_a_batch_that_was_stored_before_hosts_knew_what_was_logged_is_known_by_what_it_says(storage):
+    readings = (Reading(1, NOON_MS, 1.0),)
+    await storage.commit(Work([batch_in(storage, 1, readings)]))
+    outcome = await storage.commit(Work([batch_in(storage, 1, readings, logged=LOGGED)]))
+    assert (len(outcome.settled), outcome.refused) == (1, [])
+    outcome = await storage.commit(Work([batch_in(storage, 1, (Reading(1, NOON_MS + 1, 1.0),), logged=LOGGED)]))
+    assert len(outcome.refused) == 1
+    assert len(storage.readings()) == 1
+
+
+async def test_batches_logged_anew_with_other_times_are_one_by_what_was_logged(storage):
+    origin = Origin(STREAM, 7, LOGGED)
+    for stream, at_ms in ((ANOTHER, NOON_MS), (YET_ANOTHER, NOON_MS - 5_000)):
+        outcome = await storage.commit(
+            Work([batch_in(storage, 1, (Reading(1, at_ms, 1.0),), stream=stream, origin=origin)])
+        )
+        assert len(outcome.settled) == 1
+    other = Origin(STREAM, 7, b"another in there")
+    await storage.commit(Work([batch_in(storage, 2, (Reading(1, NOON_MS, 1.0),), stream=ANOTHER, origin=other)]))
+    assert [at_ms for _, at_ms, _, _ in storage.readings()] == [NOON_MS, NOON_MS]
 
 
 async def test_latest_is_the_newest_reading_whatever_the_order(storage):

@@ -28,6 +28,7 @@ GAP_NAME: Final = "Sync/Gap"
 CLOCK_NAME: Final = "Sync/Clock"
 ORIGIN_NAME: Final = "Sync/Origin"
 BATCH_NAME: Final = "Sync/Batch"
+LOGGED_NAME: Final = "Sync/Logged"
 QUALITY_NAME: Final = "Quality"
 DIGEST_BYTES: Final = 16
 
@@ -75,6 +76,34 @@ def fingerprint(device: str, number: int, columns: Columns, remarks: bytes) -> b
     state.update(data)
     state.update(remarks)
     return state.digest()
+
+
+def as_logged(boot: UUID, device: str, number: int, record: bytes) -> bytes:
+    """Fingerprint a batch as it was logged, while its times could still be corrected (16 bytes, BLAKE2b).
+
+    Args:
+        boot: in which it was logged: two copies of a log may have gone on, without a clock, with equal readings.
+        record: as the log keeps it.
+    """
+    name = device.encode()
+    state = blake2b(boot.bytes + pack(f"<I{len(name)}sQ", len(name), name, number), digest_size=DIGEST_BYTES)
+    state.update(record)
+    return state.digest()
+
+
+def logged_from_text(text: str) -> bytes:
+    """Read such a fingerprint from its hexadecimal digits.
+
+    Raises:
+        PayloadError: the text is none.
+    """
+    try:
+        logged = bytes.fromhex(text)
+    except (ValueError, TypeError):
+        logged = b""
+    if len(logged) != DIGEST_BYTES or logged.hex() != text:
+        raise PayloadError(f"{text[:80]!r} is not the fingerprint of a batch", metric=LOGGED_NAME)
+    return logged
 
 
 def remarks(gaps: Sequence[Gap], clock: ClockRecord | None, origin: Origin | None = None) -> bytes:
@@ -305,7 +334,10 @@ def clock_from_text(text: str) -> ClockRecord:
 
 def origin_to_text(origin: Origin) -> str:
     """An origin as the JSON text that travels in `Sync/Origin`; keys in fixed order."""
-    return json.dumps({"stream": str(origin.stream), "number": origin.number}, separators=(",", ":"))
+    data: dict[str, object] = {"stream": str(origin.stream), "number": origin.number}
+    if origin.logged is not None:
+        data["logged"] = origin.logged.hex()
+    return json.dumps(data, separators=(",", ":"))
 
 
 def origin_from_text(text: str) -> Origin:
@@ -316,7 +348,8 @@ def origin_from_text(text: str) -> Origin:
     """
     try:
         data = json.loads(text)
-        origin = Origin(UUID(data["stream"]), data["number"])
+        logged = data.get("logged")
+        origin = Origin(UUID(data["stream"]), data["number"], None if logged is None else logged_from_text(logged))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise PayloadError(f"{text[:80]!r} is not an origin: {error!r}", metric=ORIGIN_NAME) from error
     if type(origin.number) is not int or not 1 <= origin.number < 1 << 63 or origin_to_text(origin) != text:

@@ -14,10 +14,12 @@ from lms_protocol.batches import (
     BATCH_NAME,
     CLOCK_NAME,
     GAP_NAME,
+    LOGGED_NAME,
     ORIGIN_NAME,
     RECORD_2,
     clock_from_text,
     gap_from_text,
+    logged_from_text,
     origin_from_text,
     read_quality,
     read_remarks,
@@ -40,6 +42,7 @@ class Said(NamedTuple):
     Attributes:
         number: of the batch; None if it does not say.
         historical: whether it was sent late.
+        logged: see `Batch`.
     """
 
     number: int | None
@@ -48,6 +51,7 @@ class Said(NamedTuple):
     historical: bool
     clock: ClockRecord | None
     origin: Origin | None
+    logged: bytes | None = None
 
 
 class UnknownMetricError(SessionError):
@@ -129,6 +133,7 @@ def read_data(birth: Birth, message: Any) -> Said:
     gaps: list[Gap] = []
     clock: ClockRecord | None = None
     origin: Origin | None = None
+    logged: bytes | None = None
     try:
         for metric in message.metrics:
             known = birth.metric_of(metric)
@@ -145,10 +150,12 @@ def read_data(birth: Birth, message: Any) -> Said:
                 clock = clock_from_text(metric.string_value)
             elif known.tag.name == ORIGIN_NAME:
                 origin = origin_from_text(metric.string_value)
+            elif known.tag.name == LOGGED_NAME:
+                logged = logged_from_text(metric.string_value)
         columns = Columns.of(readings)
     except PayloadError as error:
         raise UnusableDataError(error, number) from error
-    return Said(number, columns, tuple(gaps), historical, clock, origin)
+    return Said(number, columns, tuple(gaps), historical, clock, origin, logged)
 
 
 def read_record(birth: Birth, number: int, record: bytes) -> Said:

@@ -18,6 +18,7 @@ Source: Sparkplug 3.0.0, chapters 4 to 6.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -25,6 +26,7 @@ from lms_protocol.batches import (
     BATCH_NAME,
     CLOCK_NAME,
     GAP_NAME,
+    LOGGED_NAME,
     ORIGIN_NAME,
     QUALITY_NAME,
     add_readings,
@@ -116,6 +118,7 @@ class _Device:
     gap_tag: int
     clock_tag: int | None
     origin_tag: int | None
+    logged_tag: int | None
 
 
 class EdgeSession:
@@ -125,8 +128,8 @@ class EdgeSession:
         group, node: the organization's and the agent's wire ids.
         stream: the identity of the log.
         bd_seq: the bdSeq of the last connection, None if there was none. Keep `self.bd_seq` across restarts.
-        tags: all tags of all devices, with one `Sync/Batch` and one `Sync/Gap` for each device, and one `Sync/Clock`
-            and one `Sync/Origin` for each whose batches may hold clock records and origins (those of a log of an
+        tags: all tags of all devices, with one `Sync/Batch` and one `Sync/Gap` for each device, and one `Sync/Clock`,
+            one `Sync/Origin` and one `Sync/Logged` for each whose batches may hold these (those of a log of an
             earlier release do not).
         primary_host: the host application whose STATE decides whether data may be sent; None for no such host.
 
@@ -165,9 +168,10 @@ class EdgeSession:
 
     def _sync_tags(self, device: str, names: Mapping[str, TagDescription]) -> _Device:
         try:
-            clock, origin = (None if tag is None else tag.number for tag in map(names.get, (CLOCK_NAME, ORIGIN_NAME)))
+            others = map(names.get, (CLOCK_NAME, ORIGIN_NAME, LOGGED_NAME))
+            clock, origin, logged = (None if tag is None else tag.number for tag in others)
             batch_alias = marked_alias(self.stream, names[BATCH_NAME].number)
-            return _Device(batch_alias, names[GAP_NAME].number, clock, origin)
+            return _Device(batch_alias, names[GAP_NAME].number, clock, origin, logged)
         except KeyError as error:
             raise SessionError(f"device {device!r} has no tag {error.args[0]!r}") from None
 
@@ -304,6 +308,8 @@ class EdgeSession:
             if device.origin_tag is None:
                 raise SessionError(f"batch {batch.number} of {batch.device!r} has an origin, but no tag for it")
             remarks.append((device.origin_tag, now_ms, origin_to_text(batch.origin)))
+        if batch.logged is not None and device.logged_tag is not None:
+            remarks.append((device.logged_tag, now_ms, batch.logged.hex()))
         for alias, at_ms, text in remarks:
             metric = message.metrics.add()
             metric.alias = alias
@@ -314,11 +320,12 @@ class EdgeSession:
         message.seq = self._next_seq()
         return Publish(self._data_topics[batch.device], message.SerializeToString())
 
-    def packed(self, value: bytes, now_ms: int) -> Publish:
+    def packed(self, value: bytes, now_ms: int, logged: Mapping[int, bytes] = MappingProxyType({})) -> Publish:
         """Several batches of the backlog as one NDATA.
 
         Args:
             value: see `lms_protocol.packing`.
+            logged: `Batch.logged` of those that have one, by number.
 
         Raises:
             SessionError: no births are out, or the host has not said that it can read this.
@@ -326,7 +333,7 @@ class EdgeSession:
         if not self.may_pack:
             raise SessionError("packed batches cannot be sent: the host has not said that it accepts them")
         topic = node_topic(self.group, MessageType.NDATA, self.node)
-        return Publish(topic, packed_payload(value, now_ms, self._next_seq(), self.stream))
+        return Publish(topic, packed_payload(value, now_ms, self._next_seq(), self.stream, logged))
 
     def receive(self, topic: str, payload: bytes) -> list[EdgeEvent]:
         """Turn a message from the broker into events.

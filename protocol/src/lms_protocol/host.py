@@ -22,7 +22,7 @@ own number, so their order on the wire means nothing.
 Source: Sparkplug 3.0.0, chapters 4 to 6.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
@@ -46,6 +46,7 @@ from lms_protocol.messages import (
     STREAM_NAME,
     HostState,
     Publish,
+    packed_logged,
     packed_payload,
     state_from_bytes,
     state_message,
@@ -105,7 +106,10 @@ class DataReceived(NamedTuple):
 
     Attributes:
         device: None for readings of the node itself.
-        stream, number, digest: identity of the batch; all None for a node without acknowledged delivery.
+        stream, number, digest: identity of the batch; all None for a node without acknowledged delivery. Of a batch
+            whose times could be corrected, `digest` is that of what was logged (`Batch.logged`): it stays the same
+            whatever the times become.
+        content: then the digest of what it says now.
         readings, gaps: `Reading.tag` is the number in the birth's `TagDescription`.
         historical: whether the batch was sent late.
         clock: the agent's clock from this batch on, if it has changed.
@@ -125,11 +129,13 @@ class DataReceived(NamedTuple):
     clock: ClockRecord | None = None
     packed: bool = False
     origin: Origin | None = None
+    content: bytes | None = None
 
     def alone(self) -> tuple[str, bytes]:
         """Topic and payload of a message with this batch only, for whoever keeps one of many that came packed."""
         record = b"".join((RECORD_2, self.readings.data, remarks(self.gaps, self.clock, self.origin)))
-        return _alone(self.group, self.node, PackedBatch(self.number or 0, self.device or "", record))
+        logged = None if self.content is None else self.digest
+        return _alone(self.group, self.node, PackedBatch(self.number or 0, self.device or "", record, logged))
 
 
 class NodeDied(NamedTuple):
@@ -404,7 +410,7 @@ class HostSession:
             told = _told_stream(message)
             if _is_another(told, node.stream):
                 return self._want_another(topic, node, "a pack of batches", told, now_s)
-            return self._packed(topic, node, value, now_s)
+            return self._packed(topic, node, value, packed_logged(message), now_s)
         try:
             said = read_data(birth, message)
         except UnknownMetricError as error:
@@ -412,16 +418,19 @@ class HostSession:
         except UnusableDataError as error:
             where = (topic.group, topic.node, topic.device)
             return [Malformed(str(topic), payload, str(error), *where, node.stream, error.number)]
-        number, columns, gaps, historical, clock, origin = said
+        number, columns, gaps, historical, clock, origin, logged = said
         if node.stream is None or number is None:
             return [DataReceived(*key, topic.device, None, None, None, columns, gaps, historical, clock)]
-        if not gaps and clock is None and origin is None:
+        if not gaps and clock is None and origin is None and logged is None:
             birth.layouts.learn(payload, birth.learnable, Body(number, columns, historical))
         digest = fingerprint(topic.device or "", number, columns, remarks(gaps, clock, origin))
-        identity = (*key, topic.device, node.stream, number, digest)
-        return [DataReceived(*identity, columns, gaps, historical, clock, origin=origin)]
+        identity = (*key, topic.device, node.stream, number, logged or digest)
+        content = None if logged is None else digest
+        return [DataReceived(*identity, columns, gaps, historical, clock, origin=origin, content=content)]
 
-    def _packed(self, topic: NodeTopic, node: _Node, value: bytes, now_s: float) -> list[HostEvent]:
+    def _packed(
+        self, topic: NodeTopic, node: _Node, value: bytes, logged: Mapping[int, bytes], now_s: float
+    ) -> list[HostEvent]:
         """Batches that came together; one that cannot be used does not keep the others from being used."""
         if node.stream is None:
             raise PayloadError("batches came packed from a node that has no stream", metric=PACKED_NAME)
@@ -432,29 +441,29 @@ class HostSession:
         events: list[HostEvent] = []
         for batch in batches:
             try:
-                events += self._packed_batch(topic, node, node.stream, batch, now_s)
+                events += self._packed_batch(topic, node, batch._replace(logged=logged.get(batch.number)), now_s)
             except PayloadError as error:
                 where = (topic.group, topic.node, batch.device)
-                alone = _alone(topic.group, topic.node, batch)
+                alone = _alone(topic.group, topic.node, batch._replace(logged=logged.get(batch.number)))
                 events.append(Malformed(*alone, str(error), *where, node.stream, batch.number))
         return events
 
-    def _packed_batch(
-        self, topic: NodeTopic, node: _Node, stream: UUID, batch: PackedBatch, now_s: float
-    ) -> list[HostEvent]:
+    def _packed_batch(self, topic: NodeTopic, node: _Node, batch: PackedBatch, now_s: float) -> list[HostEvent]:
         key = (topic.group, topic.node)
-        number, device, record = batch
+        number, device, record, logged = batch
         if topic.device not in (None, device):
             raise PayloadError(f"the batch is of another device, {device!r}", metric=PACKED_NAME)
         birth = node.births.get(device)
         if birth is None:
             return self._want_rebirth(key, node, f"data of device {device!r} came before its DBIRTH", now_s)
         try:
-            _, columns, gaps, _, clock, origin = read_record(birth, number, record)
+            _, columns, gaps, _, clock, origin, _ = read_record(birth, number, record)
         except UnknownMetricError as error:
             return self._want_rebirth(key, node, f"{error} is in no birth of {device!r}", now_s)
         digest = fingerprint(device, number, columns, remarks(gaps, clock, origin))
-        return [DataReceived(*key, device, stream, number, digest, columns, gaps, True, clock, True, origin)]
+        identity = (*key, device, node.stream, number, logged or digest)
+        content = None if logged is None else digest
+        return [DataReceived(*identity, columns, gaps, True, clock, True, origin, content)]
 
     def _by_layout(self, topic: NodeTopic, payload: bytes, now_s: float) -> list[HostEvent] | None:
         """Data whose shape is known; None for all else."""
@@ -509,7 +518,9 @@ def _about(stream: UUID | None) -> list[Metric]:
 
 def _alone(group: str, node: str, batch: PackedBatch) -> tuple[str, bytes]:
     """One batch as a message of its device, which tells more of it than the node's that it came in."""
-    return str(NodeTopic(group, MessageType.DDATA, node, batch.device)), packed_payload(pack([batch]), 0, None)
+    logged = {} if batch.logged is None else {batch.number: batch.logged}
+    payload = packed_payload(pack([batch]), 0, None, logged=logged)
+    return str(NodeTopic(group, MessageType.DDATA, node, batch.device)), payload
 
 
 def _packed_value(message: Any) -> bytes | None:

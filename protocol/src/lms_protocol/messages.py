@@ -5,10 +5,12 @@ Neighbours: `lms_protocol.edge` and `lms_protocol.host`, the two ends.
 
 import json
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from struct import Struct
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from lms_protocol.batches import BATCH_NAME, CLOCK_NAME, GAP_NAME, ORIGIN_NAME
+from lms_protocol.batches import BATCH_NAME, CLOCK_NAME, GAP_NAME, LOGGED_NAME, ORIGIN_NAME
 from lms_protocol.errors import PayloadError
 from lms_protocol.reading import Datatype
 from lms_protocol.sparkplug import PAYLOAD
@@ -29,6 +31,7 @@ SYNC_TAGS: Final[Mapping[str, Datatype]] = {
     GAP_NAME: Datatype.STRING,
     CLOCK_NAME: Datatype.STRING,
     ORIGIN_NAME: Datatype.STRING,
+    LOGGED_NAME: Datatype.STRING,
 }
 """The metrics that acknowledged delivery adds to each device; the agent's log numbers them like any tag."""
 
@@ -50,12 +53,22 @@ class HostState(NamedTuple):
     timestamp_ms: int
 
 
-def packed_payload(value: bytes, now_ms: int, seq: int | None, stream: UUID | None = None) -> bytes:
+_LOGGED: Final = Struct("<Q16s")
+
+
+def packed_payload(
+    value: bytes,
+    now_ms: int,
+    seq: int | None,
+    stream: UUID | None = None,
+    logged: Mapping[int, bytes] = MappingProxyType({}),
+) -> bytes:
     """The payload of an NDATA with packed batches (see `lms_protocol.packing`).
 
     Args:
         seq: None where it is only kept.
         stream: whose batches they are; None where that is known.
+        logged: `Batch.logged` of those that have one, by number.
     """
     message = PAYLOAD()
     message.timestamp = now_ms
@@ -70,9 +83,29 @@ def packed_payload(value: bytes, now_ms: int, seq: int | None, stream: UUID | No
         metric.timestamp = now_ms
         metric.is_historical = True
         metric.string_value = str(stream)
+    if logged:
+        metric = message.metrics.add()
+        metric.name = LOGGED_NAME
+        metric.timestamp = now_ms
+        metric.is_historical = True
+        metric.bytes_value = b"".join(_LOGGED.pack(*each) for each in logged.items())
     if seq is not None:
         message.seq = seq
     return bytes(message.SerializeToString())
+
+
+def packed_logged(message: Any) -> dict[int, bytes]:
+    """What a message with packed batches says under `Sync/Logged`, by number.
+
+    Raises:
+        PayloadError: it is not in its form.
+    """
+    for metric in message.metrics:
+        if metric.name == LOGGED_NAME:
+            if len(metric.bytes_value) % _LOGGED.size:
+                raise PayloadError(f"{len(metric.bytes_value)} bytes are no fingerprints", metric=LOGGED_NAME)
+            return dict(_LOGGED.iter_unpack(metric.bytes_value))
+    return {}
 
 
 def state_message(host: str, *, online: bool, timestamp_ms: int) -> Publish:

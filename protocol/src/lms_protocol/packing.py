@@ -30,11 +30,16 @@ _LEVEL: Final = 1
 
 
 class PackedBatch(NamedTuple):
-    """A batch, still as the log keeps it."""
+    """A batch, still as the log keeps it.
+
+    Attributes:
+        logged: see `Batch`; travels beside the value, not in it.
+    """
 
     number: int
     device: str
     record: bytes
+    logged: bytes | None = None
 
     @property
     def size(self) -> int:
@@ -49,7 +54,7 @@ def pack(batches: Sequence[PackedBatch]) -> bytes:
         PayloadError: there are none, or they are too large for one value.
     """
     parts: list[bytes] = []
-    for number, device, record in batches:
+    for number, device, record, _ in batches:
         parts += (_NUMBER.pack(number), sized(device.encode()), sized(record))
     body = b"".join(parts)
     if not parts or len(body) > MAX_BYTES:

@@ -107,10 +107,12 @@ class Origin(NamedTuple):
     Attributes:
         stream: the log, the first of them if it was logged anew several times.
         number: the batch's number in it.
+        logged: what it was when it was logged there, if its times were corrected since; see `Batch`.
     """
 
     stream: UUID
     number: int
+    logged: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,8 @@ class Batch:
         gaps: gaps that opened or closed with this scan.
         clock: the agent's clock, in the first batch after it has changed.
         origin: where it was logged first, of a batch that was logged anew.
+        logged: of a batch whose times could still be corrected once it was logged: a fingerprint (16 bytes) of what it
+            was then, and in which boot; the same in every copy of the log, whatever its times became there.
     """
 
     number: int
@@ -132,6 +136,7 @@ class Batch:
     gaps: tuple[Gap, ...] = ()
     clock: ClockRecord | None = None
     origin: Origin | None = None
+    logged: bytes | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 """A new log under a running agent, and other settings: the agent's time goes on, and corrections are not lost."""
 
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -111,3 +113,67 @@ async def test_gaps_of_other_settings_after_a_correction_have_true_times(bench: 
     assert (first.began_at_ms, first.ended_at_ms) == (last_true_ms, true_ms)
     assert second.ended_at_ms == true_ms
     assert second.began_at_ms < last_true_ms
+
+
+def copy_of(bench: Bench, to: Path) -> Path:
+    """What somebody copies from the disk while the agent runs."""
+    with closing(sqlite3.connect(bench.path)) as connection, closing(sqlite3.connect(to)) as copy:
+        connection.backup(copy)
+    return to
+
+
+@pytest.mark.parametrize("way", ["synchronised", "untrusted"])
+async def test_copies_of_a_log_without_a_time_know_their_batches_as_the_same(
+    bench: Bench, tmp_path: Path, way: str
+) -> None:
+    """One gets the right time, or is sent as it is; the other is started in another boot, and estimates."""
+    if way == "untrusted":
+        bench.pi.wrong_by_ms = 0
+    await bench.start()
+    await bench.seconds(5)
+    copied = copy_of(bench, tmp_path / "copy.sqlite3")
+    if way == "synchronised":
+        bench.pi.synchronise()
+    else:
+        await bench.seconds(70)
+        await bench.keeper.settle()
+    await bench.seconds(5)
+    sent = bench.log.read(1, 5)
+    other = Bench(copied, bench.pi)
+    bench.stop()
+    other.pi.power_cut()
+    await other.start()
+    other.pi.synchronise()
+    await other.seconds(5)
+    again = other.log.read(1, 5)
+    other.stop()
+    assert [batch.logged for batch in again] == [batch.logged for batch in sent]
+    assert None not in [batch.logged for batch in sent]
+    assert len({batch.logged for batch in sent}) == 5
+    assert digests(again) != digests(sent), "their times differ"
+
+
+async def test_batches_logged_once_the_time_is_known_are_known_by_what_they_say(bench: Bench) -> None:
+    await bench.start()
+    bench.pi.synchronise()
+    await bench.seconds(10)
+    assert [batch.logged is None for batch in bench.all()] == [batch.number > 1 for batch in bench.all()]
+
+
+async def test_open_times_of_an_older_copy_that_is_set_aside_count_as_estimated(bench: Bench) -> None:
+    """They were sent as they were, as if nobody doubted them."""
+    await bench.start()
+    await bench.seconds(3)
+    before = bench.all()
+    bench.log.doubt(Kind.RESTORED, "the test says so")
+    care = Care(bench.log, SystemClock(), restamp=bench.keeper.renewed)
+    await care.look()
+    (entry,) = bench.log.predecessors.values()
+    predecessor = Predecessor(entry, readable_path(bench.log.path, entry), bench.log)
+    after = predecessor.read(1, 100)
+    predecessor.close()
+    assert [r.taken_at_ms for b in after for r in b.readings] == [r.taken_at_ms for b in before for r in b.readings]
+    assert {r.quality for b in after for r in b.readings} == {Quality.UNCERTAIN}
+    assert after[0].clock is not None
+    assert after[0].clock.estimated
+    assert None not in {batch.logged for batch in after}

@@ -227,7 +227,8 @@ def _moved(
         for group, lost in groups:
             if lost is None:
                 connection.executemany("UPDATE spans SET open = 0 WHERE first = ?", [(span.first,) for span in group])
-    if what.shift_ms or (what.trust is Trust.TRUSTED and not what.open):
+    if what.shift_ms or not what.open:
+        # Also where nothing moves: another copy of this log may still move it, and must be known to hold the same.
         trusted = what.trust is Trust.TRUSTED
         moved += [(span, what.shift_ms, trusted, False) for span in spans if span.boot == boot]
     return moved

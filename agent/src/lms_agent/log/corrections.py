@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from lms_protocol.reading import Batch, Gap, Quality, Reading
 
@@ -100,6 +101,10 @@ class Corrections:
         """Whether anything in this batch was corrected, so that its record says it otherwise."""
         return any(row.first <= number <= row.last for row in self.rows)
 
+    def boot_of(self, number: int) -> UUID | None:
+        """In which boot a batch was logged whose times could still be corrected then; None for any other."""
+        return next((UUID(row.boot) for row in self.rows if row.first <= number <= row.last), None)
+
     def apply(self, batch: Batch) -> Batch:
         """The batch with corrected times; the same object if there is nothing to correct."""
         for rows, times in self._events:
@@ -153,7 +158,8 @@ def _corrected(batch: Batch, mine: Correction, times: TimeMap) -> Batch:
             correction_ms=clock.correction_ms + mine.shift_ms,
             estimated=mine.estimated,
         )
-    return Batch(batch.number, batch.device, readings, tuple(map(times.gap, batch.gaps)), clock, batch.origin)
+    gaps = tuple(map(times.gap, batch.gaps))
+    return Batch(batch.number, batch.device, readings, gaps, clock, batch.origin, batch.logged)
 
 
 def _corrected_reading(reading: Reading, mine: Correction) -> Reading:

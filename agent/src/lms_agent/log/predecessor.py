@@ -66,7 +66,7 @@ class Predecessor:
     def __init__(self, entry: Entry, path: Path, successor: Successor) -> None:
         self.entry = entry
         self.path = path
-        self._reader = LogReader.open(path)
+        self._reader = LogReader.open(path, ended_at_ms=entry.set_aside_at_ms)
         self._successor = successor
         self.stream = self._reader.stream
         self.head = self._reader.head()[0]
@@ -186,5 +186,5 @@ class Predecessor:
                 gap._replace(id=salt + (gap.id & 0xFFFF_FFFF), tags=tuple(numbers[tag] for tag in gap.tags))
                 for gap in batch.gaps
             ),
-            origin=batch.origin or Origin(self.stream, batch.number),
+            origin=batch.origin or Origin(self.stream, batch.number, batch.logged),
         )

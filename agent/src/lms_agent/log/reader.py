@@ -11,12 +11,14 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 from urllib.parse import quote
 from uuid import UUID
 
+from lms_protocol.batches import as_logged
 from lms_protocol.errors import LmsError
 from lms_protocol.reading import Batch, Gap, TagDescription
 
@@ -87,16 +89,21 @@ class LogStatus(NamedTuple):
 class LogReader:
     """A log file, open for reading; safe to use from several threads."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, ended_at_ms: int | None = None) -> None:
         self.path = path
         self._connection = connection
+        self.ended_at_ms = ended_at_ms
         self._lock = threading.Lock()
-        self._corrections, self._corrections_to = Corrections(), 0
+        self._corrections, self._corrections_to = Corrections(), -1
         self.stream = UUID(self._meta("stream"))
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: Path, *, ended_at_ms: int | None = None) -> Self:
         """Open a log for reading.
+
+        Args:
+            ended_at_ms: when it was set aside, ms UTC: times that were still open then will never be known. None for
+                one that goes on.
 
         Raises:
             LogUnavailable: it is not there, is no log, or was written by a newer program.
@@ -109,7 +116,7 @@ class LogReader:
             connection = _connect(path)
             schema.check_ours(path, connection)
             schema.check_known(path, connection)
-            return cls(path, connection)
+            return cls(path, connection, ended_at_ms)
         except SQLITE_ERRORS as error:
             if connection is not None:
                 connection.close()
@@ -213,7 +220,7 @@ class LogReader:
         rows = self._rows("SELECT number, device, checksum, record FROM batches WHERE number = ?", number)
         if not rows:
             raise KeyError(number)
-        return self.corrections().apply(batch_from_row(self.path, rows[0]))
+        return self._batches(rows)[0]
 
     def read(self, first: int, limit: int) -> list[Batch]:
         """Return up to `limit` batches from number `first` on.
@@ -227,7 +234,14 @@ class LogReader:
     def _batches(self, rows: Iterable[Any]) -> list[Batch]:
         """Rows as batches, with corrected times."""
         corrections = self.corrections()
-        return [corrections.apply(batch_from_row(self.path, row)) for row in rows]
+        batches = []
+        for row in rows:
+            batch, boot = batch_from_row(self.path, row), corrections.boot_of(row[0])
+            if boot is not None:
+                number, device, _, record = row
+                batch = corrections.apply(replace(batch, logged=as_logged(boot, device, number, record)))
+            batches.append(batch)
+        return batches
 
     def corrections(self) -> Corrections:
         """What was corrected of the times of batches.
@@ -238,8 +252,17 @@ class LogReader:
         with self._lock, self._errors():
             newest = self._connection.execute("SELECT coalesce(max(id), 0) FROM corrections").fetchone()[0]
             if newest != self._corrections_to:
-                self._corrections, self._corrections_to = Corrections.read(self._connection), newest
+                self._corrections, self._corrections_to = self._read_corrections(), newest
             return self._corrections
+
+    def _read_corrections(self) -> Corrections:
+        found = Corrections.read(self._connection)
+        if self.ended_at_ms is None:
+            return found
+        event = max((row.event for row in found.rows), default=0) + 1
+        return Corrections(
+            [*found.rows, *clocks.never_known(clocks.all_spans(self._connection), event, self.ended_at_ms)]
+        )
 
     def spans(self) -> list[Span]:
         """Under which offsets of the clock batches were logged, in order."""

@@ -135,7 +135,7 @@ class Conversation:
 
     async def _publish_pack(self, pack: Pack) -> None:
         if pack.value is not None:
-            await self._publish(self._session.packed(pack.value, self._clock.wall_ms()))
+            await self._publish(self._session.packed(pack.value, self._clock.wall_ms(), pack.logged))
         else:
             for number in pack.sizes:
                 await self._publish(await self._data(number, historical=True))

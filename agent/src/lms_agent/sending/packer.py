@@ -10,6 +10,7 @@ words them.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from lms_protocol.batches import RECORD_2, record_encode
@@ -36,11 +37,13 @@ class Pack(NamedTuple):
         sizes: bytes of each one's record, by number.
         value: what to send; None for a single batch that is too large for a pack, and so is sent plain.
         meant_bytes: how large it was to be.
+        logged: `Batch.logged` of those that have one, by number.
     """
 
     sizes: Mapping[int, int]
     value: bytes | None
     meant_bytes: int
+    logged: Mapping[int, bytes] = MappingProxyType({})
 
 
 class Packer:
@@ -121,7 +124,8 @@ class Packer:
             if size > MAX_BYTES:
                 return Pack({batch.number: len(batch.record)}, None, full_bytes)
             batches.append(batch)
-        return Pack({batch.number: len(batch.record) for batch in batches}, pack(batches), full_bytes)
+        logged = {batch.number: batch.logged for batch in batches if batch.logged is not None}
+        return Pack({batch.number: len(batch.record) for batch in batches}, pack(batches), full_bytes, logged)
 
     def _batches(self, numbers: Iterable[int], full_bytes: int) -> Iterator[PackedBatch]:
         for first, last in _runs(numbers):
@@ -142,7 +146,7 @@ class Packer:
     def _instead(self, number: int) -> PackedBatch:
         """What goes in the place of a record that is damaged, dropped, of an older form, or since corrected."""
         batch = self._supply.one(number)
-        return PackedBatch(number, batch.device, record_encode(batch))
+        return PackedBatch(number, batch.device, record_encode(batch), batch.logged)
 
 
 def _runs(numbers: Iterable[int]) -> list[tuple[int, int]]:

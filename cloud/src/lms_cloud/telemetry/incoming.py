@@ -138,7 +138,7 @@ class Incoming:
 
     Attributes:
         key: its stream and number; None from an edge node without acknowledged delivery.
-        digest: fingerprint of what it says (16 bytes).
+        digest: fingerprint of what it says (16 bytes), or of what was logged, if its times could be corrected since.
         tags: what its readings' tag numbers stand for.
         historical: sent late: not to be shown as live.
         node: wire id of the agent that sent it, to whom the acknowledgement goes.
@@ -148,6 +148,7 @@ class Incoming:
         clock: the agent's clock from this batch on, if it has changed.
         origin: where it was logged first, of a batch that was logged anew.
         alone: of a batch that came with others in one message: makes topic and payload of one with this batch only.
+        content: of a batch whose digest is that of what was logged: the fingerprint of what it says now.
     """
 
     bioreactor: Bioreactor
@@ -165,6 +166,7 @@ class Incoming:
     clock: ClockRecord | None = None
     origin: Origin | None = None
     alone: Callable[[], tuple[str, bytes]] | None = None
+    content: bytes | None = None
 
     @property
     def kept(self) -> tuple[str, bytes]:

@@ -133,6 +133,7 @@ class Replaying:
         return Incoming(
             *(home, key, event.digest or b"", event.readings, event.gaps, tags, True, entry.node, row.topic),
             *(row.payload, birth, row.public_id, event.clock, event.origin),
+            content=event.content,
         )
 
     async def _tags(self, entry: BioreactorEntry, birth: BirthRecord, event: DataReceived) -> DeviceTags:

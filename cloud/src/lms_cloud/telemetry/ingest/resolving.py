@@ -315,6 +315,7 @@ class Resolver:
             clock=event.clock,
             origin=event.origin,
             alone=event.alone if event.packed else None,
+            content=event.content,
         )
         self._add(batch, resolved)
 

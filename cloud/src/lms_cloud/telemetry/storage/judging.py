@@ -38,7 +38,8 @@ class OriginKey(NamedTuple):
         bioreactor_id: whose readings.
         stream, number: where they were logged first.
         content: fingerprint of series, times, qualities and values (16 bytes): two copies of one log may have gone on
-            differently, and then hold different readings under one number.
+            differently, and then hold different readings under one number. Of a batch whose times could be corrected
+            it is that of what was logged, as each copy may have corrected them otherwise.
     """
 
     bioreactor_id: UUID
@@ -79,7 +80,7 @@ def judge(incoming: Sequence[Incoming], ledger: Mapping[StreamBatch, LedgerEntry
         if batch.key is None:
             continue
         entry = ledger[batch.key]
-        if entry.dead or entry.digest == batch.digest:
+        if entry.dead or entry.digest in (batch.digest, batch.content):
             verdict.settled.append(batch.key)
         else:
             verdict.refused.append(batch)
@@ -91,11 +92,16 @@ def origins_of(batches: Iterable[Incoming]) -> dict[OriginKey, Incoming]:
     found: dict[OriginKey, Incoming] = {}
     for batch in batches:
         if batch.origin is not None and batch.key is not None and batch.readings:
-            columns = batch.columns
-            state = blake2b(batch.tags.series_of(bytes(columns.tags)), digest_size=16)
-            state.update(columns.data[4 + 8 * columns.size :])  # all but the tag numbers, which are each log's own
-            found.setdefault(OriginKey(batch.bioreactor.id, *batch.origin, state.digest()), batch)
+            stream, number, logged = batch.origin
+            found.setdefault(OriginKey(batch.bioreactor.id, stream, number, logged or _content(batch)), batch)
     return found
+
+
+def _content(batch: Incoming) -> bytes:
+    columns = batch.columns
+    state = blake2b(batch.tags.series_of(bytes(columns.tags)), digest_size=16)
+    state.update(columns.data[4 + 8 * columns.size :])  # all but the tag numbers, which are each log's own
+    return state.digest()
 
 
 def without_repeated(batches: Sequence[Incoming], first: Iterable[Incoming]) -> list[Incoming]:
