@@ -165,6 +165,7 @@ def draw_plan(seed: int) -> Plan:
     faults = sorted(_draw_fault(rng, agents, workers) for _ in range(rng.randint(0, 9)))
     if many_images:
         faults = sorted((*faults, *_draw_images(rng, agents)))
+    brought_back = any(fault.kind == "bring_back" for fault in faults)
     together = rng.random() < 0.3
     limits = _draw_limits(rng)
     if brought_back and limits.keep_days is not None:
