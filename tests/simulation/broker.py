@@ -266,7 +266,9 @@ class SimulatedClient:
         if self._session is not None:
             self._session.unsubscribe([topics] if isinstance(topics, str) else topics)
 
-    async def publish(self, topic: str, payload: bytes, qos: int = 0, retain: bool = False) -> None:
+    async def publish(
+        self, topic: str, payload: bytes, qos: int = 0, retain: bool = False, *, timeout: float | None = None
+    ) -> None:
         """Publish: returns once the bytes are on their way (QoS 0) or with the broker (QoS 1).
 
         Raises:

@@ -31,7 +31,7 @@ from typing import Final, NamedTuple
 
 FULL_PIECE_BYTES: Final = 64 * 1024
 """Larger pieces would not be cheaper."""
-FIRST_BYTES: Final = 16 * 1024
+FIRST_BYTES: Final = 4 * 1024
 LEAST_BYTES: Final = 2 * 1024
 UNANSWERED_BYTES: Final = 64 * 1024
 QUEUEING_S: Final = 0.15

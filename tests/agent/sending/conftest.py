@@ -13,6 +13,7 @@ from uuid import UUID
 import aiomqtt
 import pytest
 from lms_agent.clock import SystemClock
+from lms_agent.ending import end
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_agent.sending.connection import Address
 from lms_agent.sending.sender import Sender
@@ -129,8 +130,7 @@ def open_host(broker: Any, host_id: str) -> Callable[..., AbstractAsyncContextMa
             try:
                 yield host
             finally:
-                listening.cancel()
-                await asyncio.gather(listening, return_exceptions=True)
+                await end((listening,))  # cancelled once amid a flood it may go on: aiomqtt waits with wait_for
 
     return opened
 

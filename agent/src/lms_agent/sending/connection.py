@@ -101,7 +101,6 @@ async def connect(address: Address, will: Publish, protocol: ProtocolVersion) ->
         await client.__aexit__(None, None, None)
     except MqttError:
         await _abandon(client)
-    _mark_seen(client)
 
 
 class UnsupportedVersion(BrokerError):
@@ -154,7 +153,7 @@ async def _new_client(address: Address, will: Publish, protocol: ProtocolVersion
         raise BrokerFileUnreadable(address.url, f"the password of {address.account!r}: {error}") from error
     context = await asyncio.to_thread(_tls_context, address) if address.tls else None
     version_5 = protocol is ProtocolVersion.V5
-    return Client(
+    client = Client(
         address.host,
         address.port,
         username=address.account,
@@ -173,6 +172,8 @@ async def _new_client(address: Address, will: Publish, protocol: ProtocolVersion
             (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
         ),
     )
+    client._disconnected.add_done_callback(_look_at)  # noqa: SLF001 - also if it ends after we gave it up
+    return client
 
 
 def _tls_context(address: Address) -> ssl.SSLContext:
@@ -213,14 +214,12 @@ async def _drop(client: Client) -> None:
             if client._disconnected.done():  # noqa: SLF001
                 break
             await asyncio.sleep(0.01)
-    _mark_seen(client)
     await client.__aexit__(None, None, None)
 
 
-def _mark_seen(client: Client) -> None:
-    """Look at how the connection ended, so that asyncio does not complain that nobody did."""
-    ended = client._disconnected  # noqa: SLF001
-    if ended.done() and not ended.cancelled():
+def _look_at(ended: "asyncio.Future[None]") -> None:
+    """Look at how a connection ended, so that asyncio does not complain that nobody did."""
+    if not ended.cancelled():
         ended.exception()
 
 

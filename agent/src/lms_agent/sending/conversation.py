@@ -12,6 +12,7 @@ Neighbours: `lms_agent.sending.sender` opens the connection; `lms_protocol.edge`
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 
 from aiomqtt import Client
@@ -194,9 +195,11 @@ class Conversation:
             await self._publish(self._session.death(now_ms))
 
     async def _publish(self, message: Publish) -> None:
-        # Awaited one by one: aiomqtt returns once the bytes are with the kernel (QoS 0) or with the broker (QoS 1),
-        # so that a slow link holds us back here and nothing piles up in memory.
-        await self._client.publish(message.topic, message.payload, message.qos, message.retain)
+        # Awaited one by one: aiomqtt returns once the bytes are with the kernel (QoS 0) or with the broker (QoS 1), so
+        # that a slow link holds us back here and nothing piles up in memory. Whether it is dead, keepalive finds out: a
+        # message given up because it takes long would be begun again and again.
+        patience_s = None if message.qos else math.inf
+        await self._client.publish(message.topic, message.payload, message.qos, message.retain, timeout=patience_s)
         await asyncio.sleep(0)  # a fast link takes the bytes at once; a long backlog must not hold up sampling
 
     async def _hear(self) -> None:

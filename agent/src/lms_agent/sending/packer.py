@@ -18,6 +18,7 @@ from lms_protocol.delivery import SendingWindow
 from lms_protocol.edge import EdgeSession
 from lms_protocol.packing import MAX_BYTES, PackedBatch, pack
 
+from lms_agent.log.errors import LogMalformed
 from lms_agent.sending.sendable import SendableLog
 from lms_agent.sending.supply import Supply
 
@@ -70,6 +71,8 @@ class Packer:
     def next(self, now_s: float) -> Pack | None:
         """The pack to send now, whose batches then count as in flight; None if there is none, or no room for it."""
         if not self._session.may_pack:
+            if self._packs:
+                self.drop()  # the host says so now: what was taken for it goes plain
             return None
         if len(self._packs) < AHEAD and self._window.backlog:
             self._wanted.set()
@@ -84,7 +87,7 @@ class Packer:
         return pack
 
     def drop(self) -> None:
-        """The host may be another one now: give back all that is ready."""
+        """The host may be another one, or have changed its mind: give back all that is ready."""
         self._round += 1
         while self._packs:
             self._window.give_back(self._packs.popleft().sizes)
@@ -103,7 +106,11 @@ class Packer:
                 numbers, began = self._window.take_backlog(self._count), self._round
                 if not numbers:
                     break
-                pack = await asyncio.to_thread(self._make, numbers, self._window.piece_bytes)
+                try:
+                    pack = await asyncio.to_thread(self._make, numbers, self._window.piece_bytes)
+                except LogMalformed:
+                    await asyncio.to_thread(self._supply.examine, numbers)
+                    raise
                 if began != self._round:
                     self._window.give_back(numbers)
                     continue

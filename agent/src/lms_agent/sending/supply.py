@@ -5,7 +5,7 @@ Neighbours: `lms_agent.log` holds the batches; `lms_agent.sending.conversation` 
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from lms_protocol.reading import Batch
 
@@ -45,8 +45,8 @@ class Supply:
         try:
             self._ahead = await asyncio.to_thread(self._read, number, last)
         except LogMalformed:
-            # A device that fails makes SQLite say so. Only what a second look, at the file opened anew, finds is true.
-            self._ahead = {number: await asyncio.to_thread(self._again, number)}
+            found = await asyncio.to_thread(self.examine, [number])
+            self._ahead = found or {number: await asyncio.to_thread(self.one, number)}
         return self._ahead.pop(number)
 
     def _read(self, number: int, last: int) -> dict[int, Batch]:
@@ -73,12 +73,29 @@ class Supply:
             LOGGER.debug("Batch %d was dropped; an empty one is sent in its place", number)
             return stand_in(self._log, number, "")
 
-    def _again(self, number: int) -> Batch:
+    def examine(self, numbers: Iterable[int]) -> dict[int, Batch]:
+        """Look again, in the file opened anew: a device that fails makes SQLite call a file malformed that is well.
+
+        Returns:
+            The batches, without those that are damaged, each by itself, or dropped.
+
+        Raises:
+            LogMalformed: it is true, and the log is told.
+        """
+        found: dict[int, Batch] = {}
         try:
             with LogReader.open(self._log.path) as reader:
-                return reader.get(number)
-        except (LogMalformed, KeyError) as error:
-            problem = error if isinstance(error, LogMalformed) else None
-            reason = problem.reason if problem is not None else f"batch {number} cannot be found in it any more"
-            self._log.doubt(Kind.DAMAGED, reason)
-            raise LogMalformed(self._log.path, reason) from error
+                for number in numbers:
+                    try:
+                        found[number] = reader.get(number)
+                    except LogDamaged:
+                        continue
+                    except KeyError:
+                        if number >= self._log.first:
+                            raise LogMalformed(
+                                self._log.path, f"batch {number} cannot be found in it any more"
+                            ) from None
+        except LogMalformed as error:
+            self._log.doubt(Kind.DAMAGED, error.reason)
+            raise
+        return found
