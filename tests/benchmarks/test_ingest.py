@@ -22,6 +22,7 @@ from lms_firmware_sim.stand.programs import plain_environment, program
 from lms_firmware_sim.stand.spawning import spawn, stop
 from lms_protocol.edge import EdgeSession
 from lms_protocol.reading import Batch, Datatype, Reading, TagDescription
+from support.cores import Cores, cpu_s
 from support.figures import show
 from support.fleet import make_fleet
 
@@ -142,30 +143,6 @@ class Progress:
                     await asyncio.sleep(0.02)
 
 
-class Cores:
-    """Seconds of processor time that programs and all that they started have taken since."""
-
-    def __init__(self, **programs: int) -> None:
-        self._programs = programs
-        self._before = self._now()
-
-    def taken_s(self) -> dict[str, float]:
-        return {name: after - self._before[name] for name, after in self._now().items()}
-
-    def _now(self) -> dict[str, float]:
-        return {name: sum(map(_cpu_s, _family(pid))) for name, pid in self._programs.items()}
-
-
-def _family(pid: int) -> list[psutil.Process]:
-    process = psutil.Process(pid)
-    return [process, *process.children(recursive=True)]
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return times.user + times.system
-
-
 async def send(crowd: Crowd, numbers: range, each: int, progress: Progress) -> None:
     """Send so many batches of each node, as quickly as they are committed; return when all are."""
     nodes = list(crowd.data)
@@ -261,7 +238,7 @@ async def raw_copy(connection: psycopg.AsyncConnection) -> tuple[float, float]:
             rows = b"".join([bytes(part) async for part in copy])
         await cursor.execute("truncate readings")
         backend = psutil.Process(connection.info.backend_pid)
-        began_s, core_s = time.perf_counter(), _cpu_s(backend)
+        began_s, core_s = time.perf_counter(), cpu_s(backend)
         async with cursor.copy(COPY) as copy:
             await copy.write(rows)
-        return time.perf_counter() - began_s, _cpu_s(backend) - core_s
+        return time.perf_counter() - began_s, cpu_s(backend) - core_s
