@@ -4,9 +4,10 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
-from lms_protocol.batches import digest, record_decode, record_encode
+from lms_protocol.batches import as_logged, digest, record_decode, record_encode
 from lms_protocol.edge import Accepts, Acknowledged, EdgeSession, RebirthRequested, Refused
 from lms_protocol.host import DataReceived, DeviceBorn, DeviceDied, HostSession, NodeBorn, NodeDied
 from lms_protocol.marks import marked_alias
@@ -111,6 +112,17 @@ def test_host_reads_what_an_agent_sends_that_does_not_mark_its_batches() -> None
         assert isinstance(event, DeviceBorn | DataReceived)
 
 
+def test_host_knows_a_batch_whose_times_could_be_corrected_by_what_was_logged() -> None:
+    vector, host = BATCHES["batch-43"], HostSession("cloud")
+    logged = as_logged(UUID(vector["boot"]), "R1", 43, bytes.fromhex(vector["record"]))
+    assert logged.hex() == vector["logged"]
+    for name in ("nbirth", "dbirth-logged"):
+        host.receive(MESSAGES[name]["topic"], payload(name), 0.0)
+    (event,) = host.receive(MESSAGES["ddata-logged"]["topic"], payload("ddata-logged"), 0.0)
+    assert isinstance(event, DataReceived)
+    assert (event.digest, event.content) == (logged, bytes.fromhex(vector["digest"]))
+
+
 def test_edge_reads_every_message_of_the_host() -> None:
     edge = EdgeSession(group="acme", node="agent-1", stream=STREAM, bd_seq=None, tags=TAGS, primary_host="cloud")
     names = ("ncmd-ack", "ncmd-birth-answer", "ncmd-refused", "ncmd-rebirth", "state-online")
@@ -143,3 +155,4 @@ def test_specification_shows_the_same_bytes() -> None:
         assert batch["record"] in text, batch["name"]
         assert batch.get("record_1", "") in text, batch["name"]
         assert batch["digest"] in text, batch["name"]
+        assert batch.get("logged", "") in text, batch["name"]
