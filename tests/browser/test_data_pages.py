@@ -15,9 +15,10 @@ FOLDER = Path(__file__).resolve().parents[2] / "tests/artifacts"
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 MISSING = 1200
 LETTER = """
-insert into dead_letters (organization_id, kind, topic, payload, digest, reason, stream, number, bioreactor_id, node)
+insert into dead_letters
+    (organization_id, kind, topic, payload, digest, reason, stream, number, bioreactor_id, node, birth)
 select b.organization_id, %s, 'spBv1.0/demo/DDATA/agent-1/' || (b.properties ->> 'wire_id'),
-    decode(repeat('00', 340), 'hex'), %s, %s, gen_random_uuid(), %s, b.id, 'agent-1'
+    decode(repeat('00', 340), 'hex'), %s, %s, gen_random_uuid(), %s, b.id, 'agent-1', '{"stream": null, "metrics": []}'
 from entities b where b.entity_type = 'bioreactor' order by b.name limit 1
 """
 
