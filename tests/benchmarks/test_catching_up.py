@@ -25,8 +25,8 @@ import aiomqtt
 import psutil
 import psycopg
 import pytest
+from lms_agent.log.jobs import Entry
 from lms_agent.log.sqlite_log import SqliteLog
-from lms_agent.log.writer import Entry
 from lms_firmware_sim.stand.programs import plain_environment, program
 from lms_firmware_sim.stand.spawning import spawn, stop
 from lms_protocol.messages import SYNC_TAGS

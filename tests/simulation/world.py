@@ -17,8 +17,8 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
+from lms_agent.log.connecting import set_meta
 from lms_agent.log.sqlite_log import SqliteLog
-from lms_agent.log.writer import set_meta
 
 from simulation.broker import Broker, Link
 from simulation.cloud import Worker

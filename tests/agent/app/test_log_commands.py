@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lms_agent.log.jobs import Entry
 from lms_agent.log.retention import Limits
 from lms_agent.log.sqlite_log import SqliteLog
-from lms_agent.log.writer import Entry
 from lms_protocol.reading import Quality, Reading, TagDescription
 
 START_MS = 1_795_392_000_000
@@ -79,7 +79,7 @@ async def test_sound_log_is_verified(path: Path, agent_command: Any) -> None:
         ("UPDATE batches SET total = 5 WHERE number = 9", 9, "does not follow"),
         ("UPDATE meta SET value = '1001' WHERE key = 'acked'", None, "acked"),
         ("UPDATE tags SET name = 'pH/SP' WHERE number = 1", None, "tag 1"),
-        ("UPDATE spare SET value = '[]' WHERE key = 'tags'", None, "the copy of 'tags'"),
+        ("UPDATE spare SET value = '[]' WHERE key = 'tags'", None, "'tags' of spare"),
         ("INSERT INTO origins VALUES ('a stream', 1, 2, 3)", None, "the origin a stream, 1"),
     ],
 )

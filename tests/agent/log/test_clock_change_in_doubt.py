@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from lms_agent.log import writer
+from lms_agent.log import connecting, writer
 from lms_agent.log.clocks import ClockChange
 from lms_agent.log.errors import LogWriteFailed
 from lms_agent.log.sqlite_log import SqliteLog
@@ -36,7 +36,7 @@ class FailingDisk(sqlite3.Connection):
 
 def connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=FailingDisk)
-    writer.configure(connection)
+    connecting.configure(connection)
     return connection
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from lms_agent.log import schema
 from lms_agent.log.errors import LogClosed, LogDamaged, LogInUse, LogUnavailable
+from lms_agent.log.jobs import Entry
 from lms_agent.log.reader import LogReader
 from lms_agent.log.sqlite_log import SqliteLog
-from lms_agent.log.writer import SNAPSHOT_EVERY, Entry
+from lms_agent.log.writer import SNAPSHOT_EVERY
 from lms_protocol.reading import Batch, Datatype, Reading, TagDescription
 
 

@@ -8,10 +8,10 @@ from random import Random
 import pytest
 from lms_agent.log import schema
 from lms_agent.log.errors import LogUnavailable
+from lms_agent.log.jobs import Entry
 from lms_agent.log.reader import LogReader
 from lms_agent.log.schema import BLOCK_BATCHES
 from lms_agent.log.sqlite_log import SqliteLog
-from lms_agent.log.writer import Entry
 from lms_protocol.reading import Batch, Reading
 from support.first_release import first_release_log
 from support.patience import awaiting

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lms_agent.log.errors import LogWriteFailed
+from lms_agent.log.jobs import Entry, Job
 from lms_agent.log.sqlite_log import SqliteLog
-from lms_agent.log.writer import Entry, Job
 from lms_protocol.reading import Batch, Reading
 from support.patience import awaiting
 

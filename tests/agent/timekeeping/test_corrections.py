@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lms_agent.log.jobs import Entry
 from lms_agent.log.reader import LogReader
 from lms_agent.log.sqlite_log import SqliteLog
-from lms_agent.log.writer import Entry
 from lms_protocol.batches import digest
 from lms_protocol.reading import Batch, Gap, Quality, Reading
 from support.clocks import HOUR_MS, TRUE_MS, Bench, Pi, taken, truth

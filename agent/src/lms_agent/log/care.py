@@ -17,10 +17,10 @@ from lms_agent.clock import Clock
 from lms_agent.log.compacting import request_path
 from lms_agent.log.errors import LogError, LogWriteFailed, explain
 from lms_agent.log.gathering import Remains, gather
+from lms_agent.log.jobs import Entry as NewBatch
 from lms_agent.log.predecessors import Entry, Kind, State
 from lms_agent.log.readable import unlink_quietly
 from lms_agent.log.sqlite_log import SqliteLog
-from lms_agent.log.writer import Entry as NewBatch
 
 LOGGER = logging.getLogger(__name__)
 

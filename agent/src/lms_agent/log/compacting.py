@@ -15,10 +15,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+from lms_agent.log.connecting import connect
 from lms_agent.log.errors import LogError, LogUnavailable, explain
 from lms_agent.log.lock import WriterLock, is_written
 from lms_agent.log.opening import prepare
-from lms_agent.log.writer import connect
 
 ANSWER_WITHIN_S = 30.0
 _POLL_S = 0.1

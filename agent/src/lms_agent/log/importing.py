@@ -18,7 +18,7 @@ from struct import pack, unpack
 from lms_protocol.errors import LmsError
 from lms_protocol.reading import Datatype, Quality, Reading, TagDescription, Value
 
-from lms_agent.log.writer import Entry
+from lms_agent.log.jobs import Entry
 
 HEADER = ["taken_at", "tag", "value"]
 MAX_READINGS = 500

@@ -22,8 +22,9 @@ from typing import Any, BinaryIO
 from urllib.parse import quote
 from uuid import uuid4
 
-from lms_agent.log import schema
+from lms_agent.log import schema, schema_checks
 from lms_agent.log.carrying import carried, last_gap_id, salvaged_from
+from lms_agent.log.connecting import configure
 from lms_agent.log.errors import SQLITE_ERRORS, LogMalformed, LogUnavailable, explain, explain_os, is_malformed
 from lms_agent.log.predecessors import Kind
 from lms_agent.log.reader import LogReader
@@ -37,7 +38,6 @@ from lms_agent.log.salvage import (
     wal_path,
     wal_salt,
 )
-from lms_agent.log.writer import configure
 
 LOGGER = logging.getLogger(__name__)
 
@@ -140,16 +140,16 @@ def prepare(path: Path) -> None:
     _check_header(path)
     try:
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-            schema.check_ours(path, connection)  # before anything is changed: `configure` would
-            schema.check_list(path, connection)
+            schema_checks.check_ours(path, connection)  # before anything is changed: `configure` would
+            schema_checks.check_list(path, connection)
             if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that room can be given back bit by bit
                 connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")  # ours, should a crash come next
             configure(connection)
-            if not schema.is_current(connection):
+            if not schema_checks.is_current(connection):
                 schema.migrate(connection)
-            schema.check_known(path, connection)
-            schema.check_shape(path, connection)
+            schema_checks.check_known(path, connection)
+            schema_checks.check_shape(path, connection)
     except SQLITE_ERRORS as error:
         if is_malformed(error):
             raise LogMalformed(path, explain(error)[0]) from error

@@ -16,12 +16,12 @@ from pathlib import Path
 from lms_protocol.reading import Batch, Gap, TagDescription
 
 from lms_agent.log import schema
+from lms_agent.log.connecting import configure, set_meta
 from lms_agent.log.corrections import INSERT_CORRECTION, Correction, correction_row
 from lms_agent.log.records import BatchRow, GapRow, batch_row
 from lms_agent.log.spare import keep_spare
 from lms_agent.log.standing_in import STAND_IN_GAP_IDS
 from lms_agent.log.tags import tag_row
-from lms_agent.log.writer import configure, set_meta
 
 _INSERT = "INSERT OR {} INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 

@@ -22,8 +22,8 @@ from lms_protocol.batches import as_logged
 from lms_protocol.errors import LmsError
 from lms_protocol.reading import Batch, Gap, TagDescription
 
-from lms_agent.log import clocks, schema
-from lms_agent.log.checksums import meta_checksum, origin_checksum, predecessor_checksum
+from lms_agent.log import clocks, schema_checks
+from lms_agent.log.checksums import meta_checksum, origin_checksum
 from lms_agent.log.clocks import Span
 from lms_agent.log.corrections import SHIFT_SQL, Corrections
 from lms_agent.log.errors import SQLITE_ERRORS, LogDamaged, LogMalformed, LogUnavailable, explain, is_malformed
@@ -114,8 +114,8 @@ class LogReader:
         connection = None
         try:
             connection = _connect(path)
-            schema.check_ours(path, connection)
-            schema.check_known(path, connection)
+            schema_checks.check_ours(path, connection)
+            schema_checks.check_known(path, connection)
             return cls(path, connection, ended_at_ms)
         except SQLITE_ERRORS as error:
             if connection is not None:
@@ -429,15 +429,6 @@ class LogReader:
         """
         return self._rows(sql, *values)
 
-    def check_gaps(self) -> None:
-        """Look at every row of `gaps`.
-
-        Raises:
-            LogDamaged: one is not as it was written.
-        """
-        for row in self._rows("SELECT * FROM gaps ORDER BY id"):
-            gap_from_row(self.path, row)
-
     def check_small_tables(self) -> None:
         """Check the pages of all tables but that of the batches, and of their indexes.
 
@@ -448,38 +439,6 @@ class LogReader:
             for (word,) in self._rows(f"PRAGMA integrity_check({table})"):
                 if word != "ok":
                     raise LogMalformed(self.path, f"SQLite finds its table {table} damaged: {word.splitlines()[-1]}")
-
-    def check_set_aside(self) -> None:
-        """Look at every row of `predecessors` and `origins`.
-
-        Raises:
-            LogMalformed: one is not as it was written.
-        """
-        for *cells, checksum in self._rows("SELECT * FROM predecessors"):
-            if predecessor_checksum(cells) != checksum:
-                raise LogMalformed(self.path, f"the checksum of its entry for {cells[0]} does not fit")
-        for stream, number, _, checksum in self._rows("SELECT * FROM origins"):
-            if origin_checksum(stream, number) != checksum:
-                raise LogMalformed(self.path, f"the checksum of the origin {stream}, {number} does not fit")
-
-    def check_spare(self) -> None:
-        """Look at the second copy of stream and tags.
-
-        Raises:
-            LogMalformed: it is not as it was written.
-        """
-        for key, value, checksum in self._rows("SELECT key, value, checksum FROM spare"):
-            if meta_checksum(key, value) != checksum:
-                raise LogMalformed(self.path, f"the checksum of the copy of {key!r} does not fit")
-
-    def check_meta(self) -> None:
-        """Look at every row of `meta`.
-
-        Raises:
-            LogMalformed: one is not as it was written.
-        """
-        for (key,) in self._rows("SELECT key FROM meta"):
-            self._meta(key)
 
     def after(self, number: int) -> Iterator[Batch]:
         """Yield all batches above `number`, without holding many of them; damaged ones are passed over."""

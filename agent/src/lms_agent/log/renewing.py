@@ -26,6 +26,7 @@ from lms_protocol.reading import TagDescription
 
 from lms_agent.log import schema
 from lms_agent.log.checksums import gap_checksum
+from lms_agent.log.connecting import configure, set_meta
 from lms_agent.log.errors import SQLITE_ERRORS
 from lms_agent.log.predecessors import (
     INSERT_ORIGIN,
@@ -40,7 +41,6 @@ from lms_agent.log.readable import sync, sync_and_rename, unlink_quietly
 from lms_agent.log.salvage import wal_path
 from lms_agent.log.spare import keep_spare
 from lms_agent.log.tags import from_row, tag_row, to_text
-from lms_agent.log.writer import configure, set_meta
 
 LOGGER = logging.getLogger(__name__)
 

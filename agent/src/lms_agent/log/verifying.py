@@ -6,11 +6,13 @@ Neighbours: `lms-agent log verify`; nothing is changed, and the agent may run me
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+from lms_agent.log.checksums import meta_checksum, origin_checksum, predecessor_checksum
 from lms_agent.log.errors import ADVICE_ON_DAMAGE, LogDamaged, LogError, LogMalformed
 from lms_agent.log.reader import LogReader
-from lms_agent.log.records import batch_from_row
+from lms_agent.log.records import batch_from_row, gap_from_row
 from lms_agent.log.schema import STAND_IN_TOTAL
 
 MOST_PROBLEMS = 100
@@ -163,18 +165,38 @@ def _check_file(reader: LogReader, verdict: Verdict) -> None:
 
 
 def _check_tables(reader: LogReader, verdict: Verdict) -> None:
-    checks: tuple[tuple[str, Callable[[], object]], ...] = (
-        ("the tags", reader.tags),
-        ("the gaps", reader.check_gaps),
-        ("the identity of the log", reader.check_meta),
-        ("the list of logs that were set aside", reader.check_set_aside),
-        ("the second copy of stream and tags", reader.check_spare),
+    checks: tuple[tuple[str, Callable[[LogReader], object]], ...] = (
+        ("the tags", LogReader.tags),
+        ("the gaps", _check_gaps),
+        ("the identity of the log", partial(_check_values, table="meta")),
+        ("the second copy of stream and tags", partial(_check_values, table="spare")),
+        ("the list of logs that were set aside", _check_set_aside),
     )
     for name, check in checks:
         try:
-            check()
+            check(reader)
         except (LogError, sqlite3.Error) as error:
             verdict.add(None, f"{name}: {_reason(error)}")
+
+
+def _check_gaps(reader: LogReader) -> None:
+    for row in reader.rows("SELECT * FROM gaps ORDER BY id"):
+        gap_from_row(reader.path, row)
+
+
+def _check_values(reader: LogReader, table: str) -> None:
+    for key, value, checksum in reader.rows(f"SELECT key, value, checksum FROM {table}"):  # noqa: S608 - our own words
+        if meta_checksum(key, value) != checksum:
+            raise LogMalformed(reader.path, f"the checksum of the entry {key!r} of {table} does not fit")
+
+
+def _check_set_aside(reader: LogReader) -> None:
+    for *cells, checksum in reader.rows("SELECT * FROM predecessors"):
+        if predecessor_checksum(cells) != checksum:
+            raise LogMalformed(reader.path, f"the checksum of the entry for {cells[0]} does not fit")
+    for stream, number, _, checksum in reader.rows("SELECT * FROM origins"):
+        if origin_checksum(stream, number) != checksum:
+            raise LogMalformed(reader.path, f"the checksum of the origin {stream}, {number} does not fit")
 
 
 def _batches(first: int, last: int) -> str:

@@ -20,26 +20,26 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 from uuid import uuid4
 
-from lms_protocol.reading import Batch, ClockRecord, Gap, Origin, Reading
+from lms_protocol.reading import Batch, Reading
 
 from lms_agent.log import clocks
-from lms_agent.log.checksums import meta_checksum
 from lms_agent.log.clocks import ClockChange
-from lms_agent.log.corrections import SHIFT_SQL, Correction, Corrections
+from lms_agent.log.connecting import connect, set_meta
+from lms_agent.log.corrections import SHIFT_SQL, Corrections
 from lms_agent.log.errors import LogClosed, LogError, LogMalformed, LogWriteFailed, explain, is_malformed
+from lms_agent.log.jobs import Entry, Failed, Job, Written, only_entry
 from lms_agent.log.records import LATEST_KEY, LatestReadings, batch_row, gap_row
 from lms_agent.log.retention import Limits, RetentionState
 from lms_agent.log.schema import BLOCK_BATCHES
 from lms_agent.log.stamps import Stamps
 from lms_agent.log.upkeep import Bite, Upkeep
+from lms_agent.log.writing_clock import WritingClock
 
 LOGGER = logging.getLogger(__name__)
 
@@ -51,7 +51,6 @@ SNAPSHOT_EVERY = BLOCK_BATCHES
 """Batches after which the newest reading of every tag is written down, so that opening reads at most as many back."""
 MAX_RESCUES = 3
 """How often room is made for an append before it is refused."""
-JOURNAL_LIMIT_BYTES = 16 * 1024 * 1024
 
 CLOCK_CHANGE_KEY = "clock_change"
 """In `meta`: a token of the transaction that changed the clock last."""
@@ -64,69 +63,6 @@ FROM batches WHERE number > ? AND number <= ? GROUP BY 1
 """  # noqa: S608 - our own words
 
 
-class Entry(NamedTuple):
-    """What is to become a batch, before it has a number."""
-
-    device: str
-    readings: tuple[Reading, ...]
-    gaps: tuple[Gap, ...] = ()
-    origin: Origin | None = None
-
-
-class Done(Protocol):
-    """What those who wait for a job hold: a future of asyncio or of a thread."""
-
-    def done(self) -> bool:
-        """Whether it has come to an end, perhaps by being cancelled."""
-        ...
-
-    def set_result(self, result: list[Batch], /) -> None:
-        """The job is on the disk."""
-        ...
-
-    def set_exception(self, exception: BaseException, /) -> None:
-        """The job failed."""
-        ...
-
-
-@dataclass(slots=True)
-class Job:
-    """One caller's wish: some entries, statements and meta values, in one transaction, or nothing of it.
-
-    Attributes:
-        entries: read once, in the writer's thread; an error they raise undoes the job.
-        meta: rows of `meta` to set.
-        statements: further SQL with its values; `{number}` in a value stands for the number of the first entry.
-        clock: a change of the clock, which holds for these entries and all behind them.
-        as_is: whether the times of the entries are those of the log already.
-        alone: whether the job may not share its transaction, as it may fail half-way.
-        done: resolved with the batches once they are on the disk.
-    """
-
-    entries: Iterable[Entry] = ()
-    meta: dict[str, str] = field(default_factory=dict)
-    statements: Sequence[tuple[str, tuple[Any, ...]]] = ()
-    clock: ClockChange | None = None
-    as_is: bool = False
-    alone: bool = False
-    done: Done = field(default_factory=Future[list[Batch]])
-
-
-class Written(NamedTuple):
-    """What one transaction brought, in the order of the jobs."""
-
-    jobs: list[tuple[Job, list[Batch]]]
-
-
-@dataclass(slots=True)
-class _Clock:
-    """How the clock stands for what is written next; replaced when a transaction is committed."""
-
-    stamps: Stamps = field(default_factory=Stamps)
-    record: ClockRecord | None = None  # for the next batch to carry
-    corrections: list[Correction] = field(default_factory=list)  # of this transaction
-
-
 class _Unsure(NamedTuple):
     """A change of the clock whose COMMIT failed: the disk may hold it all the same.
 
@@ -135,15 +71,8 @@ class _Unsure(NamedTuple):
 
     change: ClockChange
     token: str
-    clock: _Clock
+    clock: WritingClock
     correct: Callable[[Reading], Reading] | None
-
-
-class Failed(NamedTuple):
-    """Jobs of which nothing is in the log, and why."""
-
-    jobs: list[Job]
-    error: Exception
 
 
 class Writer:
@@ -190,7 +119,7 @@ class Writer:
         self._snapshot_at = latest.through
         self._doubtful = False  # the last thing SQLite said is that the file is damaged; open anew, then believe it
         self._rescues = 0  # how often room was made for the jobs at hand
-        self._clock = _Clock()
+        self._clock = WritingClock()
         self._unsure: _Unsure | None = None
         self._done_already: ClockChange | None = None
         self._told = ""
@@ -395,13 +324,13 @@ class Writer:
         if self._done_already is not None and len(jobs) == 1 and jobs[0].clock == self._done_already:
             self._done_already = None
             return [(jobs[0], [])], head, total, snapshot_at
-        clock = _Clock(self._clock.stamps, self._clock.record)
+        clock = self._clock.copy()
         if (
             len(jobs) == 1
             and not lazy
             and not clock.record
             and head + 1 - snapshot_at < SNAPSHOT_EVERY
-            and (only := _only_entry(jobs[0]))
+            and (only := only_entry(jobs[0]))
         ):
             batch = Batch(head + 1, only.device, clock.stamps.readings(only.readings))
             row = batch_row(batch, total + len(only.readings))
@@ -423,11 +352,11 @@ class Writer:
             if job.alone:
                 clocks.interrupt(connection, head)
             if job.clock is not None:
-                self._change_clock(connection, head, job.clock, clock)
+                clock.change(connection, head, job.clock)
             for entry in job.entries:
                 head += 1
                 total += len(entry.readings)
-                batch = self._timed(connection, head, entry, clock, as_is=job.as_is or job.alone)
+                batch = clock.timed(connection, head, entry, as_is=job.as_is or job.alone)
                 self._insert(connection, batch, total)
                 if not job.alone:
                     batches.append(batch)
@@ -464,28 +393,6 @@ class Writer:
             self._latest.correct(correct)
         self._clock = clock
         return written, head, total, snapshot_at
-
-    @staticmethod
-    def _change_clock(connection: sqlite3.Connection, head: int, change: ClockChange, clock: _Clock) -> None:
-        """From here on the clock is another; what was logged before may be corrected."""
-        if change.starts:
-            since = [span.began_ms for span in clocks.open_spans(connection)]
-            clock.stamps = Stamps.starting(since, change.stamp_ms, change.stamp_shift_ms)
-        corrections = clocks.write(connection, head, change)
-        clock.corrections += corrections
-        clock.stamps = clock.stamps.after(corrections, change.stamp_ms, change.stamp_shift_ms)
-        clock.record = change.record
-
-    @staticmethod
-    def _timed(connection: sqlite3.Connection, number: int, entry: Entry, clock: _Clock, *, as_is: bool) -> Batch:
-        """The batch, with its times in the log and, if that is due, the clock record."""
-        readings, gaps = entry.readings, entry.gaps
-        if not as_is:
-            readings = clock.stamps.readings(readings)
-            if gaps and clock.stamps.move:
-                gaps = clock.stamps.gaps(gaps, clocks.told(connection, [gap.id for gap in gaps]))
-        record, clock.record = clock.record, None
-        return Batch(number, entry.device, readings, gaps, record, entry.origin)
 
     def _insert(self, connection: sqlite3.Connection, batch: Batch, total: int) -> None:
         row = batch_row(batch, total)
@@ -549,45 +456,3 @@ class Writer:
         except sqlite3.Error as error:
             LOGGER.warning("%s", LogWriteFailed(self._path, *explain(error)))
         self._reopen_later()
-
-
-def set_meta(connection: sqlite3.Connection, values: dict[str, str]) -> None:
-    """Write rows of `meta`."""
-    for key, value in values.items():
-        connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", (key, value, meta_checksum(key, value)))
-
-
-def connect(path: Path) -> sqlite3.Connection:
-    """Open the writing connection."""
-    connection = sqlite3.connect(path, isolation_level=None, timeout=10, check_same_thread=False)
-    try:
-        configure(connection)
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection
-
-
-def configure(connection: sqlite3.Connection) -> None:
-    """WAL, and every COMMIT on the disk before it returns."""
-    connection.execute("PRAGMA journal_mode = WAL").fetchall()
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT_BYTES}").fetchall()
-    connection.execute("PRAGMA cache_size = -1024")
-
-
-def _only_entry(job: Job) -> Entry | None:
-    """The one entry of a job that is one INSERT and nothing else."""
-    entries = job.entries
-    if (
-        job.alone
-        or job.as_is
-        or job.meta
-        or job.statements
-        or job.clock
-        or not isinstance(entries, tuple)
-        or len(entries) != 1
-    ):
-        return None
-    entry: Entry = entries[0]
-    return None if entry.gaps or entry.origin else entry
