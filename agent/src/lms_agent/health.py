@@ -136,7 +136,7 @@ class Health:
         self._started_at_ms = clock.wall_ms()
         self._told_failure = False
         self._told_stuck: list[str] = []
-        log.listen(self._appended)
+        log.listen(self._appended, late=True)
 
     def follow(self, *, url: str, sending: SendingState, instruments: InstrumentHealth, sampling: Sampling) -> None:
         """New settings are taken over: these parts are looked at from now on, and `url` is the broker's address."""

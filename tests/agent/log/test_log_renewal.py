@@ -6,6 +6,7 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -135,6 +136,29 @@ async def test_new_log_keeps_numbers_of_tags_open_gaps_and_newest_readings(tmp_p
         assert {tag: reading.value for tag, reading in log.latest().items()} == {1: 1.0, 2: 2.0}
         await log.append("R1", [Reading(1, 7, 1.5)], [gap._replace(ended_at_ms=7)])
         assert log.open_gaps() == []
+
+
+async def test_what_was_written_before_the_exchange_is_not_taken_for_the_new_logs(tmp_path: Path) -> None:
+    """The event loop was busy, and heard of it only afterwards: sent under the new stream, it would be there twice."""
+    with SqliteLog.open(tmp_path / "log.sqlite3") as log:
+        log.register_tags([TagDescription(0, "R1", "pH/PV")])
+        heard: list[float] = []
+        late: list[float] = []
+        log.listen(lambda batch: heard.append(batch.readings[0].value))  # type: ignore[arg-type]
+        log.listen(lambda batch: late.append(batch.readings[0].value), late=True)  # type: ignore[arg-type]
+        appending = asyncio.create_task(log.append("R1", [Reading(1, 1, 1.0)]))
+        await asyncio.sleep(0)
+        while log._writer._head == 0:
+            time.sleep(0.001)
+        remains = log.renew(Trouble(Kind.DAMAGED, "a test wants it so"), 5)
+        log.told_renewed()
+        assert (await appending).number == 1, "it is in the log that was set aside"
+        assert (log.head, log.recent(1), heard, late) == (0, None, [], [1.0])
+        assert (await log.append("R1", [Reading(1, 2, 2.0)])).number == 1
+        assert heard == [2.0]
+        remains.reader.close()
+        await Care(log, SystemClock()).look()
+        assert held(log) == {1.0: 1, 2.0: 1}
 
 
 async def test_log_that_vanished_while_nobody_looked_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -10,11 +10,13 @@ Neighbours: `lms_agent.sampling` (through `lms_agent.log.keeping`) appends; `lms
 import asyncio
 import logging
 import sqlite3
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import closing, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -80,6 +82,8 @@ class SqliteLog:
         self._make_writer = writer
         self._limits = limits
         self._listeners: list[Callable[[Batch], None]] = []
+        self._late_listeners: list[Callable[[Batch], None]] = []
+        self._exchanging = threading.Lock()  # the file is exchanged in a thread, while the event loop takes notice
         self._on_renewed: list[Callable[[], None]] = []
         self._on_trouble: Callable[[], None] = _nothing
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -117,13 +121,15 @@ class SqliteLog:
 
     def _adopt(self, reader: LogReader) -> None:
         """Take a file into use."""
-        self._reader = reader
-        self.stream: UUID = reader.stream
-        self._head, total = reader.head()
-        self._acked = min(reader.acked, self._head)
+        head, total = reader.head()
+        acked = min(reader.acked, head)
+        with self._exchanging:
+            self._reader = reader
+            self.stream: UUID = reader.stream
+            self._head, self._acked = head, acked
+            self._recent: OrderedDict[int, Batch] = OrderedDict()
         self._bd_seq = reader.bd_seq
         self._gap_id = reader.last_gap_id()
-        self._recent: OrderedDict[int, Batch] = OrderedDict()
         self._latest = reader.latest()
         self._tags |= {tag.number: tag for tag in reader.tags()}
         self.predecessors = {entry.path: entry for entry in reader.predecessors()}
@@ -134,7 +140,7 @@ class SqliteLog:
             head=self._head,
             total=total,
             latest=self._latest,
-            on_written=self._on_written,
+            on_written=partial(self._on_written, self._recent),
             on_failed=self._on_failed,
             limits=self._limits,
         )
@@ -279,13 +285,20 @@ class SqliteLog:
         """Return the newest reading of each tag that has one."""
         return self._latest.readings
 
-    def listen(self, listener: Callable[[Batch], None]) -> None:
-        """Have `listener` called, in the event loop, with each batch once it is on the disk, in order of numbers."""
+    def listen(self, listener: Callable[[Batch], None], *, late: bool = False) -> None:
+        """Have `listener` called, in the event loop, with each batch once it is on the disk, in order of numbers.
+
+        Args:
+            late: also with those of a file that was exchanged before this could be told; their numbers mean nothing.
+        """
         self._listeners.append(listener)
+        if late:
+            self._late_listeners.append(listener)
 
     def unlisten(self, listener: Callable[[Batch], None]) -> None:
         """Call `listener` no more."""
         self._listeners = [other for other in self._listeners if other != listener]
+        self._late_listeners = [other for other in self._late_listeners if other != listener]
 
     def register_tags(self, descriptions: Iterable[TagDescription]) -> list[TagDescription]:
         """Give each tag its number in this log, for ever; what else is said of a known tag is brought up to date.
@@ -483,9 +496,13 @@ class SqliteLog:
         self._gap_id += 1
         return self._gap_id
 
-    def _on_written(self, written: Written) -> None:
-        """In the writer's thread: let the event loop, where there is one, take notice before the callers do."""
-        self._in_loop(self._take_notice, written)
+    def _on_written(self, recent: OrderedDict[int, Batch], written: Written) -> None:
+        """In the writer's thread: let the event loop, where there is one, take notice before the callers do.
+
+        Args:
+            recent: of the file that was written.
+        """
+        self._in_loop(partial(self._take_notice, recent), written)
 
     def _on_failed(self, failed: Failed) -> None:
         if isinstance(failed.error, LogMalformed):
@@ -502,14 +519,20 @@ class SqliteLog:
                 return
         act(what)
 
-    def _take_notice(self, written: Written) -> None:
+    def _take_notice(self, recent: OrderedDict[int, Batch], written: Written) -> None:
+        """Those who wait are told in any case; of a file that was exchanged meanwhile, the numbers mean nothing now."""
         for job, batches in written.jobs:
             if job.clock is not None:
-                self._recent.clear()  # their times may have been corrected
+                recent.clear()  # their times may have been corrected
             for batch in batches:
-                self._head = max(self._head, batch.number)
+                with self._exchanging:
+                    late = recent is not self._recent
+                    if not late:
+                        self._head = max(self._head, batch.number)
+                        if not job.alone:
+                            self._remember(batch)
                 if not job.alone:
-                    self._remember(batch)
+                    self._tell(batch, self._late_listeners if late else self._listeners)
             if not job.done.done():  # else whoever waited has been cancelled
                 with suppress(InvalidStateError, RuntimeError):
                     job.done.set_result(batches)
@@ -525,7 +548,10 @@ class SqliteLog:
         self._recent[batch.number] = batch
         if len(self._recent) > RECENT:
             self._recent.popitem(last=False)
-        for listener in self._listeners:
+
+    @staticmethod
+    def _tell(batch: Batch, listeners: Iterable[Callable[[Batch], None]]) -> None:
+        for listener in listeners:
             try:
                 listener(batch)
             except Exception:  # a listener's fault must not keep those who appended waiting for ever
