@@ -14,7 +14,7 @@ from lms_agent.clock import SystemClock
 from lms_agent.log.care import Care
 from lms_agent.log.errors import LogWriteFailed
 from lms_agent.log.predecessor import Predecessor
-from lms_agent.log.predecessors import Entry, State
+from lms_agent.log.predecessors import Entry, Kind, State
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_protocol.batches import record_encode
 from lms_protocol.delivery import SendingWindow
@@ -289,3 +289,42 @@ async def test_agent_killed_between_logging_again_and_writing_that_down_doubles_
     assert strict.values() == sorted(values_of(real) + [-float(n) for n in range(1, 11)])
     assert len([gap for batch in host.batches.values() for gap in batch.gaps]) == 1
     bench.log.close()
+
+
+@pytest.mark.parametrize("what", ["a page", "the header", "all of it"])
+async def test_log_set_aside_that_is_damaged_later_is_gathered_anew_and_holds_up_no_other(
+    what: str, host: Any, strict: StrictHost, bench: Any, make_sender: Any, running: Any, tmp_path: Path
+) -> None:
+    """Older copies are sent as they are, as a rule; what happens to them until then is found out in sending."""
+    real: list[Batch] = []
+    for _ in range(2):
+        real += await bench.append(200)
+        bench.log.doubt(Kind.RESTORED, "a test wants it so")
+        await Care(bench.log, SystemClock()).look()
+    first, second = bench.log.predecessors.values()
+    assert (first.state, second.state) == (State.READY, State.READY)
+    victim = tmp_path / first.path
+    with victim.open("r+b") as file:
+        at = 4096 * (file.read().index(record_encode(real[100])) // 4096)
+        file.seek(at if what == "a page" else 0)
+        file.write(b"\xa5" * 100)
+    if what == "all of it":
+        for end in ("", "-wal", "-shm"):
+            victim.with_name(victim.name + end).unlink(missing_ok=True)
+    await host.say(online=True)
+    care = Care(bench.log, SystemClock(), look_every_s=0.05)
+    task = asyncio.create_task(care.run())
+    running(make_sender())
+    await host.until(lambda: not any(entry.is_open for entry in bench.log.predecessors.values()))
+    await host.until(lambda: bench.log.acked == bench.log.head)
+    task.cancel()
+    await asyncio.wait((task,))
+    found = strict.values()
+    assert len(found) == len(set(found)), "nothing is doubled"
+    lost = set(values_of(real)) - set(found)
+    state = bench.log.predecessors[first.path].state
+    if what == "all of it":
+        assert (state, lost) == (State.LOST, set(values_of(real[:200])))
+    else:
+        assert state is State.SENT
+        assert len(lost) <= (0 if what == "the header" else 100), "what one page holds"
