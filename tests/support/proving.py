@@ -134,14 +134,17 @@ class Truth:
         return [cell for cell, said in self._pairs(cells) if said is None or abs(cell[2] - said.at_ms) > TRUE_WITHIN_MS]
 
     def disordered(self, cells: Iterable[Cell]) -> list[Cell]:
-        """Those cells of one agent that are not from a later scan than the cell of their tag before them."""
+        """Those cells of one agent that are not from a later scan than the cell of their tag before them.
+
+        Two replies that a busy agent comes to look at in one millisecond may stand in either order.
+        """
         latest: dict[str, int] = {}
         found = []
-        for cell, said in sorted(self._pairs(cells), key=lambda pair: pair[0][2]):
-            if said is not None and said.change:
-                if said.change <= latest.get(cell[1], 0):
-                    found.append(cell)
-                latest[cell[1]] = said.change
+        pairs = [(cell, said) for cell, said in self._pairs(cells) if said is not None and said.change]
+        for cell, said in sorted(pairs, key=lambda pair: (pair[0][2], pair[1].change)):
+            if said.change <= latest.get(cell[1], 0):
+                found.append(cell)
+            latest[cell[1]] = said.change
         return found
 
     def _pairs(self, cells: Iterable[Cell]) -> Iterator[tuple[Cell, Said | None]]:
