@@ -75,9 +75,9 @@ async def run_agent(
 
 
 def _gone_since_ms(told: Mapping[str, Any], log: SqliteLog) -> int | None:
-    """When the agent last said that it kept a log that is gone without a trace; None if none is, or nobody can tell."""
+    """When the agent last said that it kept another log; None if this is the one, or nobody can tell."""
     try:
-        another = told["log"]["stream"] != str(log.stream) and not log.head and not log.predecessors
+        another = told["log"]["stream"] != str(log.stream) and not log.head
         known = told["clock"]["trust"] != Trust.WRONG
         return int(told["written_at_ms"]) if another and known else None
     except (KeyError, TypeError, ValueError):

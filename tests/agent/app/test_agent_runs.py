@@ -11,6 +11,7 @@ import pytest
 from lms_agent.health import read_status
 from lms_agent.log.absence import LOG_GONE
 from lms_agent.log.reader import LogReader
+from lms_agent.log.sqlite_log import SqliteLog
 from lms_firmware_sim.wires import Fault
 from lms_protocol.host import DataReceived, HostSession, NodeDied
 from support.patience import awaiting
@@ -101,8 +102,9 @@ async def test_gap_after_an_older_copy_came_back_has_an_id_of_its_own(
     assert not first & second, "the cloud would take the second gap for the first"
 
 
-async def test_log_that_was_removed_while_no_agent_ran_leaves_a_gap(
-    wire: Any, configure: Any, start_agent: Any, free_port: int
+@pytest.mark.parametrize("emptied", [False, True])
+async def test_log_that_was_removed_or_emptied_while_no_agent_ran_leaves_a_gap(
+    wire: Any, configure: Any, start_agent: Any, free_port: int, emptied: bool
 ) -> None:
     config = configure(wire.port, free_port)
     async with start_agent(config) as agent:
@@ -111,6 +113,8 @@ async def test_log_that_was_removed_while_no_agent_ran_leaves_a_gap(
     told = read_status(agent.log) or {}
     for suffix in ("", "-wal", "-shm"):
         agent.log.with_name(agent.log.name + suffix).unlink(missing_ok=True)
+    if emptied:  # as where a power cut leaves nothing of a young write-ahead log: tables, and nothing in them
+        SqliteLog.open(agent.log).close()
     async with start_agent(config) as agent:
         await agent.until_batches(3)
         await agent.end()

@@ -60,3 +60,10 @@ async def test_gap_begins_where_a_log_ended_that_is_gone(tmp_path: Path) -> None
             Gap(1, (1, 2, 3), 4_000, 9_500, LOG_GONE)
         ]
         assert absence.before([Reading(1, 10_000, 1.0)]) == []
+
+
+async def test_gap_begins_with_the_last_reading_where_a_new_log_knows_it(tmp_path: Path) -> None:
+    with SqliteLog.open(tmp_path / "log.sqlite3") as log:
+        await log.append("R1", [Reading(1, 3_000, 1.0)])
+        absence = Absence(log, [[1]], gone_since_ms=4_000)
+        assert absence.before([Reading(1, 9_000, 1.0)]) == [Gap(1, (1,), 3_000, 9_000, NOT_RUNNING)]

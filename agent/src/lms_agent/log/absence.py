@@ -29,7 +29,8 @@ class Absence:
         reason: why nothing was read before.
         bearable_ms: by tag, how far apart two readings may lie without a scan missing between them; for tags that were
             read until just now.
-        gone_since_ms: until when a log that is gone had readings, ms UTC; None if none is.
+        gone_since_ms: until when there was another log, ms UTC, for tags of which this one knows nothing; None if there
+            was none.
     """
 
     def __init__(
@@ -42,10 +43,10 @@ class Absence:
         gone_since_ms: int | None = None,
     ) -> None:
         self._log = log
-        self._reason = reason if gone_since_ms is None else LOG_GONE
         self._bearable_ms = bearable_ms or {}
         instruments = [frozenset(group) for group in groups]
         latest = log.latest()
+        self._reason = reason if gone_since_ms is None or latest else LOG_GONE
         # In memory times are those that scans bear; the log may have corrected its own since the agent started.
         gaps = [(device, gap._replace(began_at_ms=log.stamp_of(gap.began_at_ms))) for device, gap in log.open_gaps()]
         self._open = [entry for entry in gaps if any(tags.issuperset(entry[1].tags) for tags in instruments)]
