@@ -24,7 +24,7 @@ grow, and remembered for ever it would be that of another link.
 Neighbours: `lms_protocol.delivery` asks whether there is room. Source: the idea is that of LEDBAT, RFC 6817.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 from itertools import takewhile
 from typing import Final, NamedTuple
@@ -39,6 +39,8 @@ PROBE_EVERY_S: Final = 20.0
 LEAST_PATIENCE_S: Final = 2.0
 PIECES: Final = 4
 """Pieces that make up an allowance: with fewer, one lands before the next is there."""
+RECENT: Final = 4
+"""The least of so many counts: a commit that takes long now and then is no waiting of ours."""
 _MOST_CHANGE: Final = 0.5
 _LEAST_GROWTH: Final = 0.25
 """In a round trip without any waiting; on a long way a share of `QUEUEING_S` would be next to nothing."""
@@ -79,6 +81,7 @@ class Pacing:
         self._is_probing = False
         self._is_emptying = False
         self._is_used = False
+        self._recent_s: deque[float] = deque(maxlen=RECENT)
         self._patience = _PATIENCE
         self._is_answered = False  # since batches were last given up, something has landed, and in time
 
@@ -132,7 +135,8 @@ class Pacing:
             self._overtake(max(sure))
             self.took(took_s)
         if self.alone_s is not None:
-            self._adapt(size, took_s, self.alone_s)
+            self._recent_s.append(took_s)
+            self._adapt(size, min(self._recent_s), self.alone_s)
             self._is_emptying = now_s >= self._probe_at_s
 
     def took(self, seconds: float) -> None:

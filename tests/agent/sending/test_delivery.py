@@ -18,8 +18,9 @@ from lms_protocol.host import DeviceBorn, NodeBorn, NodeDied
 from lms_protocol.messages import ACCEPTS_NAME, Publish
 from lms_protocol.packing import unpack
 from lms_protocol.ranges import NumberRanges
-from lms_protocol.reading import Datatype, Reading
+from lms_protocol.reading import Batch, Datatype, Gap, Quality, Reading
 from lms_protocol.sparkplug import Metric, Payload, encode, parse
+from support.first_release import first_release_log
 from support.proxy import TcpProxy
 
 
@@ -446,3 +447,31 @@ async def test_broken_connection_is_followed_by_the_will(host: Any, bench: Any, 
     await host.until(lambda: host.of(NodeDied) and len(host.of(NodeBorn)) == 2)
     await bench.append(1)
     await host.until(lambda: bench.log.acked == 1)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_log_of_the_first_release_is_sent_as_it_was_written(
+    host: Any, bench: Any, make_sender: Any, running: Any, tmp_path: Path, packed: bool
+) -> None:
+    host.reads_packs = packed
+    written = [
+        Batch(
+            number,
+            "R1",
+            (Reading(1, 1_000 * number, number / 7), Reading(2, 1_000 * number + 1, None, Quality.BAD)),
+            (Gap(number, (2,), 1_000 * number, None, "no reply"),) if number % 50 == 0 else (),
+        )
+        for number in range(1, 601)
+    ]
+    stream = first_release_log(tmp_path / "first.sqlite3", written, acked=100, names=("pH/PV", "DO/PV"))
+    bench.log.close()
+    with SqliteLog.open(tmp_path / "first.sqlite3") as log:
+        bench.log, bench.tags = log, log.tags()
+        await host.say(online=True)
+        sender = make_sender()
+        task = running(sender)
+        await host.until(lambda: log.acked == 600)
+        assert [host.batches[stream, number] for number in range(101, 601)] == written[100:]
+        assert bool(packs(host)) is packed
+        sender.stop()
+        await task

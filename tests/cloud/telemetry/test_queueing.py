@@ -11,6 +11,7 @@ from lms_cloud.telemetry.ingest.queueing import (
     MAX_LATE_PER_COMMIT,
     MAX_READINGS_PER_COMMIT,
     MAX_READINGS_QUEUED,
+    READINGS_A_BATCH,
     HeardQueue,
 )
 from lms_cloud.telemetry.ingest.resolving import Heard
@@ -64,11 +65,16 @@ def test_lanes_take_turns_while_both_have_something():
 
 
 def test_little_backlog_goes_along_with_what_is_live():
-    little = data("a", 1, late=True, readings=MAX_LATE_BESIDE_PROMPT)
+    little = data("a", 1, late=True, readings=MAX_LATE_BESIDE_PROMPT - READINGS_A_BATCH)
     live, more = data("b", 1, late=False), data("a", 2, late=True)
     queue = queue_of(little, live, more)
     assert queue.take() == [live, little]
     assert queue.take() == [more]
+
+
+def test_commit_of_many_small_batches_is_short_too():
+    queue = queue_of(*(data("a", number, late=True) for number in range(1, 2_000)))
+    assert len(queue.take()) == MAX_LATE_PER_COMMIT // (1 + READINGS_A_BATCH)
 
 
 def test_batch_larger_than_any_commit_of_backlog_has_one_of_its_own():
@@ -118,7 +124,7 @@ def test_nothing_overtakes_what_says_what_it_means(said):
 
 
 def test_oldest_is_what_has_waited_longest_in_either_lane():
-    queue = queue_of(*(data("a", n, late=True, readings=4_000) for n in (1, 2, 3)), data("b", 1, late=False))
+    queue = queue_of(*(data("a", n, late=True, readings=5_000) for n in (1, 2, 3)), data("b", 1, late=False))
     queue.take()
     assert queue.oldest == 1, "the live one, 4, is taken"
     queue.take()

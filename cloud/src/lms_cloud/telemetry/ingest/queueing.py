@@ -22,10 +22,12 @@ from lms_protocol.host import DataReceived
 from lms_cloud.telemetry.ingest.resolving import Heard
 
 MAX_READINGS_PER_COMMIT: Final = 50_000
-MAX_LATE_PER_COMMIT: Final = 6_000
-"""Readings of the late lane in one commit: what is live waits for it, some 25 ms."""
+READINGS_A_BATCH: Final = 20
+"""A batch takes as long to commit as its readings and so many more."""
+MAX_LATE_PER_COMMIT: Final = 8_400
+"""Readings of the late lane in one commit, counted so: 6,000 in batches of 50. What is live waits for it some 25 ms."""
 MAX_LATE_BESIDE_PROMPT: Final = 500
-"""Readings of the late lane that may go along with the prompt lane: they take less than a commit of their own."""
+"""The same that may go along with the prompt lane: they take less than a commit of their own."""
 MAX_EVENTS_PER_COMMIT: Final = 5_000
 MAX_READINGS_QUEUED: Final = 400_000
 MAX_EVENTS_QUEUED: Final = 40_000
@@ -123,7 +125,7 @@ class HeardQueue:
         readings = 0
         while self._late and len(taken) < MAX_EVENTS_PER_COMMIT:
             turn, heard = self._late[0]
-            readings += max(1, heard.readings)
+            readings += heard.readings + READINGS_A_BATCH
             if readings > most_readings and len(taken) >= at_least:
                 break
             if self._announced and self._announced[0] < turn:
