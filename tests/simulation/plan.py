@@ -13,12 +13,14 @@ from typing import NamedTuple
 from lms_agent.log.retention import Limits
 
 UNLIMITED = Limits()
-KEPT_FOR_LONGER = Limits(keep_days=60 / 86_400)
 CATCH_UP_SHARE = 0.03
 """Share of seeds that have no faults but an outage, a slow line, and a backlog which live batches must overtake."""
 IMAGES_SHARE = 0.1
 """Share of seeds in which old images come back several times, while messages are lost and late: logs that were set
 aside then take turns with the present one, each under its own stream."""
+COPIES_SHARE = 0.03
+"""Share of seeds in which an old image comes back while the database is slow, so that what the disk before has sent is
+committed, and told, when the copy has sent other batches under the same numbers."""
 OUTAGE_S = 40.0
 LIVE_FROM_S = 52.0
 """By then the agent is connected again for sure."""
@@ -157,19 +159,19 @@ _OF_ALL = (
 def draw_plan(seed: int) -> Plan:
     """The run of a seed."""
     rng = Random(f"{seed}:plan")
-    if rng.random() < CATCH_UP_SHARE:
+    share = rng.random()
+    if share < CATCH_UP_SHARE:
         return _draw_catch_up(seed, rng)
+    if share < CATCH_UP_SHARE + COPIES_SHARE:
+        return draw_copies(seed, rng)
     many_images = rng.random() < IMAGES_SHARE
     agents = {f"agent-{n}": tuple(f"R{n}{m}" for m in range(rng.choice((1, 1, 2)))) for n in range(rng.choice((1, 2)))}
     workers = tuple(f"ingest-{n}" for n in range(rng.choice((1, 1, 2, 2, 3))))
     faults = sorted(_draw_fault(rng, agents, workers) for _ in range(rng.randint(0, 9)))
     if many_images:
         faults = sorted((*faults, *_draw_images(rng, agents)))
-    brought_back = any(fault.kind == "bring_back" for fault in faults)
     together = rng.random() < 0.3
     limits = _draw_limits(rng)
-    if brought_back and limits.keep_days is not None:
-        limits = KEPT_FOR_LONGER  # than the cloud may take to refuse what another copy of the log has sent, too
     return Plan(
         seed=seed,
         agents=agents,
@@ -224,6 +226,36 @@ def _draw_catch_up(seed: int, rng: Random) -> Plan:
         live_limit=rng.choice((2, 4, 16)),
         backlog_limit=rng.choice((3, 8, 16)),
         live_within_s=6.0,
+    )
+
+
+def draw_copies(seed: int, rng: Random) -> Plan:
+    """A plan of `COPIES_SHARE`."""
+    back_s = rng.uniform(10, 40)
+
+    def fault(at_s: float, kind: str, target: str, for_s: float, amount: float) -> Fault:
+        return Fault(round(at_s, 3), kind, target, round(for_s, 3), amount)
+
+    return Plan(
+        seed=seed,
+        agents={"agent-0": ("R00",)},
+        groups={"agent-0": "acme"},
+        workers=("ingest-0",),
+        scans=tuple(sorted(Scan(round(rng.uniform(0, 55), 3), "agent-0", "R00", rng.randint(1, 3)) for _ in range(60))),
+        faults=tuple(
+            sorted(
+                (
+                    fault(rng.uniform(2, back_s - 3), "kill_agent", "agent-0", 0.1, 0),  # leaves an image
+                    fault(back_s - rng.uniform(0.3, 6), "slow_database", "", rng.uniform(3, 15), 0),
+                    fault(back_s, "bring_back", "agent-0", rng.uniform(0.05, 1), 0),
+                    fault(back_s + rng.uniform(0, 1), "lose_messages", "", rng.uniform(2, 15), 0.5),
+                    fault(back_s - rng.uniform(0, 1), "delay_messages", "", rng.uniform(1, 10), 0.5),
+                )
+            )
+        ),
+        live_limit=16,
+        backlog_limit=8,
+        packed_limit=16,
     )
 
 

@@ -65,12 +65,28 @@ def digest(
 
 def fingerprint(device: str, number: int, columns: Columns, remarks: bytes) -> bytes:
     """The digest of a batch whose bytes are at hand; nothing is done for each reading."""
-    data = columns.data
-    if UNSIGNED in columns.kinds:
+    return _fingerprint(device, number, columns.size, columns.data, remarks)
+
+
+def record_fingerprint(device: str, number: int, record: bytes) -> bytes:
+    """The digest of a batch, from its record as the log keeps it: the byte 1, columns, remarks.
+
+    Raises:
+        PayloadError: the record is of another form, or too short for its readings.
+    """
+    size = int.from_bytes(record[1:5], "little")
+    if record[:1] != RECORD_2 or len(record) < 5 + 27 * size:
+        raise PayloadError(f"the record of batch {number} is not in its form")
+    return _fingerprint(device, number, size, record[1:], b"")
+
+
+def _fingerprint(device: str, number: int, size: int, data: bytes, remarks: bytes) -> bytes:
+    """Of `size` readings as columns; the remarks may stand behind these in `data`."""
+    at = 4 + 18 * size
+    kinds = data[at : at + size]
+    if UNSIGNED in kinds:
         # The digest is older than this kind: integers beyond 2^63 count as any other.
-        at = 4 + 18 * columns.size
-        kinds = data[at : at + columns.size].replace(bytes((UNSIGNED,)), bytes((INTEGER,)))
-        data = data[:at] + kinds + data[at + columns.size :]
+        data = data[:at] + kinds.replace(bytes((UNSIGNED,)), bytes((INTEGER,))) + data[at + size :]
     name = device.encode()
     state = blake2b(pack(f"<I{len(name)}sQ", len(name), name, number), digest_size=DIGEST_BYTES)
     state.update(data)

@@ -32,7 +32,8 @@ bytes, too, by how long its acknowledgements take: see `lms_protocol.pacing`.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
 from typing import NamedTuple
 
 from lms_protocol.errors import DeliveryError
@@ -40,6 +41,7 @@ from lms_protocol.pacing import Pacing
 from lms_protocol.ranges import NumberRanges
 
 MAX_RANGES_ON_WIRE = 32
+RUN_BYTES = 8
 
 
 class Sending(NamedTuple):
@@ -47,6 +49,11 @@ class Sending(NamedTuple):
 
     number: int
     historical: bool
+
+
+def digest_of_run(digests: Iterable[bytes]) -> bytes:
+    """What stands for the digests (16 bytes each) of batches with numbers in a row: 8 bytes (BLAKE2b)."""
+    return blake2b(b"".join(digests), digest_size=RUN_BYTES).digest()
 
 
 class SendingWindow:
@@ -85,6 +92,8 @@ class SendingWindow:
         self._live_flight: OrderedDict[int, float] = OrderedDict()
         self._old_flight: OrderedDict[int, float] = OrderedDict()
         self._sent = NumberRanges()  # since the start
+        # number -> digest of what was sent last under it, until it is acknowledged; those sent longest ago first
+        self._digests: dict[int, bytes] = {}
         self._taken: set[int] = set()
         self._connected = False
 
@@ -188,6 +197,17 @@ class SendingWindow:
         """A batch that `next` has given takes so many bytes; what is live has room in any case."""
         self._pacing.weigh(number, size)
 
+    def said(self, number: int, digest: bytes) -> None:
+        """A batch with this digest (16 bytes) is about to be sent, or sent again, under a number."""
+        self._digests.pop(number, None)
+        self._digests[number] = digest
+        if len(self._digests) > 2 * (self._live_limit + self._backlog_limit + self._packed_limit):
+            del self._digests[next(iter(self._digests))]  # were it acknowledged now, it would be sent again
+
+    def has_said(self, number: int, digest: bytes) -> bool:
+        """Whether a batch with this digest was sent last under a number."""
+        return self._digests.get(number) == digest
+
     @property
     def under_way(self) -> int:
         """Bytes of the backlog that are under way: see `lms_protocol.pacing`."""
@@ -247,6 +267,7 @@ class SendingWindow:
         number: int,
         ranges: NumberRanges | None = None,
         settled: NumberRanges | None = None,
+        digests: Sequence[bytes] | None = None,
         *,
         now_s: float | None = None,
     ) -> int:
@@ -257,6 +278,8 @@ class SendingWindow:
             ranges: further ones above it.
             settled: those whose content the cloud has just found to be committed; only they count then, as the rest may
                 be other batches under the same numbers. None if the cloud does not say.
+            digests: of each of these ranges what `digest_of_run` makes of its batches; a range whose batches were not
+                sent with these digests does not count. None if the cloud does not say.
             now_s: when it came, by the clock of `next`; None: how long it took is not known.
 
         Returns:
@@ -268,6 +291,10 @@ class SendingWindow:
         highest = max(number, (ranges and ranges.last) or 0, (settled and settled.last) or 0)
         if highest > self._head:
             raise DeliveryError(f"was acknowledged, but the log ends at {self._head}", number=highest)
+        if settled is not None and digests is not None:
+            settled = NumberRanges(
+                each for each, run in zip(settled, digests, strict=False) if self._were_said(each, run)
+            )
         for first, last in ((self._acked + 1, number), *(ranges or ())) if settled is None else settled:
             for sent_first, sent_last in self._sent.within(first, last):
                 self._above.add_range(sent_first, sent_last)
@@ -287,6 +314,15 @@ class SendingWindow:
         self._sent.add(number)
         return self.acknowledged(self._acked, NumberRanges([(number, number)]))
 
+    def _were_said(self, numbers: tuple[int, int], run: bytes) -> bool:
+        """Whether batches with these digests were sent under the numbers (first, last)."""
+        first, last = numbers
+        if last - first >= len(self._digests):
+            return False
+        said = [self._digests.get(number) for number in range(first, last + 1)]
+        known = [digest for digest in said if digest is not None]
+        return len(known) == len(said) and digest_of_run(known) == run
+
     def sent(self, number: int) -> bool:
         """Whether a number was sent since the start."""
         return number in self._sent
@@ -296,6 +332,8 @@ class SendingWindow:
 
     def _land(self, now_s: float | None) -> None:
         """What is acknowledged is not in flight any more; how long it took says how much may be."""
+        for number in [number for number in self._digests if self._is_acknowledged(number)]:
+            del self._digests[number]
         live = [number for number in self._live_flight if self._is_acknowledged(number)]
         expiries = [self._live_flight.pop(number) for number in live]
         old = [number for number in self._old_flight if self._is_acknowledged(number)]

@@ -25,15 +25,18 @@ from uuid import UUID
 from lms_protocol.batches import (
     BATCH_NAME,
     CLOCK_NAME,
+    DIGEST_BYTES,
     GAP_NAME,
     LOGGED_NAME,
     ORIGIN_NAME,
     QUALITY_NAME,
     add_readings,
     clock_to_text,
+    digest,
     gap_to_text,
     origin_to_text,
 )
+from lms_protocol.delivery import RUN_BYTES
 from lms_protocol.errors import PayloadError, SessionError
 from lms_protocol.marks import marked_alias
 from lms_protocol.messages import (
@@ -44,7 +47,9 @@ from lms_protocol.messages import (
     HEAD_NAME,
     PACKED_NAME,
     REBIRTH_NAME,
+    REFUSED_DIGEST_NAME,
     REFUSED_NAME,
+    SETTLED_DIGESTS_NAME,
     SETTLED_NAME,
     STREAM_NAME,
     SYNC_TAGS,
@@ -81,11 +86,13 @@ class Acknowledged(NamedTuple):
 
     Attributes:
         settled: those whose content it has just compared with what is committed; None from a host that does not say.
+        digests: of each range of these, see `lms_protocol.delivery.digest_of_run`; None from a host that does not say.
     """
 
     number: int
     ranges: NumberRanges
     settled: NumberRanges | None = None
+    digests: tuple[bytes, ...] | None = None
 
 
 class Accepts(NamedTuple):
@@ -95,9 +102,14 @@ class Accepts(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """The cloud holds another batch under this number: this log and the cloud's ledger do not belong together."""
+    """The cloud holds another batch under this number: this log and the cloud's ledger do not belong together.
+
+    Attributes:
+        digest: of the batch that it refuses; None from a host that does not say.
+    """
 
     number: int
+    digest: bytes | None = None
 
 
 class TagCommand(NamedTuple):
@@ -320,6 +332,13 @@ class EdgeSession:
         message.seq = self._next_seq()
         return Publish(self._data_topics[batch.device], message.SerializeToString())
 
+    def digest(self, batch: Batch) -> bytes:
+        """What a host will know a batch by that `data` words (16 bytes)."""
+        device = self._devices.get(batch.device)
+        if batch.logged is not None and device is not None and device.logged_tag is not None:
+            return batch.logged
+        return digest(batch.device, batch.number, batch.readings, batch.gaps, batch.clock, origin=batch.origin)
+
     def packed(self, value: bytes, now_ms: int, logged: Mapping[int, bytes] = MappingProxyType({})) -> Publish:
         """Several batches of the backlog as one NDATA.
 
@@ -364,9 +383,13 @@ class EdgeSession:
             events.append(Accepts(self._accepted))
         if ACKED_NAME in values:
             ranges, settled = _ranges(values, ACKED_RANGES_NAME), _ranges(values, SETTLED_NAME)
-            events.append(Acknowledged(_number(values, ACKED_NAME), ranges or NumberRanges(), settled))
+            digests = _digests(values, SETTLED_DIGESTS_NAME, RUN_BYTES)
+            if digests is not None and len(digests) != len(settled or ()):
+                raise PayloadError(f"has {len(digests)} digests for {settled}", metric=SETTLED_DIGESTS_NAME)
+            events.append(Acknowledged(_number(values, ACKED_NAME), ranges or NumberRanges(), settled, digests))
         if REFUSED_NAME in values:
-            events.append(Refused(_number(values, REFUSED_NAME)))
+            refused = _digests(values, REFUSED_DIGEST_NAME, DIGEST_BYTES)
+            events.append(Refused(_number(values, REFUSED_NAME), refused[0] if refused else None))
         return events
 
     def _device_command(self, device: str, payload: Payload) -> Iterable[TagCommand]:
@@ -421,6 +444,20 @@ def _ranges(values: Mapping[str | None, object], name: str) -> NumberRanges | No
     if text is not None and not isinstance(text, str):
         raise PayloadError("is not a text of ranges", metric=name)
     return None if text is None else NumberRanges.parse(text)
+
+
+def _digests(values: Mapping[str | None, object], name: str, size: int) -> tuple[bytes, ...] | None:
+    """Digests of `size` bytes each, as hexadecimal digits with commas between them; None if there are none."""
+    text = values.get(name)
+    if text is None:
+        return None
+    try:
+        digests = tuple(map(bytes.fromhex, str(text).split(",")))
+    except ValueError:
+        digests = (b"",)
+    if any(len(digest) != size for digest in digests):
+        raise PayloadError(f"{str(text)[:80]!r} are no digests", metric=name)
+    return digests
 
 
 def _number(values: Mapping[str | None, object], name: str) -> int:

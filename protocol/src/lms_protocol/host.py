@@ -31,6 +31,7 @@ from lms_protocol.batches import RECORD_2, fingerprint, remarks
 from lms_protocol.births import BirthMetric, read_birth
 from lms_protocol.columns import Columns
 from lms_protocol.decoding import Birth, UnknownMetricError, UnusableDataError, read_data, read_record
+from lms_protocol.delivery import digest_of_run
 from lms_protocol.errors import LmsError, PayloadError, TopicError
 from lms_protocol.layouts import Body
 from lms_protocol.messages import (
@@ -41,7 +42,9 @@ from lms_protocol.messages import (
     HEAD_NAME,
     PACKED_NAME,
     REBIRTH_NAME,
+    REFUSED_DIGEST_NAME,
     REFUSED_NAME,
+    SETTLED_DIGESTS_NAME,
     SETTLED_NAME,
     STREAM_NAME,
     HostState,
@@ -287,12 +290,14 @@ class HostSession:
         *,
         stream: UUID | None = None,
         settled: NumberRanges | None = None,
+        digests: Mapping[int, bytes] | None = None,
         born: bool = False,
     ) -> Publish:
         """NCMD: all batches of `stream` up to `acked` are committed, and those in `ranges` above it.
 
         Args:
             settled: those whose content was just found to be what is committed.
+            digests: of each of these, by number: an agent whose log is another copy must not take them for its own.
             born: it answers a birth, and so says, too, what this host can read.
         """
         metrics = [*_about(stream), Metric(ACKED_NAME, datatype=Datatype.UINT64, value=acked)]
@@ -302,11 +307,31 @@ class HostSession:
             metrics.append(Metric(ACKED_RANGES_NAME, datatype=Datatype.STRING, value=str(ranges)))
         if settled is not None:
             metrics.append(Metric(SETTLED_NAME, datatype=Datatype.STRING, value=str(settled)))
+        if settled and digests is not None:
+            runs = [
+                digest_of_run(digests[number] for number in range(first, last + 1)).hex() for first, last in settled
+            ]
+            metrics.append(Metric(SETTLED_DIGESTS_NAME, datatype=Datatype.STRING, value=",".join(runs)))
         return self._node_command(group, node, now_ms, metrics)
 
-    def refusal(self, group: str, node: str, number: int, now_ms: int, *, stream: UUID | None = None) -> Publish:
-        """NCMD: another batch of `stream` is committed under this number."""
+    def refusal(
+        self,
+        group: str,
+        node: str,
+        number: int,
+        now_ms: int,
+        *,
+        stream: UUID | None = None,
+        digest: bytes | None = None,
+    ) -> Publish:
+        """NCMD: another batch of `stream` is committed under this number.
+
+        Args:
+            digest: of the batch that is refused.
+        """
         metrics = [*_about(stream), Metric(REFUSED_NAME, datatype=Datatype.UINT64, value=number)]
+        if digest is not None:
+            metrics.append(Metric(REFUSED_DIGEST_NAME, datatype=Datatype.STRING, value=digest.hex()))
         return self._node_command(group, node, now_ms, metrics)
 
     def state(self, *, online: bool, timestamp_ms: int) -> Publish:

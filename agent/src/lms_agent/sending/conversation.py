@@ -21,7 +21,6 @@ from lms_protocol.edge import Accepts, Acknowledged, EdgeEvent, EdgeSession, Reb
 from lms_protocol.errors import DeliveryError, LmsError, PayloadError
 from lms_protocol.messages import HostState, Publish
 from lms_protocol.ranges import NumberRanges
-from lms_protocol.reading import Batch
 
 from lms_agent.clock import Clock
 from lms_agent.ending import end
@@ -135,6 +134,8 @@ class Conversation:
                 await self._wait()
 
     async def _publish_pack(self, pack: Pack) -> None:
+        for number, digest in pack.digests.items():
+            self._window.said(number, digest)
         if pack.value is not None:
             await self._publish(self._session.packed(pack.value, self._clock.wall_ms(), pack.logged))
         else:
@@ -180,12 +181,14 @@ class Conversation:
     async def _data(self, number: int, *, historical: bool) -> Publish:
         batch = await self._supply.get(number)
         try:
-            return self._session.data(batch, self._clock.wall_ms(), historical=historical)
+            message = self._session.data(batch, self._clock.wall_ms(), historical=historical)
         except PayloadError as error:
             reason = f"batch {number} cannot be sent: {error}"
             LOGGER.error("%s. It stays in the log; a gap is sent in its place.", reason)
-            replacement: Batch = await asyncio.to_thread(stand_in, self._log, number, reason)
-            return self._session.data(replacement, self._clock.wall_ms(), historical=historical)
+            batch = await asyncio.to_thread(stand_in, self._log, number, reason)
+            message = self._session.data(batch, self._clock.wall_ms(), historical=historical)
+        self._window.said(number, self._session.digest(batch))
+        return message
 
     async def _say_goodbye(self) -> None:
         if self._session.born:
@@ -222,7 +225,7 @@ class Conversation:
         elif isinstance(event, Accepts):
             LOGGER.info("The host reads the backlog as: %s", ", ".join(sorted(event.forms)))
         elif isinstance(event, Refused):
-            self._take_refusal(event.number)
+            self._take_refusal(event)
         else:
             self._command(event)
         self._wake.set()
@@ -230,11 +233,11 @@ class Conversation:
     def _acknowledged(self, event: Acknowledged) -> None:
         if not self._session.born:
             return  # of an earlier connection; the window is not open yet, and the cloud says it again
-        number, ranges, settled = event
+        number, ranges, settled, digests = event
         if self._log.is_final:  # the cloud may know more numbers of this stream than it ever had
             number, ranges = min(number, self._log.head), NumberRanges(ranges.within(1, self._log.head))
         try:
-            acked = self._window.acknowledged(number, ranges, settled, now_s=self._clock.monotonic_s())
+            acked = self._window.acknowledged(number, ranges, settled, digests, now_s=self._clock.monotonic_s())
         except DeliveryError as error:
             LOGGER.error("An acknowledgement is not believed: %s", error)
             self._acknowledged_beyond(error.number or 0)
@@ -258,7 +261,11 @@ class Conversation:
             reason = f"the cloud has batches up to {number}, but it ends with {self._log.head}: an older copy came back"
             self._log.doubt(Kind.RESTORED, reason)
 
-    def _take_refusal(self, number: int) -> None:
+    def _take_refusal(self, event: Refused) -> None:
+        number, digest = event
+        if digest is not None and self._session.born and not self._window.has_said(number, digest):
+            LOGGER.error("A refusal is not believed: it is of another batch %d than was sent", number)
+            return
         if not self._session.born or not self._window.sent(number):
             LOGGER.error("A refusal is not believed: batch %d was not sent, or is acknowledged", number)
             return

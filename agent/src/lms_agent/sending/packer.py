@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from lms_protocol.batches import RECORD_2, record_encode
+from lms_protocol.batches import RECORD_2, record_encode, record_fingerprint
 from lms_protocol.delivery import SendingWindow
 from lms_protocol.edge import EdgeSession
 from lms_protocol.packing import MAX_BYTES, PackedBatch, pack
@@ -39,12 +39,14 @@ class Pack(NamedTuple):
         value: what to send; None for a single batch that is too large for a pack, and so is sent plain.
         meant_bytes: how large it was to be.
         logged: `Batch.logged` of those that have one, by number.
+        digests: what the host will know each one by (16 bytes), by number; none for a single batch.
     """
 
     sizes: Mapping[int, int]
     value: bytes | None
     meant_bytes: int
     logged: Mapping[int, bytes] = MappingProxyType({})
+    digests: Mapping[int, bytes] = MappingProxyType({})
 
 
 class Packer:
@@ -132,7 +134,11 @@ class Packer:
                 return Pack({batch.number: len(batch.record)}, None, full_bytes)
             batches.append(batch)
         logged = {batch.number: batch.logged for batch in batches if batch.logged is not None}
-        return Pack({batch.number: len(batch.record) for batch in batches}, pack(batches), full_bytes, logged)
+        digests = {
+            batch.number: batch.logged or record_fingerprint(batch.device, batch.number, batch.record)
+            for batch in batches
+        }
+        return Pack({batch.number: len(batch.record) for batch in batches}, pack(batches), full_bytes, logged, digests)
 
     def _batches(self, numbers: Iterable[int], full_bytes: int) -> Iterator[PackedBatch]:
         for first, last in _runs(numbers):

@@ -7,7 +7,7 @@ work, and in the order of the commits; between some of them everything else has 
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final
 from uuid import UUID
@@ -64,19 +64,29 @@ class Teller:
             resolved: the chunk of events that they are of.
             ledgers: what is known as committed of each stream.
         """
-        owed: dict[tuple[Node, UUID], list[int]] = {each: [] for each in resolved.born} if done else {}
+        owed: dict[tuple[Node, UUID], dict[int, bytes | None]] = {each: {} for each in resolved.born} if done else {}
         for work, outcome in done:
             senders = {each.key: Node(each.bioreactor.group, each.node) for each in work.batches}
             senders |= {each.key: Node(each.bioreactor.group, each.node) for each in work.letters if each.bioreactor}
+            refused = {id(batch) for batch in outcome.refused}
+            digests = {each.key: each.digest for each in work.batches if id(each) not in refused}
             for key in outcome.settled:
                 ledgers[key.stream].commit(key.number)
-                owed.setdefault((senders[key], key.stream), []).append(key.number)
+                owed.setdefault((senders[key], key.stream), {})[key.number] = digests.get(key)
             for batch in outcome.refused:
                 self._due.append(partial(self._refuse, batch))
         born = set(resolved.born)
-        for (node, stream), numbers in owed.items():
+        for (node, stream), settled in owed.items():
             is_born = (node, stream) in born
-            self._due.append(partial(self._acknowledge, node, stream, ledgers[stream], numbers, born=is_born))
+            known = {number: digest for number, digest in settled.items() if digest is not None}
+            unread = settled.keys() - known.keys()  # what could not be read has no digest that its agent would know
+            if known or not unread:
+                self._due.append(partial(self._acknowledge, node, stream, ledgers[stream], known, known, born=is_born))
+            if unread:
+                told = partial(
+                    self._acknowledge, node, stream, ledgers[stream], unread, None, born=is_born and not known
+                )
+                self._due.append(told)
         for work, outcome in done:
             messages = live_messages(work, outcome)
             self._due.extend(partial(self._publish_next, messages) for _ in outcome.cursors)
@@ -87,9 +97,10 @@ class Teller:
         self._due.append(done)
         self._wake.set()
 
-    def refuse(self, node: Node, key: StreamBatch) -> None:
-        """Tell an agent at once that a batch of this stream is not taken from it."""
-        self._publish(self._session.refusal(node.group, node.node, key.number, self._now_ms(), stream=key.stream))
+    def refuse(self, node: Node, key: StreamBatch, digest: bytes | None = None) -> None:
+        """Tell an agent at once that a batch of this stream, with this digest, is not taken from it."""
+        where = (node.group, node.node, key.number, self._now_ms())
+        self._publish(self._session.refusal(*where, stream=key.stream, digest=digest))
 
     def finish(self) -> None:
         """Leave `run` once everything is told."""
@@ -110,7 +121,14 @@ class Teller:
             await asyncio.sleep(0)
 
     def _acknowledge(
-        self, node: Node, stream: UUID, ledger: StreamLedger, numbers: Sequence[int], *, born: bool
+        self,
+        node: Node,
+        stream: UUID,
+        ledger: StreamLedger,
+        numbers: Iterable[int],
+        digests: Mapping[int, bytes] | None,
+        *,
+        born: bool,
     ) -> None:
         if not self._leases.holds(node.group):
             return  # lost while it was committed: whoever has the group now acknowledges
@@ -123,7 +141,11 @@ class Teller:
             if acked or above or born:
                 self._publish(
                     self._session.acknowledgement(
-                        node.group, node.node, acked, above, now_ms, stream=stream, settled=settled, born=born
+                        *(node.group, node.node, acked, above, now_ms),
+                        stream=stream,
+                        settled=settled,
+                        digests=digests,
+                        born=born,
                     )
                 )
                 _log.debug("acknowledged", stream=str(stream), agent=node.node, acked=acked, above=str(above))
@@ -137,7 +159,7 @@ class Teller:
                 number=batch.key.number,
                 agent=batch.node,
             )
-            self.refuse(Node(batch.bioreactor.group, batch.node), batch.key)
+            self.refuse(Node(batch.bioreactor.group, batch.node), batch.key, batch.digest)
 
     def _publish_next(self, messages: Iterator[Publish]) -> None:
         self._publish(next(messages))
