@@ -4,7 +4,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
-from lms_protocol.delivery import SendingWindow, StreamLedger
+from lms_protocol.delivery import SendingWindow, StreamLedger, digest_of_run
 from lms_protocol.errors import DeliveryError
 from lms_protocol.ranges import NumberRanges
 
@@ -331,6 +331,29 @@ def test_backlog_that_was_passed_over_is_sent_again_once_it_is_taken() -> None:
             ledger.commit(number)
         w.acknowledged(*ledger.acknowledgement())
     assert w.acked == 600
+
+
+def test_word_about_other_content_under_its_numbers_is_not_taken_for_its_own() -> None:
+    w = SendingWindow(resend_after_s=RESEND_S)
+    w.connected(acked=0, head=4)
+    ours = {number: bytes([number] * 16) for number, _ in drain(w, 0.0)}
+    for number, digest in ours.items():
+        w.said(number, digest)
+    theirs = digest_of_run([ours[1], bytes(16)])
+    settled = NumberRanges([(1, 2), (4, 4)])
+    assert w.acknowledged(4, None, settled, [theirs, digest_of_run([ours[4]])]) == 0
+    assert (w.unacknowledged, w.in_flight) == (3, 3)
+    assert [number for number, _ in drain(w, RESEND_S)] == [1, 2, 3], "it is judged by its digest when it comes again"
+    assert w.acknowledged(2, None, NumberRanges([(1, 2)]), [digest_of_run([ours[1], ours[2]])]) == 2
+    assert w.acknowledged(4, None, NumberRanges([(3, 3)]), None) == 4, "a host that gives no digests"
+
+
+def test_what_was_sent_is_remembered_for_a_bounded_number_of_batches() -> None:
+    w = SendingWindow(live_limit=1, backlog_limit=1, packed_limit=1, resend_after_s=RESEND_S)
+    w.connected(acked=0, head=1_000)
+    for number in range(1, 1_001):
+        w.said(number, bytes(16))
+    assert [number for number in range(1, 1_001) if w.has_said(number, bytes(16))] == list(range(995, 1_001))
 
 
 def test_acknowledgement_names_what_was_just_settled_amid_many_holes() -> None:

@@ -6,7 +6,8 @@ from uuid import UUID
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lms_protocol.batches import digest
+from lms_protocol.batches import digest, record_encode, record_fingerprint
+from lms_protocol.delivery import digest_of_run
 from lms_protocol.edge import Acknowledged, EdgeSession, RebirthRequested, Refused, TagCommand
 from lms_protocol.errors import PayloadError, SessionError
 from lms_protocol.host import (
@@ -327,6 +328,37 @@ def test_acknowledgement_names_what_was_compared() -> None:
     for said in (settled, NumberRanges(), None):
         message = host.acknowledgement("g", "n", 12, NumberRanges(), 5, stream=edge.stream, settled=said)
         assert edge.receive(message.topic, message.payload) == [Acknowledged(12, NumberRanges(), said)]
+
+
+def test_acknowledgement_and_refusal_say_which_content_they_are_about() -> None:
+    edge, host = born_pair()
+    settled, digests = NumberRanges([(3, 4), (9, 9)]), {number: bytes([number] * 16) for number in (3, 4, 9)}
+    message = host.acknowledgement("g", "n", 9, NumberRanges(), 5, stream=edge.stream, settled=settled, digests=digests)
+    runs = (digest_of_run([digests[3], digests[4]]), digest_of_run([digests[9]]))
+    assert edge.receive(message.topic, message.payload) == [Acknowledged(9, NumberRanges(), settled, runs)]
+    message = host.refusal("g", "n", 7, 5, stream=edge.stream, digest=digests[3])
+    assert edge.receive(message.topic, message.payload) == [Refused(7, digests[3])]
+
+
+@pytest.mark.parametrize("text", ["", "00", "zz" * 8, "00" * 8 + "," + "00" * 8])
+def test_acknowledgement_with_other_digests_than_ranges_is_refused(text: str) -> None:
+    edge, _ = born_pair()
+    values = {"Sync/Acked": 3, "Sync/Settled": "3", "Sync/SettledDigests": text}
+    metrics = [
+        Metric(name, datatype=Datatype.UINT64 if type(value) is int else Datatype.STRING, value=value)
+        for name, value in values.items()
+    ]
+    with pytest.raises(PayloadError, match="digests"):
+        edge.receive("spBv1.0/g/NCMD/n", encode(Payload(5, metrics)))
+
+
+def test_edge_knows_what_a_host_will_know_a_batch_by() -> None:
+    edge, host = born_pair()
+    batch = Batch(7, "R1", (Reading(1, 5, 7.0), Reading(1, 6, None)), (Gap(1, (1,), 2, None, "no reply"),))
+    message = edge.data(batch, 9)
+    (event,) = host.receive(message.topic, message.payload, 0.0)
+    assert isinstance(event, DataReceived)
+    assert edge.digest(batch) == event.digest == record_fingerprint("R1", 7, record_encode(batch))
 
 
 def test_word_about_another_stream_is_not_taken_for_this_one() -> None:

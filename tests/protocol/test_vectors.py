@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from lms_protocol.batches import as_logged, digest, record_decode, record_encode
+from lms_protocol.batches import as_logged, digest, record_decode, record_encode, record_fingerprint
 from lms_protocol.edge import Accepts, Acknowledged, EdgeSession, RebirthRequested, Refused
 from lms_protocol.host import DataReceived, DeviceBorn, DeviceDied, HostSession, NodeBorn, NodeDied
 from lms_protocol.marks import marked_alias
@@ -143,6 +143,7 @@ def test_record_and_digest_of_each_vector(name: str) -> None:
         if form in vector:
             assert repr(record_decode(batch.number, batch.device, bytes.fromhex(vector[form]))) == repr(batch)
     assert record_encode(batch).hex() == vector["record"], "another form needs another first byte"
+    assert record_fingerprint(batch.device, batch.number, record_encode(batch)).hex() == vector["digest"]
     said = (batch.device, batch.number, batch.readings, batch.gaps, batch.clock)
     assert digest(*said, origin=batch.origin).hex() == vector["digest"]
 

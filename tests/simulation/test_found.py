@@ -88,3 +88,24 @@ def test_readings_logged_anew_after_each_of_two_old_images_are_stored_once():
         limits=Limits(keep_days=0.5 / 86_400),
     )
     assert run(plan).failure == ""
+
+
+def test_word_about_what_the_disk_before_had_sent_is_not_taken_for_its_own_by_a_copy():
+    """The cloud committed it, late, when the copy had sent another batch under the number, which then never came."""
+    scans = (
+        *((0.656, 1), (2.981, 2), (3.202, 2), (3.258, 2), (3.75, 2), (4.184, 3), (4.303, 2)),
+        *((5.579, 2), (7.756, 3), (7.965, 3), (8.194, 2), (8.833, 3), (10.291, 1), (10.713, 1)),
+        *((10.84, 3), (11.482, 2), (12.693, 1), (12.976, 3), (20.578, 1), (22.37, 3)),
+    )
+    plan = Plan(
+        seed=1,
+        agents={"agent-0": ("R00",)},
+        groups={"agent-0": "acme"},
+        workers=("ingest-0",),
+        scans=tuple(Scan(at_s, "agent-0", "R00", readings) for at_s, readings in scans),
+        faults=(Fault(16.235, "slow_database", "", 11.358), Fault(20.397, "bring_back", "agent-0", 0.612)),
+        live_limit=16,
+        packed_limit=16,
+        backlog_limit=8,
+    )
+    assert run(plan).failure == ""

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import islice
+from random import Random
 
 import lms_agent.log.reader
 import lms_agent.log.upkeep
@@ -16,9 +17,10 @@ from lms_cloud.telemetry.ingest.committing import Committer
 from lms_cloud.telemetry.ingest.resolving import Resolved, Resolver
 from lms_cloud.telemetry.storage import judging
 from lms_protocol.delivery import SendingWindow, StreamLedger
+from lms_protocol.host import HostSession
 
 from simulation import quick
-from simulation.plan import draw_plan
+from simulation.plan import draw_copies, draw_plan
 from simulation.shrinking import report, shorten
 from simulation.world import run
 
@@ -231,3 +233,19 @@ def test_the_quick_simulation_finds_what_is_wrong_with_the_state_machines(reques
 def test_the_quick_simulation_finds_who_does_not_look_at_the_mark_of_the_stream(request, bug):
     request.getfixturevalue(bug)
     assert any(failure for failure, _ in map(quick.run, range(3 * WITHIN_SEEDS)))
+
+
+@pytest.fixture
+def word_about_numbers(monkeypatch):
+    """Does not say which content it is about."""
+    original = HostSession.acknowledgement
+
+    def acknowledgement(self, *args, digests=None, **more):
+        return original(self, *args, **more)
+
+    monkeypatch.setattr(HostSession, "acknowledgement", acknowledgement)
+
+
+def test_finds_who_does_not_say_which_content_is_settled(word_about_numbers):
+    plans = (draw_copies(seed, Random(f"{seed}:copies")) for seed in range(WITHIN_SEEDS))
+    assert any(run(plan).failure for plan in plans)

@@ -9,8 +9,10 @@ from uuid import UUID
 import pytest
 from lms_cloud.telemetry.ingest.committing import Committer
 from lms_cloud.telemetry.ingest.resolving import Heard, Resolver
-from lms_protocol.edge import EdgeSession
+from lms_protocol.delivery import digest_of_run
+from lms_protocol.edge import Acknowledged, EdgeSession, Refused
 from lms_protocol.host import HostSession
+from lms_protocol.ranges import NumberRanges
 from lms_protocol.reading import Batch, Datatype, Reading, TagDescription
 from simulation.database import MemoryDatabase, MemoryFleet, MemoryStorage
 
@@ -199,3 +201,33 @@ async def test_what_cannot_be_told_does_not_keep_the_rest_from_being_told(bench,
     await bench.committer.drained()
     assert [topic.rsplit("/", 1)[1] for topic in bench.acknowledged] == ["pi-2"]
     assert (bench.numbers("pi-1"), bench.numbers("pi-2")) == ([1], [1])
+
+
+async def test_what_is_told_says_which_of_two_batches_of_one_number_it_is_about(bench) -> None:
+    edge = bench.edges["pi-1"]
+    ours, theirs = (Batch(1, "R-pi-1", (Reading(1, NOON_MS, value),)) for value in (1.0, 2.0))
+    bench.storage.go_on.clear()
+    bench.data("pi-2", 1)
+    await until(lambda: bench.storage.waiting)
+    bench.hear(edge.data(ours, NOON_MS))
+    bench.hear(edge.data(theirs, NOON_MS))
+    bench.storage.go_on.set()
+    await bench.committer.drained()
+    said = [event for message in bench.told for event in edge.receive(message.topic, message.payload)]
+    (acknowledged,) = [event for event in said if isinstance(event, Acknowledged)]
+    assert acknowledged.settled == NumberRanges([(1, 1)])
+    assert acknowledged.digests == (digest_of_run([edge.digest(ours)]),)
+    assert [event for event in said if isinstance(event, Refused)] == [Refused(1, edge.digest(theirs))]
+
+
+async def test_a_batch_that_cannot_be_kept_is_told_without_a_digest_beside_those_that_can(bench) -> None:
+    edge = bench.edges["pi-1"]
+    bench.storage.go_on.clear()
+    bench.data("pi-2", 1)
+    await until(lambda: bench.storage.waiting)
+    bench.hear(edge.data(Batch(1, "R-pi-1", (Reading(1, NOON_MS, 1.0),)), NOON_MS))
+    bench.hear(edge.data(Batch(2, "R-pi-1", (Reading(1, 253402300800000, 1.0),)), NOON_MS))
+    bench.storage.go_on.set()
+    await bench.committer.drained()
+    said = [event for message in bench.told for event in edge.receive(message.topic, message.payload)]
+    assert [(str(event.settled), event.digests is None) for event in said] == [("1", False), ("2", True)]
