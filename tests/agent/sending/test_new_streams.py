@@ -16,6 +16,7 @@ from lms_agent.log.errors import LogWriteFailed
 from lms_agent.log.predecessor import Predecessor
 from lms_agent.log.predecessors import Entry, Kind, State
 from lms_agent.log.sqlite_log import SqliteLog
+from lms_agent.registering import to_be_born
 from lms_protocol.batches import record_encode
 from lms_protocol.delivery import SendingWindow
 from lms_protocol.host import DataReceived, NodeBorn
@@ -127,6 +128,28 @@ async def test_refused_batch_begins_a_new_stream_and_nothing_is_lost_or_doubled(
     assert {number for _, number in strict.refused} == set(foreign)
     origins = [batch.origin for (of, _), batch in sorted(host.batches.items(), key=str) if of != stream]
     assert sorted(filter(None, origins)) == [Origin(stream, number) for number in foreign]
+
+
+async def test_batch_logged_anew_is_sent_although_its_tag_is_no_longer_configured(
+    host: Any, strict: StrictHost, bench: Any, make_sender: Any, running: Any, cared: Any
+) -> None:
+    stream = bench.log.stream
+    real = await bench.append(5)
+    foreign = {n: Batch(n, "R1", (Reading(1, n, -float(n)),)) for n in range(1, 6)}
+    host.batches |= {(stream, n): batch for n, batch in foreign.items()}
+    await host.say(online=True)
+    sender = make_sender()
+    task = running(sender)
+    await host.until(lambda: strict.refused)
+    async with cared():
+        await host.until(lambda: bench.log.stream != stream)
+        sender.stop()
+        await task
+        assert bench.log.acked == bench.log.head, "else the births would name all that the log knows"
+        bench.tags = to_be_born(bench.log, [tag for tag in bench.tags if tag.name != "DO/PV"])
+        running(make_sender())
+        await host.until(lambda: settled(bench.log) and bench.log.acked == bench.log.head)
+    assert strict.values() == sorted(values_of(real) + [-float(n) for n in foreign])
 
 
 async def test_batch_logged_anew_twice_keeps_its_first_origin(bench: Any) -> None:

@@ -139,7 +139,10 @@ class Sender:
         """
         if self._session.stream != self._log.stream:
             self._begin_anew()
-        turn = await self._legacy.turn(self._session, self._window) or self._own_turn()
+        turn = await self._legacy.turn(self._session, self._window)
+        if turn is None:
+            await self._name_what_was_logged_anew()
+            turn = self._own_turn()
         will = turn.session.will(self._clock.wall_ms())
         self._session.bd_seq = turn.session.bd_seq
         await self._keep_bd_seq()
@@ -171,6 +174,14 @@ class Sender:
             return self._legacy.wants_a_turn(self._clock.monotonic_s() - began_s, busy=busy)
 
         return Turn(self._log, self._session, self._window, self.state, self._holding, is_over)
+
+    async def _name_what_was_logged_anew(self) -> None:
+        """Have the births name the tags of batches of earlier logs, too: the settings may not have them any more."""
+        if self._log.predecessors and self._log.acked < self._log.head:
+            named = {tag.number for tag in self._session.tags}
+            others = [tag for tag in await asyncio.to_thread(self._log.tags) if tag.number not in named]
+            if others:
+                self._session = self._session.under(self._log.stream, (*self._session.tags, *others))
 
     def _begin_anew(self) -> None:
         """The log is another one now."""
