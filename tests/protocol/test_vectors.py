@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from lms_protocol.batches import as_logged, digest, record_decode, record_encode, record_fingerprint
+from lms_protocol.delivery import digest_of_run
 from lms_protocol.edge import Accepts, Acknowledged, EdgeSession, RebirthRequested, Refused
 from lms_protocol.host import DataReceived, DeviceBorn, DeviceDied, HostSession, NodeBorn, NodeDied
 from lms_protocol.marks import marked_alias
@@ -125,12 +126,16 @@ def test_host_knows_a_batch_whose_times_could_be_corrected_by_what_was_logged() 
 
 def test_edge_reads_every_message_of_the_host() -> None:
     edge = EdgeSession(group="acme", node="agent-1", stream=STREAM, bd_seq=None, tags=TAGS, primary_host="cloud")
-    names = ("ncmd-ack", "ncmd-birth-answer", "ncmd-refused", "ncmd-rebirth", "state-online")
+    names = [name for name in MESSAGES if name.startswith(("ncmd-", "state-"))]
+    digests = {number: bytes.fromhex(BATCHES[f"batch-{number}"]["digest"]) for number in (42, 43)}
+    run = digest_of_run(digests.values())
     events = {name: edge.receive(MESSAGES[name]["topic"], payload(name)) for name in names}
     assert events == {
         "ncmd-ack": [Acknowledged(41, NumberRanges.parse("43-50,52"))],
         "ncmd-birth-answer": [Accepts(frozenset({"packed-1"})), Acknowledged(41, NumberRanges())],
+        "ncmd-settled": [Acknowledged(43, NumberRanges(), NumberRanges([(42, 43)]), (run,))],
         "ncmd-refused": [Refused(42)],
+        "ncmd-refused-content": [Refused(42, digests[42])],
         "ncmd-rebirth": [RebirthRequested()],
         "state-online": [HostState("cloud", online=True, timestamp_ms=T)],
     }
