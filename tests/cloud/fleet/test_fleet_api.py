@@ -97,6 +97,7 @@ async def test_every_route_answers_a_foreign_id_with_404(app, new_person, migrat
         "organization_id": str(theirs.organization_id),
         "user_id": str(theirs.user_id),
         "letter_id": await dead_letter(migrated_database.superuser_url, theirs.organization_id),
+        "kind": "csv",
     }
     bodies = {
         "/organizations/{organization_id}/members/{user_id}": {"role": "viewer"},
@@ -155,6 +156,7 @@ async def test_get_changes_nothing(app, new_person, cloud_database) -> None:
                     "agent_id": uuid4(),
                     "organization_id": person.organization_id,
                     "letter_id": uuid4(),
+                    "kind": "csv",
                 }
             )
             await person.client.get(address, headers=person.bearer)
