@@ -92,7 +92,8 @@ class SendingWindow:
         self._live_flight: OrderedDict[int, float] = OrderedDict()
         self._old_flight: OrderedDict[int, float] = OrderedDict()
         self._sent = NumberRanges()  # since the start
-        # number -> digest of what was sent last under it, until it is acknowledged; those sent longest ago first
+        # number -> digest of what was sent last under it, for as long as it is in flight, and after that while there is
+        # room; those sent longest ago first
         self._digests: dict[int, bytes] = {}
         self._taken: set[int] = set()
         self._connected = False
@@ -332,11 +333,11 @@ class SendingWindow:
 
     def _land(self, now_s: float | None) -> None:
         """What is acknowledged is not in flight any more; how long it took says how much may be."""
-        for number in [number for number in self._digests if self._is_acknowledged(number)]:
-            del self._digests[number]
         live = [number for number in self._live_flight if self._is_acknowledged(number)]
         expiries = [self._live_flight.pop(number) for number in live]
         old = [number for number in self._old_flight if self._is_acknowledged(number)]
+        for number in (*live, *old):
+            self._digests.pop(number, None)
         for number in old:
             del self._old_flight[number]
             if now_s is None:
