@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from lms_protocol.batches import as_logged, digest, origin_from_text, origin_to_text, record_encode
 from lms_protocol.edge import EdgeSession
 from lms_protocol.errors import PayloadError
-from lms_protocol.host import DataReceived, HostSession, Malformed
+from lms_protocol.host import HostSession
+from lms_protocol.host_events import DataReceived, Malformed
 from lms_protocol.messages import SYNC_TAGS, Publish
 from lms_protocol.packing import PackedBatch, pack
 from lms_protocol.ranges import NumberRanges

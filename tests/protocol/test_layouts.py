@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lms_protocol.edge import EdgeSession
-from lms_protocol.host import DataReceived, HostEvent, HostSession
+from lms_protocol.host import HostSession
+from lms_protocol.host_events import DataReceived, HostEvent
 from lms_protocol.layouts import FREE_LESSONS, MAX_LAYOUTS, Layouts
 from lms_protocol.marks import marked_alias
 from lms_protocol.messages import Publish

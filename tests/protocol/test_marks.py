@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lms_protocol.batches import record_encode
 from lms_protocol.edge import EdgeSession
-from lms_protocol.host import DataReceived, DeviceBorn, HostSession, NodeBorn, RebirthWanted
+from lms_protocol.host import HostSession
+from lms_protocol.host_events import DataReceived, DeviceBorn, NodeBorn, RebirthWanted
 from lms_protocol.marks import marked_alias
 from lms_protocol.messages import Publish, packed_payload
 from lms_protocol.packing import PackedBatch, pack

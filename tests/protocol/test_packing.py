@@ -11,7 +11,8 @@ from lms_protocol import packing
 from lms_protocol.batches import record_encode
 from lms_protocol.edge import Accepts, EdgeSession
 from lms_protocol.errors import PayloadError, SessionError
-from lms_protocol.host import DataReceived, HostEvent, HostSession, Malformed, RebirthWanted
+from lms_protocol.host import HostSession
+from lms_protocol.host_events import DataReceived, HostEvent, Malformed, RebirthWanted
 from lms_protocol.messages import Publish, packed_payload
 from lms_protocol.packing import MAX_BYTES, PackedBatch, pack, unpack
 from lms_protocol.ranges import NumberRanges

@@ -10,16 +10,8 @@ from lms_protocol.batches import digest, record_encode, record_fingerprint
 from lms_protocol.delivery import digest_of_run
 from lms_protocol.edge import Acknowledged, EdgeSession, RebirthRequested, Refused, TagCommand
 from lms_protocol.errors import PayloadError, SessionError
-from lms_protocol.host import (
-    DataReceived,
-    DeviceBorn,
-    DeviceDied,
-    HostSession,
-    Malformed,
-    NodeBorn,
-    NodeDied,
-    RebirthWanted,
-)
+from lms_protocol.host import HostSession
+from lms_protocol.host_events import DataReceived, DeviceBorn, DeviceDied, Malformed, NodeBorn, NodeDied, RebirthWanted
 from lms_protocol.marks import marked_alias
 from lms_protocol.messages import SYNC_TAGS, HostState, Publish
 from lms_protocol.ranges import NumberRanges

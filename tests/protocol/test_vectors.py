@@ -10,7 +10,8 @@ import pytest
 from lms_protocol.batches import as_logged, digest, record_decode, record_encode, record_fingerprint
 from lms_protocol.delivery import digest_of_run
 from lms_protocol.edge import Accepts, Acknowledged, EdgeSession, RebirthRequested, Refused
-from lms_protocol.host import DataReceived, DeviceBorn, DeviceDied, HostSession, NodeBorn, NodeDied
+from lms_protocol.host import HostSession
+from lms_protocol.host_events import DataReceived, DeviceBorn, DeviceDied, NodeBorn, NodeDied
 from lms_protocol.marks import marked_alias
 from lms_protocol.messages import HostState
 from lms_protocol.ranges import NumberRanges

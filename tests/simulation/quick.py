@@ -18,7 +18,8 @@ from lms_protocol.batches import digest, record_decode, record_encode
 from lms_protocol.delivery import SendingWindow, StreamLedger
 from lms_protocol.edge import Acknowledged, EdgeSession, RebirthRequested, Refused
 from lms_protocol.errors import DeliveryError
-from lms_protocol.host import DataReceived, HostSession, NodeBorn, RebirthWanted
+from lms_protocol.host import HostSession
+from lms_protocol.host_events import DataReceived, NodeBorn, RebirthWanted
 from lms_protocol.messages import SYNC_TAGS, Publish
 from lms_protocol.reading import Batch, Datatype, Gap, Reading, TagDescription
 

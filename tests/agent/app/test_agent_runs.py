@@ -13,7 +13,8 @@ from lms_agent.log.absence import LOG_GONE
 from lms_agent.log.reader import LogReader
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_firmware_sim.wires import Fault
-from lms_protocol.host import DataReceived, HostSession, NodeDied
+from lms_protocol.host import HostSession
+from lms_protocol.host_events import DataReceived, NodeDied
 from support.patience import awaiting
 
 

@@ -12,7 +12,8 @@ from lms_agent.health import read_status
 from lms_agent.log.reader import LogReader
 from lms_agent.settings import load_settings
 from lms_agent.timekeeping.discipline import Observation
-from lms_protocol.host import DataReceived, HostSession
+from lms_protocol.host import HostSession
+from lms_protocol.host_events import DataReceived
 from support.patience import awaiting, line_of
 
 WITHIN_S = 30.0

@@ -19,7 +19,8 @@ from lms_agent.sending.connection import Address
 from lms_agent.sending.sender import Sender
 from lms_protocol.delivery import SendingWindow, StreamLedger
 from lms_protocol.edge import EdgeSession
-from lms_protocol.host import DataReceived, HostSession, NodeBorn, RebirthWanted
+from lms_protocol.host import HostSession
+from lms_protocol.host_events import DataReceived, NodeBorn, RebirthWanted
 from lms_protocol.messages import SYNC_TAGS, Publish
 from lms_protocol.reading import Batch, Reading, TagDescription
 from support.patience import awaiting, line_of

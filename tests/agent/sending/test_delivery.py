@@ -14,7 +14,7 @@ from lms_agent.log.sqlite_log import SqliteLog
 from lms_agent.sending import connection as connection_module
 from lms_firmware_sim.stand import broker_access
 from lms_protocol.delivery import SendingWindow
-from lms_protocol.host import DeviceBorn, NodeBorn, NodeDied
+from lms_protocol.host_events import DeviceBorn, NodeBorn, NodeDied
 from lms_protocol.messages import ACCEPTS_NAME, Publish
 from lms_protocol.packing import unpack
 from lms_protocol.ranges import NumberRanges

@@ -9,7 +9,7 @@ import pytest
 from lms_agent.sending.connection import Address
 from lms_agent.sending.sender import Sender
 from lms_protocol.edge import EdgeSession
-from lms_protocol.host import DeviceBorn
+from lms_protocol.host_events import DeviceBorn
 from support.clocks import Bench, Pi, taken, truth
 
 GROUP = "test-org"

@@ -19,7 +19,7 @@ from lms_agent.log.sqlite_log import SqliteLog
 from lms_agent.registering import to_be_born
 from lms_protocol.batches import record_encode
 from lms_protocol.delivery import SendingWindow
-from lms_protocol.host import DataReceived, NodeBorn
+from lms_protocol.host_events import DataReceived, NodeBorn
 from lms_protocol.ranges import NumberRanges
 from lms_protocol.reading import Batch, Gap, Origin, Reading
 

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from lms_protocol.host import DeviceBorn, NodeBorn, NodeDied
+from lms_protocol.host_events import DeviceBorn, NodeBorn, NodeDied
 from lms_protocol.messages import Publish
 from lms_protocol.sparkplug import decode
 

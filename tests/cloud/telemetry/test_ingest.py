@@ -15,7 +15,7 @@ from lms_cloud.fleet.directory import AgentEntry
 from lms_cloud.telemetry.ingest.resolving import Heard
 from lms_cloud.telemetry.ingest.worker import Ingest, postgres_backing
 from lms_cloud.telemetry.storage.postgres_storage import PostgresStorage
-from lms_protocol.host import Malformed, NodeBorn
+from lms_protocol.host_events import Malformed, NodeBorn
 from lms_protocol.reading import Gap, Reading
 from psycopg import sql
 from support.patience import awaiting

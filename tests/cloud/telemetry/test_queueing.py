@@ -16,7 +16,7 @@ from lms_cloud.telemetry.ingest.queueing import (
 )
 from lms_cloud.telemetry.ingest.resolving import Heard
 from lms_protocol.columns import Columns
-from lms_protocol.host import DataReceived, NodeBorn, NodeDied
+from lms_protocol.host_events import DataReceived, NodeBorn, NodeDied
 from lms_protocol.reading import Reading
 
 STREAM = UUID("11111111-2222-3333-4444-555555555555")

@@ -27,7 +27,8 @@ from typing import Final, Protocol
 import psycopg
 import structlog
 import tenacity
-from lms_protocol.host import DataReceived, HostSession
+from lms_protocol.host import HostSession
+from lms_protocol.host_events import DataReceived
 from lms_protocol.messages import Publish
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout

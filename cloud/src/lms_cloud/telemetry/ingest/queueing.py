@@ -17,7 +17,7 @@ takes from here.
 from collections import Counter, deque
 from typing import Final, NamedTuple
 
-from lms_protocol.host import DataReceived
+from lms_protocol.host_events import DataReceived
 
 from lms_cloud.telemetry.ingest.resolving import Heard
 

@@ -17,7 +17,8 @@ import structlog
 from lms_protocol.births import BirthMetric
 from lms_protocol.columns import Columns
 from lms_protocol.errors import LmsError, PayloadError, TopicError
-from lms_protocol.host import DataReceived, DeviceBorn, HostSession, Malformed, NodeBorn, RebirthWanted
+from lms_protocol.host import HostSession
+from lms_protocol.host_events import DataReceived, DeviceBorn, Malformed, NodeBorn, RebirthWanted
 from lms_protocol.reading import Datatype, TagDescription
 from lms_protocol.topics import NodeTopic
 from lms_protocol.topics import parse as parse_topic

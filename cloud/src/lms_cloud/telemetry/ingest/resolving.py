@@ -15,7 +15,7 @@ from uuid import UUID
 import structlog
 from lms_protocol.delivery import StreamLedger
 from lms_protocol.errors import LmsError, PayloadError, TopicError
-from lms_protocol.host import DataReceived, DeviceBorn, DeviceDied, HostEvent, Malformed, NodeBorn, NodeDied
+from lms_protocol.host_events import DataReceived, DeviceBorn, DeviceDied, HostEvent, Malformed, NodeBorn, NodeDied
 from lms_protocol.messages import HostState
 from lms_protocol.reading import TagDescription
 from lms_protocol.topics import NodeTopic

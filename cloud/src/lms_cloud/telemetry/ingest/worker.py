@@ -22,7 +22,8 @@ from typing import Any, NamedTuple, Protocol
 
 import aiomqtt
 import structlog
-from lms_protocol.host import HostEvent, HostSession, Malformed, NodeDied, RebirthWanted
+from lms_protocol.host import HostSession
+from lms_protocol.host_events import HostEvent, Malformed, NodeDied, RebirthWanted
 from lms_protocol.messages import HostState, Publish
 
 from lms_cloud.fleet.directory import FleetDirectory
