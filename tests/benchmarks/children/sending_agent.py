@@ -9,7 +9,9 @@ import json
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from lms_agent.clock import SystemClock
 from lms_agent.log.sqlite_log import SqliteLog
@@ -25,8 +27,8 @@ class CountingSession(EdgeSession):
 
     packs = packed_bytes = 0
 
-    def packed(self, value: bytes, now_ms: int) -> Publish:
-        message = super().packed(value, now_ms)
+    def packed(self, value: bytes, now_ms: int, logged: Mapping[int, bytes] = MappingProxyType({})) -> Publish:
+        message = super().packed(value, now_ms, logged)
         self.packs += 1
         self.packed_bytes += len(message.payload) + len(message.topic) + 2 + 1 + 3 + 1
         return message
@@ -59,7 +61,7 @@ async def main(told: dict) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
         numbers = [tag.number for tag in tags if not tag.name.startswith("Sync/")]
         scan = 0
-        while not stopping.is_set():
+        while not (stopping.is_set() or task.done()):
             now_ms = time.time_ns() // 1_000_000
             await log.append(told["node"], [Reading(number, now_ms, number + scan / 1000) for number in numbers])
             scan += 1
