@@ -10,11 +10,13 @@ from lms_agent.log import schema
 from lms_agent.log.errors import LogUnavailable
 from lms_agent.log.jobs import Entry
 from lms_agent.log.reader import LogReader
-from lms_agent.log.schema import BLOCK_BATCHES
+from lms_agent.log.schema import BLOCK_BATCHES, BLOCK_SUM
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_protocol.reading import Batch, Reading
 from support.first_release import first_release_log
 from support.patience import awaiting
+
+BLOCKS = "SELECT block, first_taken_at_ms, last_taken_at_ms, readings FROM blocks ORDER BY block"
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ async def test_older_file_is_searched_by_time_before_and_after_its_blocks_are_th
         async with awaiting("two blocks are summed up"):
             while connection.execute("SELECT count(*) FROM blocks").fetchone()[0] < 2:
                 await asyncio.sleep(0.05)
-        assert connection.execute("SELECT * FROM blocks ORDER BY block").fetchall() == [
+        assert connection.execute(BLOCKS).fetchall() == [
             (0, 1_000, BLOCK_BATCHES * 1_000, BLOCK_BATCHES),
             (1, (BLOCK_BATCHES + 1) * 1_000, 2 * BLOCK_BATCHES * 1_000, BLOCK_BATCHES),
         ]
@@ -59,6 +61,32 @@ async def test_older_file_is_searched_by_time_before_and_after_its_blocks_are_th
         with LogReader.open(path) as reader:
             assert list(reader.between(701_000, 721_000)) == wanted
             assert (reader.status().began_at_ms, reader.status().ended_at_ms) == (1_000, len(batches) * 1_000)
+
+
+@pytest.mark.parametrize("what", ["first_taken_at_ms", "last_taken_at_ms", "checksum"])
+async def test_block_with_a_wrong_digit_hides_no_batch(path: Path, what: str) -> None:
+    with SqliteLog.open(path) as log:
+        entries = [Entry("R1", (Reading(1, number * 1_000, 1.0),)) for number in range(3 * BLOCK_BATCHES)]
+        await asyncio.to_thread(log.append_all, entries)
+        held = log.read(1, len(entries))
+    connection = sqlite3.connect(path, isolation_level=None)
+    sound = connection.execute(BLOCKS).fetchall()
+    for bit in range(0, 40, 3):
+        connection.execute(f"UPDATE blocks SET {what} = {what} + ? WHERE block = 1", (1 << bit,))
+        with LogReader.open(path) as reader:
+            assert list(reader.between(0, 10_000_000)) == held, bit
+            assert list(reader.between(600_000, 601_000)) == held[600:601], bit
+            assert (reader.status().began_at_ms, reader.status().ended_at_ms) == (0, (len(entries) - 1) * 1_000)
+        connection.execute(f"UPDATE blocks SET {what} = {what} - ? WHERE block = 1", (1 << bit,))
+    connection.execute(f"UPDATE blocks SET {what} = {what} + 64 WHERE block = 1")
+    with SqliteLog.open(path) as log:
+        await log.append("R1", [Reading(1, 1, 1.0)])
+        sums = f"SELECT count(*) FROM blocks WHERE checksum = {BLOCK_SUM}"
+        async with awaiting("the block is summed up anew"):
+            while connection.execute(sums).fetchone()[0] < 3:
+                await asyncio.sleep(0.05)
+    assert connection.execute(BLOCKS).fetchall() == sound
+    connection.close()
 
 
 async def test_every_window_is_found_whatever_the_order_of_the_readings(path: Path) -> None:

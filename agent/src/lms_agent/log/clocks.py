@@ -11,7 +11,7 @@ Neighbours: `lms_agent.timekeeping` decides; `lms_agent.log.writer` has changes 
 import sqlite3
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from lms_protocol.reading import ClockRecord, Gap
@@ -19,11 +19,11 @@ from lms_protocol.reading import ClockRecord, Gap
 from lms_agent.log.checksums import gap_checksum, row_checksum
 from lms_agent.log.corrections import INSERT_CORRECTION, Correction, Corrections, TimeMap, correction_row
 from lms_agent.log.errors import damaged_row
-from lms_agent.log.schema import BLOCK_BATCHES
+from lms_agent.log.schema import BLOCK_BATCHES, BLOCK_SUM, SUM_UP_BLOCKS
+from lms_agent.log.spare import SPAN_CELLS, keep_clock, whole
 from lms_agent.timekeeping.discipline import Change, Memory, Past, Trust
 from lms_agent.timekeeping.placing import Homeless, place
 
-_CELLS = "first, last, boot, began_ms, offset_ms, trust, error_ms, open"
 LAST_NUMBER = (1 << 63) - 1
 _NEWEST_OF = 1000
 """Batches at the end of a span among which its newest reading is: those of several lines are not quite in order."""
@@ -91,7 +91,9 @@ def write(connection: sqlite3.Connection, head: int, change: ClockChange) -> lis
     """
     boot, what = str(change.boot), change.change
     interrupt(connection, head)
+    Corrections.read(connection)  # what is wrong must not get a sum that fits
     connection.execute("DELETE FROM spans WHERE first > last")
+    _sum_up(connection)
     spans = open_spans(connection)
     moved = _moved(connection, spans, change)
     event = connection.execute("SELECT coalesce(max(event), 0) + 1 FROM corrections").fetchone()[0]
@@ -123,13 +125,14 @@ def write(connection: sqlite3.Connection, head: int, change: ClockChange) -> lis
     began_ms = min((span.began_ms for span in open_spans(connection) if span.boot == boot), default=change.at_ms)
     mine = (head + 1, None, boot, began_ms, what.offset_ms, str(what.trust), what.error_ms, int(what.open))
     connection.execute("INSERT OR REPLACE INTO spans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*mine, row_checksum(mine)))
+    keep_clock(connection)
     return corrections
 
 
 def told(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, int]:
     """When gaps that were told before began, by id."""
-    found = [connection.execute("SELECT id, began_at_ms FROM gaps WHERE id = ?", (id_,)).fetchone() for id_ in ids]
-    return dict(row for row in found if row is not None)
+    found = [connection.execute("SELECT * FROM gaps WHERE id = ?", (id_,)).fetchone() for id_ in ids]
+    return {row[0]: row[4] for row in found if row is not None and _checked(row)}
 
 
 def interrupt(connection: sqlite3.Connection, head: int) -> None:
@@ -150,7 +153,7 @@ def all_spans(connection: sqlite3.Connection) -> list[Span]:
     Raises:
         sqlite3.DatabaseError: one is not as it was written.
     """
-    rows = connection.execute(f"SELECT {_CELLS}, checksum FROM spans ORDER BY first").fetchall()  # noqa: S608 - our own words
+    rows = whole(connection, "spans")
     for *cells, expected in rows:
         if row_checksum(cells) != expected:
             raise damaged_row(f"batches {cells[0]} and on, and their clock")
@@ -158,10 +161,11 @@ def all_spans(connection: sqlite3.Connection) -> list[Span]:
 
 
 def _sum_up(connection: sqlite3.Connection) -> None:
-    """Bring the checksums up to date, within the transaction that has changed rows."""
-    rows = connection.execute(f"SELECT {_CELLS}, checksum FROM spans").fetchall()  # noqa: S608 - our own words
+    """Bring checksums, sum and copy up to date, within the transaction that has changed rows."""
+    rows = connection.execute(f"SELECT {SPAN_CELLS}, checksum FROM spans").fetchall()  # noqa: S608 - our own words
     changed = [(row_checksum(cells), cells[0]) for *cells, known in rows if row_checksum(cells) != known]
     connection.executemany("UPDATE spans SET checksum = ? WHERE first = ?", changed)
+    keep_clock(connection)
 
 
 def never_known(spans: Iterable[Span], event: int, at_ms: int) -> list[Correction]:
@@ -182,6 +186,17 @@ def never_known(spans: Iterable[Span], event: int, at_ms: int) -> list[Correctio
         for span in spans
         if span.open
     ]
+
+
+def in_doubt(first: int, event: int, at_ms: int) -> Correction:
+    """What to say of batches of which it cannot be read any more whether their times were corrected: UNCERTAIN at best.
+
+    Args:
+        first: number of the first of them.
+        event: higher than that of any other correction.
+        at_ms: when the log was set aside, ms UTC.
+    """
+    return Correction(event, first, LAST_NUMBER, str(UUID(int=0)), 0, 0, trusted=False, estimated=True, at_ms=at_ms)
 
 
 def newest_span(connection: sqlite3.Connection) -> Span | None:
@@ -237,34 +252,41 @@ def _moved(
 def _correct_blocks(connection: sqlite3.Connection, row: Correction) -> None:
     """Bring the times of blocks up to date; of those that lie in it only partly, make sure that they span enough."""
     size = BLOCK_BATCHES
+    connection.execute(f"DELETE FROM blocks WHERE checksum IS NOT {BLOCK_SUM}")  # noqa: S608 - our own words
     connection.execute(
-        "UPDATE blocks SET first_taken_at_ms = first_taken_at_ms + ?1, last_taken_at_ms = last_taken_at_ms + ?1"
+        "UPDATE blocks SET checksum = NULL,"
+        " first_taken_at_ms = first_taken_at_ms + ?1, last_taken_at_ms = last_taken_at_ms + ?1"
         " WHERE block * ?4 + 1 >= ?2 AND (block + 1) * ?4 <= ?3",
         (row.shift_ms, row.first, row.last, size),
     )
     connection.execute(
-        "UPDATE blocks SET first_taken_at_ms = min(first_taken_at_ms, first_taken_at_ms + ?1),"
+        "UPDATE blocks SET checksum = NULL, first_taken_at_ms = min(first_taken_at_ms, first_taken_at_ms + ?1),"
         " last_taken_at_ms = max(last_taken_at_ms, last_taken_at_ms + ?1)"
         " WHERE block * ?4 + 1 <= ?3 AND (block + 1) * ?4 >= ?2"
         " AND NOT (block * ?4 + 1 >= ?2 AND (block + 1) * ?4 <= ?3)",
         (row.shift_ms, row.first, row.last, size),
     )
+    connection.execute(SUM_UP_BLOCKS)
 
 
 def _correct_gaps(connection: sqlite3.Connection, corrections: Sequence[Correction]) -> None:
     """Bring the table of gaps up to date; the batches that told of them are corrected when they are read."""
     times = TimeMap((row.began_ms, row.shift_ms) for row in corrections)
     for row in corrections:
-        rows = connection.execute(
-            "SELECT id, device, batch, tags, began_at_ms, ended_at_ms, reason FROM gaps WHERE batch BETWEEN ? AND ?",
-            (row.first, row.last),
-        ).fetchall()
-        for id_, device, batch, tags, began_ms, ended_ms, reason in rows:
+        rows = connection.execute("SELECT * FROM gaps WHERE batch BETWEEN ? AND ?", (row.first, row.last)).fetchall()
+        for id_, device, batch, tags, began_ms, ended_ms, reason, _ in filter(_checked, rows):
             gap = times.gap(Gap(id_, (), began_ms, ended_ms, reason))
             cells = (id_, device, batch, tags, gap.began_at_ms, gap.ended_at_ms, reason)
             connection.execute(
                 "INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*cells, gap_checksum(cells))
             )
+
+
+def _checked(gap: tuple[Any, ...]) -> bool:
+    """A whole row of `gaps` is as it was written: what is wrong must not get a checksum that fits."""
+    if gap_checksum(gap[:-1]) != gap[-1]:
+        raise damaged_row(f"gap {gap[0]}")
+    return True
 
 
 def _by_boot(spans: Sequence[Span]) -> list[list[Span]]:

@@ -17,6 +17,7 @@ from lms_protocol.reading import Batch, Gap, Quality, Reading
 
 from lms_agent.log.checksums import row_checksum
 from lms_agent.log.errors import damaged_row
+from lms_agent.log.spare import whole
 
 SHIFT_SQL = "coalesce((SELECT sum(shift_ms) FROM corrections c WHERE number BETWEEN c.first AND c.last), 0)"
 """By how much the times of a row of `batches` were corrected, in SQL; its own columns stay as they were written."""
@@ -87,11 +88,12 @@ class Corrections:
 
     @classmethod
     def read(cls, connection: sqlite3.Connection) -> "Corrections":
-        """Read them from a log."""
-        rows = connection.execute(
-            "SELECT event, first, last, boot, began_ms, shift_ms, trusted, estimated, at_ms, checksum"
-            " FROM corrections ORDER BY id"
-        ).fetchall()
+        """Read them from a log.
+
+        Raises:
+            sqlite3.DatabaseError: one is not as it was written, or not there.
+        """
+        rows = whole(connection, "corrections")
         for *cells, expected in rows:
             if row_checksum(cells) != expected:
                 raise damaged_row(f"a correction of batches {cells[1]} to {cells[2]}")

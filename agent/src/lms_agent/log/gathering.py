@@ -20,8 +20,8 @@ from typing import NamedTuple
 from lms_protocol.messages import SYNC_TAGS
 from lms_protocol.reading import Batch, TagDescription
 
-from lms_agent.log.clocks import never_known
-from lms_agent.log.corrections import Correction
+from lms_agent.log.clocks import Span, in_doubt, never_known
+from lms_agent.log.corrections import Correction, correction_from_row
 from lms_agent.log.errors import LogError
 from lms_agent.log.opening import prepare
 from lms_agent.log.predecessors import Entry, Kind, State, copy_path
@@ -30,6 +30,7 @@ from lms_agent.log.reader import LogReader
 from lms_agent.log.records import BatchRow, GapRow, batch_row
 from lms_agent.log.salvage import Basics, DamagedFile
 from lms_agent.log.schema import STAND_IN_TOTAL
+from lms_agent.log.spare import sum_of
 
 LOGGER = logging.getLogger(__name__)
 
@@ -112,10 +113,12 @@ class _Sources:
         self._remains = remains
         self._copy, copied = _open(copy)
         self._file, basics = _open(aside)
+        self._copied = copied
         self.stream = entry.stream or copied.stream
         if self._file is not None and entry.kind is Kind.REPLACED and self.stream not in {None, basics.stream}:
             self._file.close()  # somebody else's file, put in the place of ours
             self._file, basics = None, Basics()
+        self._basics = basics
         self.stream = self.stream or basics.stream
         # Of an older copy, what it has as acknowledged may have been other batches under the same numbers.
         self.acked = max(entry.acked, copied.acked, 0 if entry.kind is Kind.RESTORED else basics.acked)
@@ -142,13 +145,22 @@ class _Sources:
 
     def corrections(self, now_ms: int) -> list[Correction]:
         """What was corrected of the times of batches; and those whose time was not known yet: it never will be."""
-        rows, spans = ([], []) if self._file is None else (self._file.corrections(), self._file.spans())
-        if self._remains is not None:
-            with suppress(LogError):
-                rows, spans = self._remains.reader.corrections().rows, self._remains.reader.spans()
-        if self._copy is not None and (copied := self._copy.corrections()):
+        copied, _, copy_whole = _clock(self._copy, self._copied)
+        if copied and copy_whole:
             return copied  # with what was said of unknown times: batches may have been sent so
-        return [*rows, *never_known(spans, max((row.event for row in rows), default=0) + 1, now_ms)]
+        rows, spans, is_whole = _clock(self._file, self._basics)
+        if self._remains is not None:
+            try:
+                rows, spans, is_whole = self._remains.reader.corrections().rows, self._remains.reader.spans(), True
+            except LogError:
+                is_whole = is_whole and self._file is not None
+        rows = [*rows, *never_known(spans, max((row.event for row in rows), default=0) + 1, now_ms)]
+        rows = sorted({row[:2]: row for row in (*rows, *copied)}.values())
+        if is_whole and copy_whole:
+            return rows
+        LOGGER.error("ALARM: corrections of times are lost with a damaged log: its readings are sent as UNCERTAIN.")
+        event = max((row.event for row in rows), default=0) + 1
+        return [*rows, in_doubt(self.acked + 1, event, now_ms)]
 
     def gaps(self) -> Iterator[GapRow]:
         """Rows of gaps."""
@@ -167,6 +179,19 @@ def _open(path: Path) -> tuple[DamagedFile | None, Basics]:
     except BaseException:
         file.close()
         raise
+
+
+def _clock(file: DamagedFile | None, basics: Basics) -> tuple[list[Correction], list[Span], bool]:
+    """Corrections and spans of a file, and whether these are all of them, as far as it can tell."""
+    if file is None:
+        return [], [], True
+    copy, sums = basics.clock_copy, basics.clock_sums
+    if copy is not None and (sums is None or copy.serial >= sums.serial):
+        corrections = [correction_from_row(row) for row in copy.corrections]
+        return corrections, [Span._make(row) for row in copy.spans], True
+    corrections, spans = file.corrections(), file.spans()
+    is_whole = sums is None or (sum_of(corrections), sum_of(spans)) == (sums.corrections, sums.spans)
+    return corrections, spans, is_whole
 
 
 def _raw(reader: LogReader, above: int) -> Iterator[BatchRow]:

@@ -19,7 +19,7 @@ from lms_agent.log import schema
 from lms_agent.log.connecting import configure, set_meta
 from lms_agent.log.corrections import INSERT_CORRECTION, Correction, correction_row
 from lms_agent.log.records import BatchRow, GapRow, batch_row
-from lms_agent.log.spare import keep_spare
+from lms_agent.log.spare import keep_clock, keep_spare
 from lms_agent.log.standing_in import STAND_IN_GAP_IDS
 from lms_agent.log.tags import tag_row
 
@@ -94,6 +94,7 @@ def write_readable(
         )
         keep_spare(connection)
         connection.executemany(INSERT_CORRECTION, [correction_row(row) for row in known.corrections])
+        keep_clock(connection)
         for sure, row in rows:
             if row[0] > known.acked:
                 connection.execute(_INSERT.format("REPLACE" if sure else "IGNORE"), row)

@@ -40,7 +40,7 @@ from lms_agent.log.records import (
     raw_from_row,
 )
 from lms_agent.log.retention import DROP_GAP_IDS, dropped, used_bytes
-from lms_agent.log.schema import BLOCK_BATCHES, STAND_IN_TOTAL
+from lms_agent.log.schema import BLOCK_BATCHES, BLOCK_SUM, STAND_IN_TOTAL
 from lms_agent.log.tags import read_tags
 from lms_agent.timekeeping.discipline import Memory, Past
 
@@ -202,7 +202,8 @@ class LogReader:
         """From when to when readings were taken: of whole blocks by their rows, of what is beside them one by one."""
         edges = "SELECT min(first_taken_at_ms), max(last_taken_at_ms) FROM"
         first_block, last_block = (first - 1) // BLOCK_BATCHES + 1, last // BLOCK_BATCHES - 1
-        parts = self._rows(f"{edges} blocks WHERE block BETWEEN ? AND ?", first_block, last_block)
+        sql = f"{edges} blocks WHERE block BETWEEN ? AND ? AND checksum = {BLOCK_SUM}"
+        parts = self._rows(sql, first_block, last_block)
         upto, beyond = BLOCK_BATCHES * first_block, BLOCK_BATCHES * (last_block + 1)
         edges = f"SELECT min(first_taken_at_ms + {SHIFT_SQL}), max(last_taken_at_ms + {SHIFT_SQL}) FROM"
         parts += self._rows(f"{edges} batches WHERE number <= ? OR number > ?", min(upto, last), max(upto, beyond))
@@ -345,7 +346,8 @@ class LogReader:
     def _next_block(self, block: int, from_ms: int, to_ms: int) -> int:
         """The first block from `block` on that must be looked into: by its times, or as it has no row."""
         rows = self._rows(
-            "SELECT block, last_taken_at_ms >= ? AND first_taken_at_ms < ? FROM blocks WHERE block >= ? ORDER BY block",
+            "SELECT block, last_taken_at_ms >= ? AND first_taken_at_ms < ? FROM blocks"  # noqa: S608 - our own words
+            f" WHERE block >= ? AND checksum = {BLOCK_SUM} ORDER BY block",
             *(from_ms, to_ms, block),
         )
         for known, wanted in rows:

@@ -34,7 +34,7 @@ from lms_agent.log.corrections import Correction, correction_from_row
 from lms_agent.log.predecessors import State
 from lms_agent.log.records import BatchRow, GapRow
 from lms_agent.log.schema import APPLICATION_ID
-from lms_agent.log.spare import TAGS_KEY
+from lms_agent.log.spare import CLOCK_KEY, SUMS_KEY, TAGS_KEY, ClockCopy, ClockSums
 from lms_agent.log.tags import from_row
 from lms_agent.timekeeping.discipline import Trust
 
@@ -47,9 +47,10 @@ _INTEGERS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 _LONGEST_RECORD = 64 * 1024 * 1024
 
 
-_BASIC_WORDS = (b"acked", b"stream", b'"datatype"')
+_BASIC_WORDS = (b"acked", b"stream", b'"datatype"', b"clock")
 _BASIC_FORMS = re.compile(rb"\[(\d+(, \d+)*)?\]|-\d{8}T\d{6}Z|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """The tags of a gap, the name of a log set aside, a stream: most pages hold none of these, and are not gone through."""
+_SPARE_KEYS = (TAGS_KEY, CLOCK_KEY, SUMS_KEY)
 _FURTHER = (State.TO_READ, State.READY, State.LOST, State.SENT)
 
 
@@ -74,6 +75,7 @@ class Basics:
         gaps: newest row of each, by id.
         predecessors: cells of the row that has come furthest, without the checksum, by path.
         origins: number of the batch that was logged again, by stream and number there.
+        clock_copy, clock_sums: the newest second copy of corrections and spans, and the newest sums of both.
         ours: whether anything in the file can only be a log's.
     """
 
@@ -84,6 +86,8 @@ class Basics:
     gaps: dict[int, GapRow] = field(default_factory=dict)
     predecessors: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     origins: dict[tuple[str, int], int] = field(default_factory=dict)
+    clock_copy: ClockCopy | None = None
+    clock_sums: ClockSums | None = None
     ours: bool = False
 
 
@@ -171,7 +175,7 @@ class DamagedFile:
         for _, page in self._pages():
             for cell in self._cells(page):
                 row = _span(cell)
-                if row is not None:
+                if row is not None and (cell.sure or row.first not in found):
                     found[row.first] = row
         return [row for _, row in sorted(found.items())]
 
@@ -348,7 +352,7 @@ def _wal_sums(data: bytes, sums: tuple[int, int], order: str) -> tuple[int, int]
 def _note(found: Basics, cell: Cell) -> None:
     columns = cell.columns
     with suppress(ValueError, TypeError, KeyError, AttributeError):
-        if len(columns) in {2, 3} and columns[0] in {"stream", "acked", "bd_seq", "gap_id", "latest", TAGS_KEY}:
+        if len(columns) in {2, 3} and columns[0] in {"stream", "acked", "bd_seq", "gap_id", "latest", *_SPARE_KEYS}:
             key, value = columns[0], columns[1]
             if len(columns) == 3 and columns[2] != meta_checksum(key, value):
                 return
@@ -358,6 +362,14 @@ def _note(found: Basics, cell: Cell) -> None:
                 found.stream, found.ours = found.metas[key], True
             elif key == "acked":
                 found.acked = max(found.acked, int(value))  # whatever was once acknowledged is
+            elif key == CLOCK_KEY:
+                copy = ClockCopy(*json.loads(value))
+                if found.clock_copy is None or copy.serial >= found.clock_copy.serial:
+                    found.clock_copy = copy
+            elif key == SUMS_KEY:
+                sums = ClockSums(*json.loads(value))
+                if found.clock_sums is None or sums.serial >= found.clock_sums.serial:
+                    found.clock_sums = sums
         elif len(columns) in {4, 5} and columns[0] is None:
             cells = (cell.rowid, columns[1], columns[2], columns[3])
             fits = len(columns) == 4 or columns[4] == tag_checksum(*cells)

@@ -10,7 +10,7 @@
     spans         which batches were logged under which offset of the clock, and whether their time may still change
     corrections   by how much the time of batches was corrected afterwards
     origins       which batches of predecessors were written again into this log, so that none is twice
-    spare         a second copy of the stream and of all tags, should the page of the first one be damaged
+    spare         a second copy of the stream, all tags, corrections and spans, should the page of the first be damaged
 
 `total` is the number of readings in the log up to and with this batch, so that the count is one look-up. `blocks` is
 what an index on time would be, were that not a second page to write with every batch. A block without a row is one that
@@ -30,12 +30,12 @@ from lms_agent.log.checksums import (
     row_checksum,
     tag_checksum,
 )
-from lms_agent.log.spare import keep_spare
+from lms_agent.log.spare import keep_clock, keep_spare
 
 MIGRATION_SET = "lms-agent-log"
 APPLICATION_ID = 0x4C4D534C
 """`LMSL` in the file's header, so that `file` and we can tell it from other SQLite files."""
-MIGRATIONS = ("0001_batches", "0002_limits_and_predecessors", "0003_clocks", "0004_spare")
+MIGRATIONS = ("0001_batches", "0002_limits_and_predecessors", "0003_clocks", "0004_spare", "0005_clock_copy")
 LATEST_MIGRATION = MIGRATIONS[-1]
 STAND_IN_TOTAL = -1
 """The `total` of a batch that stands for one that could not be read."""
@@ -43,6 +43,13 @@ FILE_MODE = 0o640
 """The agent's user writes; its group, the technicians at the bench, may look with `lms-agent log` and `watch`."""
 BLOCK_BATCHES = 500
 """Batches in a block."""
+BLOCK_SUM = (
+    "(block * 31 + coalesce(first_taken_at_ms, -1) * 37 + coalesce(last_taken_at_ms, -1) * 41 + readings * 43)"
+    " % 2147483647"
+)
+"""Checksum of a row of `blocks`, in SQL: no single bit can be altered without it. A row that it does not fit counts as
+one that is not there."""
+SUM_UP_BLOCKS = f"UPDATE blocks SET checksum = {BLOCK_SUM} WHERE checksum IS NULL"  # noqa: S608 - our own words
 
 
 def migrate(connection: sqlite3.Connection, stream: str | None = None) -> None:
@@ -201,6 +208,12 @@ def migrate(connection: sqlite3.Connection, stream: str | None = None) -> None:
         columns = {"key": str, "value": str, "checksum": int}
         database.table("spare").create(columns, not_null=set(columns))
         keep_spare(connection)
+
+    @migrations(name="0005_clock_copy")
+    def clock_copy(database: Database) -> None:
+        database.table("blocks").add_column("checksum", int)
+        connection.execute(SUM_UP_BLOCKS)
+        keep_clock(connection)
 
     migrations.apply(Database(connection))
 

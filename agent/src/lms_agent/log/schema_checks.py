@@ -15,7 +15,7 @@ from pathlib import Path
 from lms_agent.log.errors import LogMalformed, LogUnavailable
 from lms_agent.log.schema import APPLICATION_ID, LATEST_MIGRATION, MIGRATION_SET, MIGRATIONS
 
-SHAPE_CHECKSUM = 0x427A3E7C
+SHAPE_CHECKSUM = 0xBB72A1DB
 """CRC-32 of `_SHAPE` in a file that has every migration."""
 _SHAPE = """
 SELECT group_concat(line, char(10)) FROM (

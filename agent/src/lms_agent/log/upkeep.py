@@ -29,7 +29,7 @@ from lms_agent.log.retention import (
     too_old,
     used_bytes,
 )
-from lms_agent.log.schema import BLOCK_BATCHES
+from lms_agent.log.schema import BLOCK_BATCHES, BLOCK_SUM, SUM_UP_BLOCKS
 
 LOGGER = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ BITE_S = 0.02
 """How long a bite should take; the next one is larger or smaller for it."""
 WARN_EVERY_S = 600.0
 LENT_PAGES = 16
+_IS_KNOWN = f"SELECT 1 FROM blocks WHERE block = ? AND checksum = {BLOCK_SUM}"  # noqa: S608 - our own words
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,14 +190,14 @@ class Upkeep:
         return None
 
     def _next_block(self, connection: sqlite3.Connection, head: int) -> Bite | None:
-        """The first block of an older file that has no row yet."""
+        """The first block that has no row yet, as in an older file, or one that is not as it was written."""
         if self._block is None:
             self._block = (lowest(connection) - 1) // BLOCK_BATCHES
         last = head // BLOCK_BATCHES - 1
         while self._block <= last:
             block = self._block
             self._block += 1
-            if connection.execute("SELECT 1 FROM blocks WHERE block = ?", (block,)).fetchone() is None:
+            if connection.execute(_IS_KNOWN, (block,)).fetchone() is None:
                 return Bite(partial(_fill_block, block=block), 0)
         return None
 
@@ -209,9 +210,11 @@ def _give_back_pages(connection: sqlite3.Connection) -> Iterable[Dropped]:
 
 def _fill_block(connection: sqlite3.Connection, block: int) -> Iterable[Dropped]:
     connection.execute(
-        f"INSERT OR REPLACE INTO blocks SELECT ?, min(first_taken_at_ms + {SHIFT_SQL}),"  # noqa: S608 - our own words
+        "INSERT OR REPLACE INTO blocks (block, first_taken_at_ms, last_taken_at_ms, readings)"  # noqa: S608 - our own words
+        f" SELECT ?, min(first_taken_at_ms + {SHIFT_SQL}),"
         f" max(last_taken_at_ms + {SHIFT_SQL}), coalesce(sum(readings), 0)"
         " FROM batches WHERE number > ? AND number <= ?",
         (block, BLOCK_BATCHES * block, BLOCK_BATCHES * (block + 1)),
     )
+    connection.execute(SUM_UP_BLOCKS)
     return ()

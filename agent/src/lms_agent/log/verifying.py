@@ -169,7 +169,9 @@ def _check_tables(reader: LogReader, verdict: Verdict) -> None:
         ("the tags", LogReader.tags),
         ("the gaps", _check_gaps),
         ("the identity of the log", partial(_check_values, table="meta")),
-        ("the second copy of stream and tags", partial(_check_values, table="spare")),
+        ("what was corrected of times", LogReader.corrections),
+        ("what may still be corrected of times", LogReader.spans),
+        ("the second copy of stream, tags and corrections", partial(_check_values, table="spare")),
         ("the list of logs that were set aside", _check_set_aside),
     )
     for name, check in checks:

@@ -36,7 +36,7 @@ from lms_agent.log.errors import LogClosed, LogError, LogMalformed, LogWriteFail
 from lms_agent.log.jobs import Entry, Failed, Job, Written, only_entry
 from lms_agent.log.records import LATEST_KEY, LatestReadings, batch_row, gap_row
 from lms_agent.log.retention import Limits, RetentionState
-from lms_agent.log.schema import BLOCK_BATCHES
+from lms_agent.log.schema import BLOCK_BATCHES, SUM_UP_BLOCKS
 from lms_agent.log.stamps import Stamps
 from lms_agent.log.upkeep import Bite, Upkeep
 from lms_agent.log.writing_clock import WritingClock
@@ -57,7 +57,7 @@ CLOCK_CHANGE_KEY = "clock_change"
 _INSERT_BATCH = "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_GAP = "INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_BLOCK = f"""
-INSERT OR REPLACE INTO blocks
+INSERT OR REPLACE INTO blocks (block, first_taken_at_ms, last_taken_at_ms, readings)
 SELECT (number - 1) / 500, min(first_taken_at_ms + {SHIFT_SQL}), max(last_taken_at_ms + {SHIFT_SQL}), sum(readings)
 FROM batches WHERE number > ? AND number <= ? GROUP BY 1
 """  # noqa: S608 - our own words
@@ -378,6 +378,7 @@ class Writer:
         if head // BLOCK_BATCHES > self._head // BLOCK_BATCHES:
             whole = BLOCK_BATCHES * (head // BLOCK_BATCHES)
             connection.execute(_INSERT_BLOCK, (BLOCK_BATCHES * (self._head // BLOCK_BATCHES), whole))
+            connection.execute(SUM_UP_BLOCKS)
         set_meta(connection, lazy)
         unsure = None
         if len(jobs) == 1 and (change := jobs[0].clock) is not None:
