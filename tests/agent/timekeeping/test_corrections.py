@@ -322,3 +322,20 @@ async def test_imported_history_is_not_moved_by_a_correction(bench: Bench, tmp_p
     assert batches[3].readings == imported
     del batches[3]
     assert taken(batches) == truth(batches)
+
+
+async def test_readings_without_a_time_stay_behind_what_is_final_though_this_boot_began_before_that(
+    bench: Bench,
+) -> None:
+    """As after a clock that was a few seconds ahead."""
+    bench.pi.synchronise()
+    await bench.start()
+    await bench.seconds(1)
+    for _ in range(2):
+        await bench.power_cut(off_ms=1000)  # the boot takes five seconds
+        await bench.seconds(1)
+    bench.pi.synchronise()
+    await bench.seconds(2)
+    times = taken(bench.all())
+    assert len(times) == 5
+    assert times == sorted(set(times))

@@ -236,7 +236,7 @@ def _moved(
         corrections = Corrections.read(connection)
         groups = [(group, _homeless(connection, corrections, group, 0)) for group in _by_boot(past)]
         held = [(group, lost) for group, lost in groups if lost is not None]
-        shifts = place([lost for _, lost in held], what.offset_ms)
+        shifts = place([lost for _, lost in held], max(what.offset_ms, _room(connection, corrections, boot, held)))
         for (group, _), shift_ms in zip(held, shifts, strict=True):
             moved += [(span, shift_ms, False, True) for span in group]
         for group, lost in groups:
@@ -247,6 +247,22 @@ def _moved(
         trusted = what.trust is Trust.TRUSTED
         moved += [(span, what.shift_ms, trusted, False) for span in spans if span.boot == boot]
     return moved
+
+
+def _room(
+    connection: sqlite3.Connection,
+    corrections: Corrections,
+    boot: str,
+    held: Sequence[tuple[list[Span], Homeless]],
+) -> int:
+    """The first moment that leaves room for what is placed behind all that is final already.
+
+    If the clock was ahead before, this boot may have begun earlier by its own; its readings come behind (see `Past`).
+    """
+    first = min((span.first for group, _ in held for span in group), default=1)
+    spans = [span for span in all_spans(connection) if not span.open and span.boot != boot and span.first < first]
+    final_ms = _newest_ms(connection, corrections, spans, 0)
+    return final_ms + 1 + sum(lost.ended_ms - lost.began_ms + 1 for _, lost in held)
 
 
 def _correct_blocks(connection: sqlite3.Connection, row: Correction) -> None:
