@@ -19,13 +19,13 @@ from uuid import UUID
 from aiomqtt import MqttError, ProtocolVersion
 from lms_agent.log.absence import Absence
 from lms_agent.log.care import Care
-from lms_agent.log.clocks import ClockChange
 from lms_agent.log.errors import LogError
-from lms_agent.log.gathering import Remains
 from lms_agent.log.jobs import Job
 from lms_agent.log.keeping import Keeping
 from lms_agent.log.reader import LogReader
+from lms_agent.log.renewal.gathering import Remains
 from lms_agent.log.sqlite_log import SqliteLog, Trouble
+from lms_agent.log.times.clocks import ClockChange
 from lms_agent.log.writer import LAZY_AFTER_S, Writer
 from lms_agent.registering import to_be_born
 from lms_agent.sampling.outlet import Outlet

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import NamedTuple
 
-from lms_agent.log.retention import Limits
+from lms_agent.log.limits.retention import Limits
 
 UNLIMITED = Limits()
 CATCH_UP_SHARE = 0.03

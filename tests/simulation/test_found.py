@@ -1,6 +1,6 @@
 """What the simulation has found, each as the shortest plan that showed it."""
 
-from lms_agent.log.retention import Limits
+from lms_agent.log.limits.retention import Limits
 
 from simulation.plan import ClockPlan, Fault, Plan, Scan
 from simulation.world import run

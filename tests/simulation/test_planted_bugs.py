@@ -4,14 +4,14 @@ from dataclasses import replace
 from itertools import islice
 from random import Random
 
+import lms_agent.log.limits.upkeep
 import lms_agent.log.reader
-import lms_agent.log.upkeep
 import lms_cloud.telemetry.ingest.worker
 import lms_protocol.edge
 import lms_protocol.host
 import pytest
 from lms_agent.log.keeping import Keeping
-from lms_agent.log.retention import remove_through
+from lms_agent.log.limits.retention import remove_through
 from lms_cloud.telemetry.incoming import Outcome, Work
 from lms_cloud.telemetry.ingest.committing import Committer
 from lms_cloud.telemetry.ingest.resolving import Resolved, Resolver
@@ -54,7 +54,7 @@ def hasty_committer(monkeypatch):
 def greedy_retention(monkeypatch):
     """Takes one batch more than it may."""
     monkeypatch.setattr(
-        lms_agent.log.upkeep, "remove_through", lambda connection, last: remove_through(connection, last + 1)
+        lms_agent.log.limits.upkeep, "remove_through", lambda connection, last: remove_through(connection, last + 1)
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from lms_agent.log.jobs import Entry
-from lms_agent.log.retention import Limits
+from lms_agent.log.limits.retention import Limits
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_protocol.reading import Quality, Reading, TagDescription
 

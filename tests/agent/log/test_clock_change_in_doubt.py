@@ -10,9 +10,9 @@ from uuid import UUID
 
 import pytest
 from lms_agent.log import connecting, writer
-from lms_agent.log.clocks import ClockChange
 from lms_agent.log.errors import LogWriteFailed
 from lms_agent.log.sqlite_log import SqliteLog
+from lms_agent.log.times.clocks import ClockChange
 from lms_agent.timekeeping.discipline import Change, Trust
 from lms_protocol.reading import Reading, TagDescription
 

@@ -14,12 +14,12 @@ from uuid import UUID
 import pytest
 from lms_agent.clock import SystemClock
 from lms_agent.log.care import Care
-from lms_agent.log.clocks import ClockChange
 from lms_agent.log.errors import LogDamaged, LogMalformed, LogUnavailable
-from lms_agent.log.predecessor import Predecessor
-from lms_agent.log.predecessors import Kind, State, readable_path
 from lms_agent.log.reader import LogReader
+from lms_agent.log.renewal.predecessor import Predecessor
+from lms_agent.log.renewal.predecessors import Kind, State, readable_path
 from lms_agent.log.sqlite_log import SqliteLog
+from lms_agent.log.times.clocks import ClockChange
 from lms_agent.timekeeping.discipline import Change, Rules, Trust
 from lms_agent.timekeeping.source import Computer
 from lms_agent.timekeeping.timekeeper import Timekeeper

@@ -10,15 +10,15 @@ from uuid import UUID
 
 import pytest
 from lms_agent.clock import SystemClock
-from lms_agent.log import renewing
 from lms_agent.log.care import Care
 from lms_agent.log.checksums import batch_checksum
+from lms_agent.log.damage.salvage import wal_path
 from lms_agent.log.errors import LogUnavailable, LogWriteFailed
-from lms_agent.log.gathering import forget_copy
-from lms_agent.log.predecessor import Predecessor
-from lms_agent.log.predecessors import Kind, State, copy_path, readable_path
 from lms_agent.log.reader import LogReader
-from lms_agent.log.salvage import wal_path
+from lms_agent.log.renewal import renewing
+from lms_agent.log.renewal.gathering import forget_copy
+from lms_agent.log.renewal.predecessor import Predecessor
+from lms_agent.log.renewal.predecessors import Kind, State, copy_path, readable_path
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_protocol.messages import SYNC_TAGS
 from lms_protocol.reading import Batch, Gap, Origin, Reading, TagDescription

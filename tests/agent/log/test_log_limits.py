@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from lms_agent.log.errors import LogWriteFailed
+from lms_agent.log.limits.retention import DAY_MS, Limits
 from lms_agent.log.reader import LogReader
-from lms_agent.log.retention import DAY_MS, Limits
+from lms_agent.log.renewal.standing_in import stand_in
 from lms_agent.log.sqlite_log import SqliteLog
-from lms_agent.log.standing_in import stand_in
 from lms_protocol.messages import SYNC_TAGS
 from lms_protocol.reading import Batch, Gap, Reading, TagDescription
 from support.patience import awaiting, line_of

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 from lms_agent.clock import SystemClock
 from lms_agent.log.care import Care
+from lms_agent.log.damage.salvage import wal_path
 from lms_agent.log.errors import LogUnavailable, LogWriteFailed
+from lms_agent.log.limits.retention import Limits
 from lms_agent.log.opening import prepare
-from lms_agent.log.predecessor import Predecessor
-from lms_agent.log.predecessors import Kind, State, readable_path
-from lms_agent.log.renewing import finish, write_intention
-from lms_agent.log.retention import Limits
-from lms_agent.log.salvage import wal_path
+from lms_agent.log.renewal.predecessor import Predecessor
+from lms_agent.log.renewal.predecessors import Kind, State, readable_path
+from lms_agent.log.renewal.renewing import finish, write_intention
 from lms_agent.log.sqlite_log import SqliteLog, Trouble
 from lms_protocol.reading import Gap, Reading, TagDescription
 from support.loop_disk import loop_disk

@@ -7,10 +7,10 @@ from typing import Any, cast
 from uuid import UUID
 
 import pytest
-from lms_agent.log.predecessor import Predecessor
-from lms_agent.log.predecessors import Entry, State
+from lms_agent.log.damage.salvage import DamagedFile
 from lms_agent.log.reader import LogReader
-from lms_agent.log.salvage import DamagedFile
+from lms_agent.log.renewal.predecessor import Predecessor
+from lms_agent.log.renewal.predecessors import Entry, State
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_agent.registering import to_be_born
 from lms_protocol.edge import EdgeSession

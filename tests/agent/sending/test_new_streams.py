@@ -13,8 +13,8 @@ import pytest
 from lms_agent.clock import SystemClock
 from lms_agent.log.care import Care
 from lms_agent.log.errors import LogWriteFailed
-from lms_agent.log.predecessor import Predecessor
-from lms_agent.log.predecessors import Entry, Kind, State
+from lms_agent.log.renewal.predecessor import Predecessor
+from lms_agent.log.renewal.predecessors import Entry, Kind, State
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_agent.registering import to_be_born
 from lms_protocol.batches import record_encode

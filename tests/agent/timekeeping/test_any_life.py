@@ -8,8 +8,8 @@ from pathlib import Path
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from lms_agent.log.clocks import ClockChange
 from lms_agent.log.errors import LogWriteFailed
+from lms_agent.log.times.clocks import ClockChange
 from lms_agent.timekeeping.discipline import Rules
 from lms_protocol.batches import digest
 from lms_protocol.reading import Batch, Quality

@@ -15,9 +15,9 @@ from lms_agent.clock import SystemClock
 from lms_agent.log.absence import Absence
 from lms_agent.log.care import Care
 from lms_agent.log.errors import LogMalformed
-from lms_agent.log.predecessor import Predecessor
-from lms_agent.log.predecessors import Kind, readable_path
 from lms_agent.log.reader import LogReader
+from lms_agent.log.renewal.predecessor import Predecessor
+from lms_agent.log.renewal.predecessors import Kind, readable_path
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_protocol.reading import Batch, Gap, Quality
 from support.clocks import Bench, Pi, taken, truth

@@ -10,8 +10,8 @@ from lms_agent.clock import SystemClock
 from lms_agent.log.absence import TAKING_OVER, Absence
 from lms_agent.log.care import Care
 from lms_agent.log.errors import LogMalformed
-from lms_agent.log.predecessor import Predecessor
-from lms_agent.log.predecessors import Kind, readable_path
+from lms_agent.log.renewal.predecessor import Predecessor
+from lms_agent.log.renewal.predecessors import Kind, readable_path
 from lms_protocol.batches import digest
 from lms_protocol.reading import Batch, Gap, Quality, Reading
 from support.clocks import Bench, Pi, taken, truth

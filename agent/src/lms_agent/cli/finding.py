@@ -14,8 +14,8 @@ import typer
 from lms_protocol.errors import LmsError
 
 from lms_agent.errors import SettingsError, SettingsProblem
+from lms_agent.log.damage.salvage import DamagedFile
 from lms_agent.log.errors import ADVICE_ON_DAMAGE, LogMalformed, LogUnavailable
-from lms_agent.log.salvage import DamagedFile
 from lms_agent.settings.loading import default_path
 
 FAILED = 1

@@ -19,13 +19,13 @@ import typer
 from lms_agent.cli.finding import FAILED, UNUSABLE, ending
 from lms_agent.cli.log_contents import contents_as_json, contents_rows, print_rows
 from lms_agent.health import read_status
-from lms_agent.log.compacting import compact as compact_log
+from lms_agent.log.damage.verifying import Verdict
+from lms_agent.log.damage.verifying import verify as verify_log
 from lms_agent.log.exporting import ALWAYS_MS, Window, iso, readings, write_csv, write_json
-from lms_agent.log.predecessors import Entry
+from lms_agent.log.limits.compacting import compact as compact_log
+from lms_agent.log.limits.retention import DEFAULT_MAX_BYTES, Limits
 from lms_agent.log.reader import LogReader, LogStatus
-from lms_agent.log.retention import DEFAULT_MAX_BYTES, Limits
-from lms_agent.log.verifying import Verdict
-from lms_agent.log.verifying import verify as verify_log
+from lms_agent.log.renewal.predecessors import Entry
 from lms_agent.settings.loading import default_path
 
 Config = Annotated[Path | None, typer.Option("--config", "-c", help="The configuration, which names the log.")]

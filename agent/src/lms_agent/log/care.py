@@ -14,12 +14,12 @@ import sqlite3
 from collections.abc import Awaitable, Callable
 
 from lms_agent.clock import Clock
-from lms_agent.log.compacting import request_path
+from lms_agent.log.damage.readable import unlink_quietly
 from lms_agent.log.errors import LogError, LogWriteFailed, explain
-from lms_agent.log.gathering import Remains, gather
 from lms_agent.log.jobs import Entry as NewBatch
-from lms_agent.log.predecessors import Entry, Kind, State
-from lms_agent.log.readable import unlink_quietly
+from lms_agent.log.limits.compacting import request_path
+from lms_agent.log.renewal.gathering import Remains, gather
+from lms_agent.log.renewal.predecessors import Entry, Kind, State
 from lms_agent.log.sqlite_log import SqliteLog
 
 LOGGER = logging.getLogger(__name__)

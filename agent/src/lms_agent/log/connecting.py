@@ -1,7 +1,7 @@
 """Connections that write, and the one way in which rows of `meta` are written.
 
-Neighbours: `lms_agent.log.writer` holds the one that lasts; `lms_agent.log.opening`, `lms_agent.log.renewing` and
-`lms_agent.log.readable` make files with theirs.
+Neighbours: `lms_agent.log.writer` holds the one that lasts; `lms_agent.log.opening`, `lms_agent.log.renewal.renewing`
+and `lms_agent.log.damage.readable` make files with theirs.
 """
 
 import sqlite3

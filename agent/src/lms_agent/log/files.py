@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from lms_agent.log.predecessors import Kind
-from lms_agent.log.salvage import FRAME_HEADER_BYTES, WAL_HEADER_BYTES, wal_path
+from lms_agent.log.damage.salvage import FRAME_HEADER_BYTES, WAL_HEADER_BYTES, wal_path
+from lms_agent.log.renewal.predecessors import Kind
 
 DAMAGED_WAL = "its write-ahead log was removed or cut off"
 

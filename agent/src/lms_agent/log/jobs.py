@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from lms_protocol.reading import Batch, Gap, Origin, Reading
 
-from lms_agent.log.clocks import ClockChange
+from lms_agent.log.times.clocks import ClockChange
 
 
 class Entry(NamedTuple):

@@ -22,14 +22,10 @@ from typing import Any, BinaryIO
 from urllib.parse import quote
 from uuid import uuid4
 
-from lms_agent.log import schema, schema_checks
-from lms_agent.log.carrying import carried, last_gap_id, salvaged_from
+from lms_agent.log import schema
 from lms_agent.log.connecting import configure
-from lms_agent.log.errors import SQLITE_ERRORS, LogMalformed, LogUnavailable, explain, explain_os, is_malformed
-from lms_agent.log.predecessors import Kind
-from lms_agent.log.reader import LogReader
-from lms_agent.log.renewing import Intention, aside_name, finish, rows_of, write_intention
-from lms_agent.log.salvage import (
+from lms_agent.log.damage import schema_checks
+from lms_agent.log.damage.salvage import (
     FRAME_HEADER_BYTES,
     HEADER_BYTES,
     MAGIC,
@@ -38,6 +34,11 @@ from lms_agent.log.salvage import (
     wal_path,
     wal_salt,
 )
+from lms_agent.log.errors import SQLITE_ERRORS, LogMalformed, LogUnavailable, explain, explain_os, is_malformed
+from lms_agent.log.reader import LogReader
+from lms_agent.log.renewal.carrying import carried, last_gap_id, salvaged_from
+from lms_agent.log.renewal.predecessors import Kind
+from lms_agent.log.renewal.renewing import Intention, aside_name, finish, rows_of, write_intention
 
 LOGGER = logging.getLogger(__name__)
 

@@ -22,13 +22,11 @@ from lms_protocol.batches import as_logged
 from lms_protocol.errors import LmsError
 from lms_protocol.reading import Batch, Gap, TagDescription
 
-from lms_agent.log import clocks, schema_checks
 from lms_agent.log.checksums import meta_checksum, origin_checksum
-from lms_agent.log.clocks import Span
-from lms_agent.log.corrections import SHIFT_SQL, Corrections
+from lms_agent.log.damage import schema_checks
 from lms_agent.log.errors import SQLITE_ERRORS, LogDamaged, LogMalformed, LogUnavailable, explain, is_malformed
+from lms_agent.log.limits.retention import DROP_GAP_IDS, dropped, used_bytes
 from lms_agent.log.lock import is_written
-from lms_agent.log.predecessors import Entry, entries_of
 from lms_agent.log.records import (
     LATEST_KEY,
     BatchRow,
@@ -39,9 +37,12 @@ from lms_agent.log.records import (
     raw_fits,
     raw_from_row,
 )
-from lms_agent.log.retention import DROP_GAP_IDS, dropped, used_bytes
+from lms_agent.log.renewal.predecessors import Entry, entries_of
 from lms_agent.log.schema import BLOCK_BATCHES, BLOCK_SUM, STAND_IN_TOTAL
 from lms_agent.log.tags import read_tags
+from lms_agent.log.times import clocks
+from lms_agent.log.times.clocks import Span
+from lms_agent.log.times.corrections import SHIFT_SQL, Corrections
 from lms_agent.timekeeping.discipline import Memory, Past
 
 LOGGER = logging.getLogger(__name__)

@@ -30,7 +30,7 @@ from lms_agent.log.checksums import (
     row_checksum,
     tag_checksum,
 )
-from lms_agent.log.spare import keep_clock, keep_spare
+from lms_agent.log.damage.spare import keep_clock, keep_spare
 
 MIGRATION_SET = "lms-agent-log"
 APPLICATION_ID = 0x4C4D534C

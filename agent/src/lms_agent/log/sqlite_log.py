@@ -24,17 +24,19 @@ from uuid import UUID, uuid4
 
 from lms_protocol.reading import Batch, Gap, Reading, TagDescription
 
-from lms_agent.log.carrying import carried
-from lms_agent.log.clocks import ClockChange
 from lms_agent.log.connecting import connect
 from lms_agent.log.errors import LogDamaged, LogMalformed, LogUnavailable, LogWriteFailed, explain, explain_os
 from lms_agent.log.files import FileWatch
-from lms_agent.log.gathering import Remains
 from lms_agent.log.jobs import Entry as NewBatch
 from lms_agent.log.jobs import Failed, Job, Written
+from lms_agent.log.limits.retention import Limits, RetentionState
 from lms_agent.log.lock import WriterLock
 from lms_agent.log.opening import open_or_renew
-from lms_agent.log.predecessors import (
+from lms_agent.log.reader import LogReader
+from lms_agent.log.records import RawBatch
+from lms_agent.log.renewal.carrying import carried
+from lms_agent.log.renewal.gathering import Remains
+from lms_agent.log.renewal.predecessors import (
     INSERT_ORIGIN,
     INSERT_PREDECESSOR,
     Entry,
@@ -44,11 +46,9 @@ from lms_agent.log.predecessors import (
     predecessor_row,
     unlisted,
 )
-from lms_agent.log.reader import LogReader
-from lms_agent.log.records import RawBatch
-from lms_agent.log.renewing import Intention, aside_name, finish, intention_path, rows_of, write_intention
-from lms_agent.log.retention import Limits, RetentionState
+from lms_agent.log.renewal.renewing import Intention, aside_name, finish, intention_path, rows_of, write_intention
 from lms_agent.log.tags import read_tags, write_tags
+from lms_agent.log.times.clocks import ClockChange
 from lms_agent.log.writer import Writer
 from lms_agent.timekeeping.discipline import Memory, Past
 

@@ -16,8 +16,8 @@ from lms_protocol.reading import Datatype, TagDescription
 from lms_protocol.units import former_name, is_other_unit
 
 from lms_agent.log.checksums import tag_checksum
+from lms_agent.log.damage.spare import keep_spare
 from lms_agent.log.errors import LogMalformed
-from lms_agent.log.spare import keep_spare
 
 
 def write_tags(connection: sqlite3.Connection, descriptions: Sequence[TagDescription]) -> list[TagDescription]:

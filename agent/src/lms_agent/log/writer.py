@@ -12,7 +12,7 @@ the SD card. What may come later (the acknowledged number, the newest readings, 
 a transaction every few seconds or every few hundred batches.
 
 Neighbours: `lms_agent.log.sqlite_log` hands over jobs; `lms_agent.log.records` turns batches into rows;
-`lms_agent.log.upkeep` says what a bite is.
+`lms_agent.log.limits.upkeep` says what a bite is.
 """
 
 import logging
@@ -28,18 +28,18 @@ from uuid import uuid4
 
 from lms_protocol.reading import Batch, Reading
 
-from lms_agent.log import clocks
-from lms_agent.log.clocks import ClockChange
 from lms_agent.log.connecting import connect, set_meta
-from lms_agent.log.corrections import SHIFT_SQL, Corrections
 from lms_agent.log.errors import LogClosed, LogError, LogMalformed, LogWriteFailed, explain, is_malformed
 from lms_agent.log.jobs import Entry, Failed, Job, Written, only_entry
+from lms_agent.log.limits.retention import Limits, RetentionState
+from lms_agent.log.limits.upkeep import Bite, Upkeep
 from lms_agent.log.records import LATEST_KEY, LatestReadings, batch_row, gap_row
-from lms_agent.log.retention import Limits, RetentionState
 from lms_agent.log.schema import BLOCK_BATCHES, SUM_UP_BLOCKS
-from lms_agent.log.stamps import Stamps
-from lms_agent.log.upkeep import Bite, Upkeep
-from lms_agent.log.writing_clock import WritingClock
+from lms_agent.log.times import clocks
+from lms_agent.log.times.clocks import ClockChange
+from lms_agent.log.times.corrections import SHIFT_SQL, Corrections
+from lms_agent.log.times.stamps import Stamps
+from lms_agent.log.times.writing_clock import WritingClock
 
 LOGGER = logging.getLogger(__name__)
 

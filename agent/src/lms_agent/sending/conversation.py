@@ -25,8 +25,8 @@ from lms_protocol.ranges import NumberRanges
 from lms_agent.clock import Clock
 from lms_agent.ending import end
 from lms_agent.log.errors import LogWriteFailed
-from lms_agent.log.predecessors import Kind
-from lms_agent.log.standing_in import stand_in
+from lms_agent.log.renewal.predecessors import Kind
+from lms_agent.log.renewal.standing_in import stand_in
 from lms_agent.sending.holding import Holding
 from lms_agent.sending.packer import Pack, Packer
 from lms_agent.sending.sendable import SendableLog

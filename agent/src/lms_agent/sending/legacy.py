@@ -5,7 +5,7 @@ then one that was set aside has it for as long. One that makes no headway, as th
 perhaps, waits longer and longer for its next turn; others have theirs meanwhile. One whose file is found to be damaged
 or gone goes back to `lms_agent.log.care`, to be gathered anew.
 
-Neighbours: `lms_agent.sending.sender` asks whose turn it is; `lms_agent.log.predecessor` is what is sent.
+Neighbours: `lms_agent.sending.sender` asks whose turn it is; `lms_agent.log.renewal.predecessor` is what is sent.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ from lms_protocol.errors import LmsError
 
 from lms_agent.clock import Clock
 from lms_agent.log.errors import LogMalformed, LogWriteFailed
-from lms_agent.log.gathering import forget_copy
 from lms_agent.log.opening import prepare
-from lms_agent.log.predecessor import Predecessor
-from lms_agent.log.predecessors import Entry, State, readable_path
+from lms_agent.log.renewal.gathering import forget_copy
+from lms_agent.log.renewal.predecessor import Predecessor
+from lms_agent.log.renewal.predecessors import Entry, State, readable_path
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_agent.sending.holding import Holding, NothingHeld
 from lms_agent.sending.sendable import SendableLog

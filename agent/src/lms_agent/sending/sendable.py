@@ -1,6 +1,6 @@
 """What sending asks of a log: the present one, or one that was set aside.
 
-Neighbours: `lms_agent.log.sqlite_log.SqliteLog` and `lms_agent.log.predecessor.Predecessor` are such logs.
+Neighbours: `lms_agent.log.sqlite_log.SqliteLog` and `lms_agent.log.renewal.predecessor.Predecessor` are such logs.
 """
 
 from pathlib import Path
@@ -9,8 +9,8 @@ from uuid import UUID
 
 from lms_protocol.reading import Batch, Gap, Reading, TagDescription
 
-from lms_agent.log.predecessors import Kind
 from lms_agent.log.records import RawBatch
+from lms_agent.log.renewal.predecessors import Kind
 
 
 class SendableLog(Protocol):

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 from lms_protocol.reading import Batch
 
 from lms_agent.log.errors import LogDamaged, LogMalformed
-from lms_agent.log.predecessors import Kind
 from lms_agent.log.reader import LogReader
-from lms_agent.log.standing_in import stand_in
+from lms_agent.log.renewal.predecessors import Kind
+from lms_agent.log.renewal.standing_in import stand_in
 from lms_agent.sending.sendable import SendableLog
 
 LOGGER = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from lms_protocol.reading import TagDescription
 from lms_protocol.topics import check_id
 from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, ValidationInfo
 
-from lms_agent.log.retention import DEFAULT_MAX_BYTES, MIN_BYTES, Limits
+from lms_agent.log.limits.retention import DEFAULT_MAX_BYTES, MIN_BYTES, Limits
 from lms_agent.settings.points import STRICT, CommandPoint, RegisterPoint, quoted, wrong
 
 MIN_PERIOD_S = 0.05

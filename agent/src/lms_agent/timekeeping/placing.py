@@ -3,7 +3,7 @@
 They keep their order and their intervals. Those of a boot whose clock was plausible stay where it put them, if that is
 before the next boot; all others end where the next boot begins. Either way the place is an estimate, and says so.
 
-Neighbours: `lms_agent.log.clocks` asks, when the time of a later boot is known.
+Neighbours: `lms_agent.log.times.clocks` asks, when the time of a later boot is known.
 """
 
 from collections.abc import Sequence

@@ -2,7 +2,7 @@
 
 Two clocks come from here. `Timekeeper` itself is the agent's time as it is known now: for messages and for people. Its
 `stamps` are what scans bear in memory: the time since boot plus the offset of when the agent started, so that they
-never jump; the log adds what has changed since (`lms_agent.log.stamps`).
+never jump; the log adds what has changed since (`lms_agent.log.times.stamps`).
 
 Neighbours: `lms_agent.timekeeping.discipline` has the rules; `lms_agent.log` writes down; `lms_agent.sending` asks what
 may be sent; `lms_agent.health` tells people.
@@ -18,8 +18,8 @@ from uuid import UUID
 
 from lms_protocol.reading import Reading
 
-from lms_agent.log.clocks import ClockChange
 from lms_agent.log.errors import LogClosed, LogWriteFailed
+from lms_agent.log.times.clocks import ClockChange
 from lms_agent.timekeeping.discipline import Change, Discipline, Memory, Past, Rules, Trust
 from lms_agent.timekeeping.source import TimeSource
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from lms_agent.clock import SystemClock
 from lms_agent.log import care as looking_after
 from lms_agent.log.errors import LogWriteFailed
-from lms_agent.log.predecessors import Kind
+from lms_agent.log.renewal.predecessors import Kind
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_protocol.messages import SYNC_TAGS
 from lms_protocol.reading import Reading, TagDescription

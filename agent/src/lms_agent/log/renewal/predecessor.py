@@ -25,9 +25,9 @@ from lms_protocol.reading import Batch, Datatype, Gap, Origin, Reading, TagDescr
 from lms_protocol.units import counterpart, name_beside
 
 from lms_agent.log.errors import LogDamaged
-from lms_agent.log.predecessors import Entry, Kind
 from lms_agent.log.reader import LogReader
 from lms_agent.log.records import RawBatch
+from lms_agent.log.renewal.predecessors import Entry, Kind
 
 LOGGER = logging.getLogger(__name__)
 

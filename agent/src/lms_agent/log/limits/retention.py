@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 from lms_protocol.reading import Gap
 
-from lms_agent.log.corrections import SHIFT_SQL
 from lms_agent.log.schema import BLOCK_BATCHES
+from lms_agent.log.times.corrections import SHIFT_SQL
 
 DAY_MS = 86_400_000
 MIN_BYTES = 1_000_000

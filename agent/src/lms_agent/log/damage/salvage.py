@@ -5,7 +5,7 @@ page (a large one also in overflow pages) and carries its own checksum, so that 
 that is read is believed unless its checksum fits. The write-ahead log is read in the same way: what SQLite would skip
 behind a damaged frame was on the disk, too.
 
-Neighbours: `lms_agent.log.readable` keeps what is found.
+Neighbours: `lms_agent.log.damage.readable` keeps what is found.
 Source: "Database File Format", sqlite.org/fileformat2.html, sections 1.3, 1.6, 2.1 and 4.1.
 """
 
@@ -29,13 +29,13 @@ from lms_agent.log.checksums import (
     row_checksum,
     tag_checksum,
 )
-from lms_agent.log.clocks import Span
-from lms_agent.log.corrections import Correction, correction_from_row
-from lms_agent.log.predecessors import State
+from lms_agent.log.damage.spare import CLOCK_KEY, SUMS_KEY, TAGS_KEY, ClockCopy, ClockSums
 from lms_agent.log.records import BatchRow, GapRow
+from lms_agent.log.renewal.predecessors import State
 from lms_agent.log.schema import APPLICATION_ID
-from lms_agent.log.spare import CLOCK_KEY, SUMS_KEY, TAGS_KEY, ClockCopy, ClockSums
 from lms_agent.log.tags import from_row
+from lms_agent.log.times.clocks import Span
+from lms_agent.log.times.corrections import Correction, correction_from_row
 from lms_agent.timekeeping.discipline import Trust
 
 MAGIC = b"SQLite format 3\x00"

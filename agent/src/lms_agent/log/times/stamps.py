@@ -5,14 +5,14 @@ What the clock's offset is by now is added when the scan is written, in the orde
 the batches around it cannot get mixed up, however long a scan had to wait. A reading gets what holds when it is
 written, as the clock record before it says. The ends of a gap may be older: each gets the shift of its own time.
 
-Neighbours: `lms_agent.log.writer` writes; `lms_agent.log.clocks` says what moved.
+Neighbours: `lms_agent.log.writer` writes; `lms_agent.log.times.clocks` says what moved.
 """
 
 from collections.abc import Iterable, Mapping
 
 from lms_protocol.reading import Gap, Reading
 
-from lms_agent.log.corrections import Correction, TimeMap
+from lms_agent.log.times.corrections import Correction, TimeMap
 
 
 class Stamps:

@@ -1,7 +1,8 @@
 """How the clock stands for what is written next: which times batches get in the log, and what they say of the clock.
 
 Neighbours: `lms_agent.log.writer` has one, and a copy of it in each transaction, which counts once that is committed;
-`lms_agent.log.clocks` writes changes down; `lms_agent.log.stamps` turns times in memory into those of the log.
+`lms_agent.log.times.clocks` writes changes down; `lms_agent.log.times.stamps` turns times in memory into those of the
+log.
 """
 
 import sqlite3
@@ -9,11 +10,11 @@ from dataclasses import dataclass, field
 
 from lms_protocol.reading import Batch, ClockRecord
 
-from lms_agent.log import clocks
-from lms_agent.log.clocks import ClockChange
-from lms_agent.log.corrections import Correction
 from lms_agent.log.jobs import Entry
-from lms_agent.log.stamps import Stamps
+from lms_agent.log.times import clocks
+from lms_agent.log.times.clocks import ClockChange
+from lms_agent.log.times.corrections import Correction
+from lms_agent.log.times.stamps import Stamps
 
 
 @dataclass(slots=True)

@@ -5,11 +5,11 @@
 
 All are small, and each lies in a page or two: one damaged page would cost every batch that the cloud does not have, or
 have them sent with times that are known to be wrong. The copy lies in a table, and so in pages, of its own. It is never
-asked for by SQL; `lms_agent.log.salvage` finds it. In `meta` stands beside it what the two tables of the clock add up
-to, so that a row that is not there any more is noticed as well as one that was altered.
+asked for by SQL; `lms_agent.log.damage.salvage` finds it. In `meta` stands beside it what the two tables of the clock
+add up to, so that a row that is not there any more is noticed as well as one that was altered.
 
-Neighbours: whoever gives a log its stream, its tags or a correction (`lms_agent.log.renewing`, `lms_agent.log.tags`,
-`lms_agent.log.clocks`, `lms_agent.log.readable`, the migrations).
+Neighbours: whoever gives a log its stream, its tags or a correction (`lms_agent.log.renewal.renewing`,
+`lms_agent.log.tags`, `lms_agent.log.times.clocks`, `lms_agent.log.damage.readable`, the migrations).
 """
 
 import json

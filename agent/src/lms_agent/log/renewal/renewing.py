@@ -6,7 +6,7 @@
     4  the intention is taken away
 
 A start that finds an intention does the rest of it. Nothing is ever removed: what was set aside stays for people to
-look at, and what of it the cloud does not have is sent (see `lms_agent.log.predecessor`).
+look at, and what of it the cloud does not have is sent (see `lms_agent.log.renewal.predecessor`).
 
 Neighbours: `lms_agent.log.sqlite_log` calls this at its opening and while it runs.
 """
@@ -27,8 +27,11 @@ from lms_protocol.reading import TagDescription
 from lms_agent.log import schema
 from lms_agent.log.checksums import gap_checksum
 from lms_agent.log.connecting import configure, set_meta
+from lms_agent.log.damage.readable import sync, sync_and_rename, unlink_quietly
+from lms_agent.log.damage.salvage import wal_path
+from lms_agent.log.damage.spare import keep_spare
 from lms_agent.log.errors import SQLITE_ERRORS
-from lms_agent.log.predecessors import (
+from lms_agent.log.renewal.predecessors import (
     INSERT_ORIGIN,
     INSERT_PREDECESSOR,
     READABLE,
@@ -37,9 +40,6 @@ from lms_agent.log.predecessors import (
     origin_row,
     predecessor_row,
 )
-from lms_agent.log.readable import sync, sync_and_rename, unlink_quietly
-from lms_agent.log.salvage import wal_path
-from lms_agent.log.spare import keep_spare
 from lms_agent.log.tags import from_row, tag_row, to_text
 
 LOGGER = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 A batch's record stays as it was written; corrections are applied whenever one is read, for sending, history and export
 alike. All that one event corrected bears the same `event`.
 
-Neighbours: `lms_agent.log.clocks` writes corrections; `lms_agent.log.reader` applies them.
+Neighbours: `lms_agent.log.times.clocks` writes corrections; `lms_agent.log.reader` applies them.
 """
 
 import sqlite3
@@ -16,8 +16,8 @@ from uuid import UUID
 from lms_protocol.reading import Batch, Gap, Quality, Reading
 
 from lms_agent.log.checksums import row_checksum
+from lms_agent.log.damage.spare import whole
 from lms_agent.log.errors import damaged_row
-from lms_agent.log.spare import whole
 
 SHIFT_SQL = "coalesce((SELECT sum(shift_ms) FROM corrections c WHERE number BETWEEN c.first AND c.last), 0)"
 """By how much the times of a row of `batches` were corrected, in SQL; its own columns stay as they were written."""

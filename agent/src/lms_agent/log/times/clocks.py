@@ -3,7 +3,7 @@
     spans   batches `first` to `last` were logged in one boot, from `began_ms` on; `open`: their time may change
 
 A batch is sent only when it lies in no open span any more, so what was sent never changes. What is corrected is written
-down in `lms_agent.log.corrections`, in the transaction that closes the span.
+down in `lms_agent.log.times.corrections`, in the transaction that closes the span.
 
 Neighbours: `lms_agent.timekeeping` decides; `lms_agent.log.writer` has changes written in the order of batches.
 """
@@ -17,10 +17,10 @@ from uuid import UUID
 from lms_protocol.reading import ClockRecord, Gap
 
 from lms_agent.log.checksums import gap_checksum, row_checksum
-from lms_agent.log.corrections import INSERT_CORRECTION, Correction, Corrections, TimeMap, correction_row
+from lms_agent.log.damage.spare import SPAN_CELLS, keep_clock, whole
 from lms_agent.log.errors import damaged_row
 from lms_agent.log.schema import BLOCK_BATCHES, BLOCK_SUM, SUM_UP_BLOCKS
-from lms_agent.log.spare import SPAN_CELLS, keep_clock, whole
+from lms_agent.log.times.corrections import INSERT_CORRECTION, Correction, Corrections, TimeMap, correction_row
 from lms_agent.timekeeping.discipline import Change, Memory, Past, Trust
 from lms_agent.timekeeping.placing import Homeless, place
 
@@ -56,7 +56,7 @@ class ClockChange(NamedTuple):
     Attributes:
         boot: the computer's boot.
         change: what has changed.
-        stamp_ms: the time now, as scans in memory bear it (see `lms_agent.log.stamps`).
+        stamp_ms: the time now, as scans in memory bear it (see `lms_agent.log.times.stamps`).
         stamp_shift_ms: what is to be added to such times from now on.
         starts: whether the agent has just started.
     """

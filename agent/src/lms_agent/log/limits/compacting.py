@@ -4,7 +4,8 @@
     it does not       it is done here
     an older file     cannot be done bit by bit: it is written anew, which needs room for a second one
 
-Neighbours: `lms-agent log compact` asks; `lms_agent.log.care` sees the side file; `lms_agent.log.upkeep` does it.
+Neighbours: `lms-agent log compact` asks; `lms_agent.log.care` sees the side file; `lms_agent.log.limits.upkeep` does
+it.
 """
 
 import shutil

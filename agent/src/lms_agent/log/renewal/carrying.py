@@ -5,7 +5,7 @@ left behind. Of a log that was set aside earlier the file is then found in the f
 that were logged again have their origin with them.
 
 Neighbours: `lms_agent.log.opening` and `lms_agent.log.sqlite_log` write it into the intention that
-`lms_agent.log.renewing` carries out.
+`lms_agent.log.renewal.renewing` carries out.
 """
 
 import logging
@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lms_agent.log.checksums import gap_checksum, origin_checksum
+from lms_agent.log.damage.salvage import Basics, DamagedFile
 from lms_agent.log.errors import LogError
-from lms_agent.log.predecessors import cells_of
+from lms_agent.log.limits.retention import DROP_GAP_IDS
 from lms_agent.log.reader import LogReader
-from lms_agent.log.retention import DROP_GAP_IDS
-from lms_agent.log.salvage import Basics, DamagedFile
+from lms_agent.log.renewal.predecessors import cells_of
 
 LOGGER = logging.getLogger(__name__)
 

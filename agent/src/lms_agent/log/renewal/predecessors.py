@@ -4,7 +4,8 @@ A name like `log.sqlite3.damaged-20261124T235959Z` is given by nobody but us, an
 any more. So one that the list has lost may be sent all over again: the cloud knows by stream, number and content what
 it has, and by the origin of a batch what was logged again elsewhere.
 
-Neighbours: `lms_agent.log.renewing` makes the rows; `lms_agent.log.predecessor` is one of them, open for sending.
+Neighbours: `lms_agent.log.renewal.renewing` makes the rows; `lms_agent.log.renewal.predecessor` is one of them, open
+for sending.
 """
 
 import logging

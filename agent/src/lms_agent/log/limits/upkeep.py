@@ -1,6 +1,6 @@
 """What the writer does for the log when nothing waits to be written: one small bite after the other.
 
-    too large, too old   batches go, by `lms_agent.log.retention`
+    too large, too old   batches go, by `lms_agent.log.limits.retention`
     asked to compact     room that nothing uses goes back to the disk
     an older file        its blocks are worked out
 
@@ -16,8 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
-from lms_agent.log.corrections import SHIFT_SQL
-from lms_agent.log.retention import (
+from lms_agent.log.limits.retention import (
     ROOM_BYTES,
     Dropped,
     Limits,
@@ -30,6 +29,7 @@ from lms_agent.log.retention import (
     used_bytes,
 )
 from lms_agent.log.schema import BLOCK_BATCHES, BLOCK_SUM, SUM_UP_BLOCKS
+from lms_agent.log.times.corrections import SHIFT_SQL
 
 LOGGER = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@
 
 An older copy of the log that was brought back is sound, as a rule, and sent as it is.
 
-Neighbours: `lms_agent.log.care` has it done, in a thread; `lms_agent.log.readable` writes the copy;
-`lms_agent.log.predecessor` sends it.
+Neighbours: `lms_agent.log.care` has it done, in a thread; `lms_agent.log.damage.readable` writes the copy;
+`lms_agent.log.renewal.predecessor` sends it.
 """
 
 import logging
@@ -20,17 +20,17 @@ from typing import NamedTuple
 from lms_protocol.messages import SYNC_TAGS
 from lms_protocol.reading import Batch, TagDescription
 
-from lms_agent.log.clocks import Span, in_doubt, never_known
-from lms_agent.log.corrections import Correction, correction_from_row
+from lms_agent.log.damage.readable import Kept, Known, unlink_quietly, write_readable
+from lms_agent.log.damage.salvage import Basics, DamagedFile
+from lms_agent.log.damage.spare import sum_of
 from lms_agent.log.errors import LogError
 from lms_agent.log.opening import prepare
-from lms_agent.log.predecessors import Entry, Kind, State, copy_path
-from lms_agent.log.readable import Kept, Known, unlink_quietly, write_readable
 from lms_agent.log.reader import LogReader
 from lms_agent.log.records import BatchRow, GapRow, batch_row
-from lms_agent.log.salvage import Basics, DamagedFile
+from lms_agent.log.renewal.predecessors import Entry, Kind, State, copy_path
 from lms_agent.log.schema import STAND_IN_TOTAL
-from lms_agent.log.spare import sum_of
+from lms_agent.log.times.clocks import Span, in_doubt, never_known
+from lms_agent.log.times.corrections import Correction, correction_from_row
 
 LOGGER = logging.getLogger(__name__)
 

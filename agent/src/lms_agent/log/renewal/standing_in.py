@@ -3,7 +3,7 @@
 Batches are acknowledged by number, without holes: a number that never came would hold up what the cloud knows of the
 log for ever. So an empty batch goes out under it, with the gaps that are still known.
 
-Neighbours: `lms_agent.sending.supply` and `lms_agent.log.predecessor` ask for it.
+Neighbours: `lms_agent.sending.supply` and `lms_agent.log.renewal.predecessor` ask for it.
 """
 
 from typing import Protocol

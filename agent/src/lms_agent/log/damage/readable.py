@@ -3,7 +3,8 @@
 Where a batch could not be read, an empty one stands under its number; a gap for each bioreactor tells of the time. Such
 rows have the running total -1, so that nobody takes them for what the agent had logged.
 
-Neighbours: `lms_agent.log.salvage` reads damaged files; `lms_agent.log.predecessor` sends what is kept here.
+Neighbours: `lms_agent.log.damage.salvage` reads damaged files; `lms_agent.log.renewal.predecessor` sends what is kept
+here.
 """
 
 import os
@@ -17,11 +18,11 @@ from lms_protocol.reading import Batch, Gap, TagDescription
 
 from lms_agent.log import schema
 from lms_agent.log.connecting import configure, set_meta
-from lms_agent.log.corrections import INSERT_CORRECTION, Correction, correction_row
+from lms_agent.log.damage.spare import keep_clock, keep_spare
 from lms_agent.log.records import BatchRow, GapRow, batch_row
-from lms_agent.log.spare import keep_clock, keep_spare
-from lms_agent.log.standing_in import STAND_IN_GAP_IDS
+from lms_agent.log.renewal.standing_in import STAND_IN_GAP_IDS
 from lms_agent.log.tags import tag_row
+from lms_agent.log.times.corrections import INSERT_CORRECTION, Correction, correction_row
 
 _INSERT = "INSERT OR {} INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 

@@ -1,0 +1,1 @@
+"""A log is set aside and a new one begins: what the new one takes over, and how what was not sent is still sent."""
