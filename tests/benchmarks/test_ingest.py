@@ -17,6 +17,8 @@ import psutil
 import psycopg
 import pytest
 from lms_cloud.telemetry.ingest import births
+from lms_cloud.telemetry.leases.postgres_leases import GROUPS, LOCKS, read_locks
+from lms_cloud.telemetry.leases.sharing import lock_class, shard_of
 from lms_cloud.telemetry.storage.flavours.copying import DENSE
 from lms_firmware_sim.stand.programs import plain_environment, program
 from lms_firmware_sim.stand.spawning import spawn, stop
@@ -101,12 +103,13 @@ class Crowd:
     QoS 0 is dropped by a broker whose reader is slower, so each sends its next batch once enough are committed.
     """
 
-    def __init__(self, broker, group: str, nodes: list[str], readings: int, batches: int) -> None:
+    def __init__(self, broker, nodes: dict[str, str], readings: int, batches: int) -> None:
+        """Args: nodes: the group of each; readings: in a batch; batches: of each node."""
         now_ms = time.time_ns() // 1_000_000
         self.births: dict[str, bytes] = {}
         self.data: dict[str, list[bytes]] = {}
         self.sockets: dict[str, socket.socket] = {}
-        for node in nodes:
+        for node, group in nodes.items():
             account = broker.add_agent(group, node)
             edge = session(group, node)
             edge.will(now_ms)
@@ -156,28 +159,60 @@ async def send(crowd: Crowd, numbers: range, each: int, progress: Progress) -> N
     await progress.reach(sent)
 
 
-@pytest.mark.parametrize(("each", "batches"), [(50, 240), (1_000, 24)])
-async def test_readings_per_second_beside_raw_copy(
-    tmp_path: Path, migrated_database, broker, postgres, each: int, batches: int
-) -> None:
-    group, host = f"org-{uuid4().hex[:12]}", f"host-{uuid4().hex[:12]}"
-    nodes = [f"{group}-{n}" for n in range(AGENTS)]
-    await make_fleet(migrated_database.url, agents=nodes, bioreactors=nodes, group=group)
-    crowd = Crowd(broker, group, nodes, each, WARM + batches)
-    ingest = spawn(
+def start_ingest(log_path: Path, database, broker, host: str):
+    """A worker of this host, as a unit of systemd starts it."""
+    return spawn(
         [*program("lms-cloud"), "ingest"],
-        log_path=tmp_path / "ingest.log",
+        log_path=log_path,
         env={
             **plain_environment(),
-            "LMS_DATABASE_URL": migrated_database.ingest_url,
+            "LMS_DATABASE_URL": database.ingest_url,
             "LMS_MQTT_URL": broker.url("cloud-ingest"),
             "LMS_HOST_ID": host,
         },
-        cwd=tmp_path,
+        cwd=log_path.parent,
     )
+
+
+def groups_apart(count: int) -> list[str]:
+    """Organizations that may be different workers'."""
+    by_shard: dict[int, str] = {}
+    while len(by_shard) < count:
+        group = f"org-{uuid4().hex[:12]}"
+        by_shard[shard_of(group)] = group
+    return list(by_shard.values())
+
+
+async def each_has_a_group(connection: psycopg.AsyncConnection, host: str, workers: int) -> None:
+    """Wait until the organizations are shared out."""
+    groups = [group for (group,) in await (await connection.execute(GROUPS)).fetchall()]
+    async with asyncio.timeout(30):
+        while True:
+            held = read_locks(await (await connection.execute(LOCKS, [lock_class(host)])).fetchall())
+            shares = [
+                len([group for group in groups if shard_of(group) in held_by]) for held_by in held.shards.values()
+            ]
+            if shares == [1] * workers:
+                return
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize(("each", "batches"), [(50, 240), (1_000, 24)])
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_readings_per_second_beside_raw_copy(
+    tmp_path: Path, migrated_database, broker, postgres, workers: int, each: int, batches: int
+) -> None:
+    host = f"host-{uuid4().hex[:12]}"
+    nodes: dict[str, str] = {}
+    for group in groups_apart(workers):  # an organization is one worker's
+        of_group = [f"{group}-{n}" for n in range(AGENTS // workers)]
+        await make_fleet(migrated_database.url, agents=of_group, bioreactors=of_group, group=group)
+        nodes |= dict.fromkeys(of_group, group)
+    crowd = Crowd(broker, nodes, each, WARM + batches)
+    running = [start_ingest(tmp_path / f"ingest-{n}.log", migrated_database, broker, host) for n in range(workers)]
     url = migrated_database.superuser_url
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        described = json.dumps([births._describe(tag) for tag in session(group, nodes[0]).tags[:TAGS]])
+        described = json.dumps([births._describe(tag) for tag in session(host, host).tags[:TAGS]])
         await connection.execute(MAKE_SERIES, (described,))
         try:
             async with aiomqtt.Client(
@@ -185,6 +220,7 @@ async def test_readings_per_second_beside_raw_copy(
             ) as hearing:
                 await hearing.subscribe(f"spBv1.0/STATE/{host}", 1)
                 await asyncio.wait_for(anext(aiter(hearing.messages)), 30)
+            await each_has_a_group(connection, host, workers)
             for node, told in crowd.births.items():
                 crowd.sockets[node].sendall(told)
             async with asyncio.timeout(120):
@@ -192,7 +228,8 @@ async def test_readings_per_second_beside_raw_copy(
                     await asyncio.sleep(0.1)
             progress = Progress(connection)
             await send(crowd, range(WARM), each, progress)
-            cores = Cores(ingest=ingest.pid, database=postgres.server.pid, broker=broker.running.pid)
+            pids = {f"ingest {n}": each_one.pid for n, each_one in enumerate(running, 1)}
+            cores = Cores(**pids, database=postgres.server.pid, broker=broker.running.pid)
             commits = await commits_so_far(connection)
             began_s, own_s = time.perf_counter(), time.process_time()
             await send(crowd, range(WARM, WARM + batches), each, progress)
@@ -200,10 +237,11 @@ async def test_readings_per_second_beside_raw_copy(
             taken_s = {**cores.taken_s(), "sender": own_s}
             commits = await commits_so_far(connection) - commits
         finally:
-            stop(ingest, ())
+            for each_one in running:
+                stop(each_one, ())
             crowd.close()
         stored = await (await connection.execute("select count(*) from readings")).fetchone()
-        assert stored == (AGENTS * (WARM + batches) * each,), (tmp_path / "ingest.log").read_text()[-2000:]
+        assert stored == (AGENTS * (WARM + batches) * each,), (tmp_path / "ingest-0.log").read_text()[-2000:]
         rows = await all_rows(connection)
         peers = {"raw binary COPY of the same rows": await raw_copy(connection, rows)}
         if each >= DENSE * TAGS and (await connection.execute(COMPRESS_DIRECTLY)).rowcount:
@@ -212,7 +250,7 @@ async def test_readings_per_second_beside_raw_copy(
     for peer, taken in peers.items():
         copied_s, copy_core_s = (part * batches / (WARM + batches) for part in taken)
         show(
-            f"ingest: readings/s, {AGENTS} agents × {TAGS} tags, batches of {each:,}",
+            f"ingest: readings/s, {AGENTS} agents × {TAGS} tags, batches of {each:,}, workers: {workers}",
             f"{readings / took_s:,.0f}",
             beside=f"{peer}: {readings / copied_s:,.0f}",
             ratio=copied_s / took_s,
