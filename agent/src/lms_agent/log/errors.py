@@ -113,10 +113,12 @@ class LogUnavailable(LogError):
 
     Attributes:
         reason: what is in the way.
+        remedy: what to do about it.
     """
 
     def __init__(self, path: Path, reason: str, remedy: str) -> None:
         self.reason = reason
+        self.remedy = remedy
         super().__init__(path, f"The log {path} cannot be used: {reason}; {remedy}.")
 
 

@@ -71,8 +71,8 @@ class Address(NamedTuple):
 
 
 @asynccontextmanager
-async def connect(address: Address, will: Publish, protocol: ProtocolVersion) -> AsyncIterator[Client]:
-    """A connection with `will`: closed cleanly if all went well, else dropped, so that the broker publishes the will.
+async def connect(address: Address, will: Publish | None, protocol: ProtocolVersion) -> AsyncIterator[Client]:
+    """A connection: closed cleanly if all went well, else dropped, so that the broker publishes `will` (if any).
 
     Raises:
         BrokerError: it could not be made, or was lost meanwhile (the reason says which).
@@ -146,12 +146,12 @@ def explain_loss(address: Address, error: MqttError) -> BrokerError:
     return BrokerLost(address.url, "it was closed without a reason" if value == 128 else str(cause or error))
 
 
-async def _new_client(address: Address, will: Publish, protocol: ProtocolVersion) -> Client:
+async def _new_client(address: Address, will: Publish | None, protocol: ProtocolVersion) -> Client:
     try:
         password = await asyncio.to_thread(address.read_password)
     except (OSError, UnicodeDecodeError) as error:
         raise BrokerFileUnreadable(address.url, f"the password of {address.account!r}: {error}") from error
-    context = await asyncio.to_thread(_tls_context, address) if address.tls else None
+    context = await asyncio.to_thread(_context_for, address) if address.tls else None
     version_5 = protocol is ProtocolVersion.V5
     client = Client(
         address.host,
@@ -160,7 +160,7 @@ async def _new_client(address: Address, will: Publish, protocol: ProtocolVersion
         password=password,
         identifier=address.client_id,
         protocol=protocol,
-        will=Will(will.topic, will.payload, will.qos, will.retain),
+        will=None if will is None else Will(will.topic, will.payload, will.qos, will.retain),
         clean_session=None if version_5 else True,
         clean_start=True,
         timeout=TIMEOUT_S,
@@ -176,11 +176,20 @@ async def _new_client(address: Address, will: Publish, protocol: ProtocolVersion
     return client
 
 
-def _tls_context(address: Address) -> ssl.SSLContext:
+def _context_for(address: Address) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=None if address.ca_file is None else str(address.ca_file))
+        return tls_context(address.ca_file)
     except OSError as error:  # ssl.SSLError is one: a file without certificates in it
         raise BrokerFileUnreadable(address.url, f"the certificates in {address.ca_file}: {error}") from error
+
+
+def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Whom to trust: the authorities in `ca_file`, or those that the system knows.
+
+    Raises:
+        OSError: the file cannot be read, or holds no certificate.
+    """
+    context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.sslsocket_class = _TidySocket
     return context
