@@ -30,6 +30,9 @@ from lms_agent.reloading import Reloading, refused
 from lms_agent.sampling import Sampling
 from lms_agent.sending.connection import Address
 from lms_agent.sending.sender import Sender
+from lms_agent.service.desk import Desk
+from lms_agent.service.door import Door
+from lms_agent.service.socket_file import socket_path
 from lms_agent.settings import AgentSettings
 from lms_agent.timekeeping.discipline import Rules, Trust
 from lms_agent.timekeeping.source import Computer, TimeSource
@@ -132,12 +135,14 @@ class _Agent:
             notifier=self._notifier,
         )
         care = Care(log, self._clock, restamp=self._clock.renewed)
+        desk = Desk(health, parts.sampling.bench)
+        door = Door(socket_path(log.path), desk.answers)
         await keeping.close_orphans()
         LOGGER.info("Log %s, stream %s, %d batches", log.path, log.stream, log.head)
         async with asyncio.TaskGroup() as tasks:
             reading = tasks.create_task(parts.sampling.run(), name="sampling")
             sending = tasks.create_task(parts.sender.run(), name="sending")
-            background = _background(self._clock, keeping, health, care)
+            background = _background(self._clock, keeping, health, care, door)
             others = [tasks.create_task(part, name=name) for name, part in background]
             self._notifier.ready()
             while await _reload_before_stop(stop, self._reloading.asked):
@@ -167,6 +172,7 @@ class _Agent:
                     instruments=parts.instruments,
                     sampling=parts.sampling,
                 )
+                desk.follow(parts.sampling.bench)
                 LOGGER.info("The new settings are taken over")
             LOGGER.info("Stopping")
             self._notifier.stopping()
@@ -244,13 +250,14 @@ async def _ended(reading: "asyncio.Task[None]") -> bool:
 
 
 def _background(
-    clock: Timekeeper, keeping: Keeping, health: Health, care: Care
+    clock: Timekeeper, keeping: Keeping, health: Health, care: Care, door: Door
 ) -> list[tuple[str, Coroutine[Any, Any, None]]]:
     return [
         ("timekeeping", clock.run()),
         ("keeping", keeping.run()),
         ("health", health.run()),
         ("care", care.run()),
+        ("door", door.run()),
     ]
 
 

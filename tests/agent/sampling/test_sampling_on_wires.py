@@ -159,4 +159,4 @@ async def test_nothing_is_left_running_after_sampling_ends(sample):
         with pytest.raises(asyncio.CancelledError):
             await task
         assert len(asyncio.all_tasks()) == before
-        assert not running.sampling._buses[0]._stream.is_open
+        assert not next(iter(running.sampling._buses.values()))._stream.is_open

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from lms_protocol.reading import Gap, TagDescription
 
+from lms_agent.bench import Bench
 from lms_agent.buses.backoff import Backoff
 from lms_agent.buses.opening import Bus, make_bus
 from lms_agent.clock import Clock, SystemClock
@@ -66,6 +67,9 @@ class Sampling:
         open_gaps: gaps that were still open when the agent stopped; the first good reading closes them.
         clock, chance: time and chance, to be replaced in simulations.
         most_waiting: scans per bus that may wait for the sink.
+
+    Attributes:
+        bench: asks the same instruments beside the scans, for as long as `run` runs.
     """
 
     def __init__(
@@ -87,17 +91,18 @@ class Sampling:
         self._most_waiting = most_waiting
         self._open_gaps = tuple(open_gaps)
         self._numbers = {(tag.device, tag.name): tag.number for tag in tags}
-        self._buses: list[Bus] = []
+        self._buses: dict[str, Bus] = {}
         self._lines: list[_Line] = []
         self._tasks: list[asyncio.Task[None]] = []
         for bus_settings in settings.buses:
             instruments = settings.instruments_on(bus_settings.id)
             if instruments:
                 bus = make_bus(bus_settings, self._clock, self._chance)
-                self._buses.append(bus)
+                self._buses[bus_settings.id] = bus
                 watched = [self._watched(instrument, bus) for instrument in instruments]
                 progress = _Progress(moved_s=self._clock.monotonic_s())
                 self._lines.append(_Line(watched, progress, STUCK_AFTER_S + 3 * bus_settings.timeout_s))
+        self.bench = Bench(settings.instruments, self._buses, self._clock)
 
     @property
     def instruments(self) -> Sequence[WatchedInstrument]:
@@ -138,7 +143,8 @@ class Sampling:
         finally:
             for outlet in outlets:
                 await outlet.drain()
-            for bus in self._buses:
+            await self.bench.close()
+            for bus in self._buses.values():
                 await bus.close()
 
     def _watched(self, instrument: InstrumentSettings, bus: Bus) -> WatchedInstrument:

@@ -1,0 +1,141 @@
+"""The bench: instruments asked beside the scans, each by a driver of its own, on the bus that the scans use.
+
+A bus serves one transaction at a time and those who wait in the order in which they came, so that what is asked here is
+asked after at most one transaction of the scan under way, and no scan is held up for longer than the answer takes.
+
+Neighbours: `lms_agent.sampling` has the buses of a running agent; `opened` makes some where none runs.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from lms_protocol.errors import LmsError
+
+from lms_agent.bench.visit import Visit
+from lms_agent.buses.opening import Bus, make_bus
+from lms_agent.clock import Clock, SystemClock
+from lms_agent.drivers.choosing import make_driver
+from lms_agent.drivers.driver import Driver
+from lms_agent.settings import AgentSettings, InstrumentSettings
+
+
+class UnknownInstrument(LmsError):
+    """The settings have no such instrument.
+
+    Attributes:
+        name: as it was asked for.
+        known: those that there are.
+    """
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        self.name = name
+        self.known = tuple(known)
+        super().__init__(f"no instrument {name!r}; the configuration has {', '.join(self.known)}")
+
+
+class BenchClosed(LmsError):
+    """The agent ends, or takes other settings over: its buses are being given back."""
+
+    def __init__(self) -> None:
+        super().__init__("the agent is taking over other settings or is ending; ask again in a moment")
+
+
+@dataclass
+class _Seat:
+    """One instrument, its driver, and the turn to use it: a dialogue with it is not interrupted by another."""
+
+    settings: InstrumentSettings
+    driver: Driver
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Bench:
+    """Asks the instruments of a configuration.
+
+    Args:
+        instruments: those that may be asked.
+        buses: the open lines by id, of all these instruments.
+    """
+
+    def __init__(self, instruments: Iterable[InstrumentSettings], buses: Mapping[str, Bus], clock: Clock) -> None:
+        self._clock = clock
+        self._seats = {
+            instrument.id: _Seat(
+                instrument, make_driver(instrument, buses[instrument.bus], range(len(instrument.points)))
+            )
+            for instrument in instruments
+        }
+        self._closed = False
+        self._busy = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def read(self, names: Iterable[str] | None = None) -> list[Visit]:
+        """Read instruments now: those of one line one after another, the lines side by side.
+
+        Args:
+            names: their ids; None: all.
+
+        Raises:
+            UnknownInstrument: the settings have none of that name.
+            BenchClosed: the buses are being given back.
+        """
+        lines: dict[str, list[_Seat]] = {}
+        chosen = [self._seat(name) for name in (self._seats if names is None else dict.fromkeys(names))]
+        for seat in chosen:
+            lines.setdefault(seat.settings.bus, []).append(seat)
+        async with self._in_use():
+            visits = await asyncio.gather(*(self._visit_line(line) for line in lines.values()))
+        by_name = {visit.instrument: visit for line in visits for visit in line}
+        return [by_name[seat.settings.id] for seat in chosen]
+
+    async def close(self) -> None:
+        """Ask nothing more, and return when the last answer is there: the buses may then be closed."""
+        self._closed = True
+        await self._idle.wait()
+
+    async def _visit_line(self, line: list[_Seat]) -> list[Visit]:
+        return [await self._visit(seat) for seat in line]
+
+    async def _visit(self, seat: _Seat) -> Visit:
+        async with seat.turn:
+            start_s = self._clock.monotonic_s()
+            outcome = await seat.driver.read()
+            return Visit.of(seat.settings, outcome, 1000 * (self._clock.monotonic_s() - start_s))
+
+    def _seat(self, name: str) -> _Seat:
+        if name not in self._seats:
+            raise UnknownInstrument(name, self._seats)
+        return self._seats[name]
+
+    @asynccontextmanager
+    async def _in_use(self) -> AsyncIterator[None]:
+        if self._closed:
+            raise BenchClosed
+        self._busy += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._busy -= 1
+            if not self._busy:
+                self._idle.set()
+
+
+@asynccontextmanager
+async def opened(
+    settings: AgentSettings, instruments: Iterable[InstrumentSettings], clock: Clock | None = None
+) -> AsyncIterator[Bench]:
+    """A bench with buses of its own, where no agent runs; they are opened when something is asked."""
+    instruments, clock = tuple(instruments), clock or SystemClock()
+    wanted = {instrument.bus for instrument in instruments}
+    chance = random.Random()  # noqa: S311 - spreads retries; nothing secret
+    buses = {bus.id: make_bus(bus, clock, chance) for bus in settings.buses if bus.id in wanted}
+    try:
+        yield Bench(instruments, buses, clock)
+    finally:
+        for bus in buses.values():
+            await bus.close()
