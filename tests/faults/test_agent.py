@@ -113,6 +113,33 @@ async def test_stopped_agent_gives_no_sign_of_life_and_records_the_gap(prove: An
         await proof.holds()
 
 
+@pytest.mark.fault(row=20)
+async def test_agent_held_up_for_moments_before_slow_replies_is_silent_nowhere_untold(
+    prove: Any, chance: random.Random
+) -> None:
+    """As on a loaded computer: scans begin late and are answered late, and few are missed for it."""
+    async with prove() as proof:
+        chain = proof.chain
+        prompt = chain.registers.before_read
+        assert prompt is not None
+
+        def slow() -> None:
+            time.sleep(chance.choice((0.0, 0.0, chance.uniform(0.03, 0.09))))
+            prompt()
+
+        chain.registers.before_read = slow
+        for _ in range(60):
+            agent = chain.processes["agent"]
+            agent.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(chance.uniform(0.1, 0.22))
+            agent.send_signal(signal.SIGCONT)
+            proof.row.injected += 1
+            await asyncio.sleep(chance.uniform(0.1, 0.3))
+        chain.registers.before_read = prompt
+        await proof.recovers()
+        await proof.holds()
+
+
 @pytest.mark.fault(row=21)
 async def test_agent_in_its_memory_limit_survives_a_failing_disk(prove: Any) -> None:
     """The unit's MemoryMax; readings wait in memory, as many as may."""

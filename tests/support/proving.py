@@ -161,6 +161,11 @@ def float32(value: float) -> float:
     return float(rounded)
 
 
+SILENT_PERIODS = 2.5
+"""Readings further apart must have a gap between them. The agent tells of all that is more than two periods
+(`lms_agent.sampling.watching.BEARABLE_PERIODS`); the rest is room for rounding."""
+
+
 def uncovered(path: Path, period_s: float) -> list[tuple[int, int, int]]:
     """The intervals of a log in which a tag was due and not read, and no gap record says so: (tag, from, to in ms)."""
     times: dict[int, list[int]] = defaultdict(list)
@@ -172,7 +177,6 @@ def uncovered(path: Path, period_s: float) -> list[tuple[int, int, int]]:
                 if reading.value is not None:
                     times[reading.tag].append(reading.taken_at_ms)
             gaps |= {gap.id: gap for gap in batch.gaps}
-    period_ms = 1000 * period_s
     told: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for gap in gaps.values():
         for tag in gap.tags:
@@ -182,7 +186,7 @@ def uncovered(path: Path, period_s: float) -> list[tuple[int, int, int]]:
         (tag, before, after)
         for tag, taken in times.items()
         for before, after in pairwise(sorted(taken))
-        if _silent_ms(before, after, told[tag]) > 2.5 * period_ms
+        if _silent_ms(before, after, told[tag]) > 1000 * SILENT_PERIODS * period_s
     ]
 
 
@@ -212,7 +216,7 @@ def uncovered_in_cloud(database_url: str, period_s: float) -> list[tuple[str, in
         (tag, before, after)
         for tag, taken in times.items()
         for before, after in pairwise(sorted(taken))
-        if _silent_ms(before, after, told[tag]) > 2500 * period_s
+        if _silent_ms(before, after, told[tag]) > 1000 * SILENT_PERIODS * period_s
     ]
 
 

@@ -21,9 +21,10 @@ class SteppedClock:
         self.now_s = 1000.0
         self.end_s = 1000.0 + end_s
         self.late_s = 0.0  # each sleep oversleeps this much
+        self.asleep_s = 0.0  # for so long the computer was suspended: monotonic time stood still
 
     def wall_ms(self) -> int:
-        return START_MS + round((self.now_s - 1000.0) * 1000)
+        return START_MS + round((self.now_s + self.asleep_s - 1000.0) * 1000)
 
     def monotonic_s(self) -> float:
         return self.now_s

@@ -3,9 +3,9 @@
     reads     fails   → one BAD reading per tag, a gap opens; the instrument is left alone a little longer each time
     fails     fails   → nothing: the open gap says it
     fails     reads   → the gap closes
-    reads late, after whole periods were missed → a gap that is closed already
+    reads     reads, with scans missed between, or more than `BEARABLE_PERIODS` later → a gap that is closed already
 
-Between a driver and `sampling.py`.
+Between a driver and `sampling.py`; `silences.py` knows how long each tag has not been read.
 """
 
 import math
@@ -19,7 +19,12 @@ from lms_agent.clock import Clock
 from lms_agent.drivers.driver import Driver, Failure, Outcome
 from lms_agent.errors import ReplyRefused, ReplyTimeout
 from lms_agent.sampling.scan import GapIds
+from lms_agent.sampling.silences import Silences
 
+BEARABLE_PERIODS = 2.0
+"""How far apart two readings of a tag may lie without a gap between them where no scan was missed. Scans that are late,
+each by less than a period, are never further apart."""
+_BUSY = "the line or the computer was busy with something else"
 _ON_TIME = 1e-6  # of a period: a timer that fires a hair early is on time
 
 
@@ -70,7 +75,7 @@ class WatchedInstrument:
         own = frozenset(self.tags)
         self._open = {gap.id: gap for gap in open_gaps if own.issuperset(gap.tags)}
         self._missing = {tag for gap in self._open.values() for tag in gap.tags}
-        self._last_ms: int | None = None
+        self._silences = Silences(period_s)
         self._start_s = 0.0
         self._tick = 0
         self._not_before_s = -math.inf
@@ -120,43 +125,46 @@ class WatchedInstrument:
 
     def _judge(self, outcome: Outcome, missed: int) -> Taken:
         readings = outcome.readings
-        if not outcome.failures and not self._open and not missed:  # the usual case
-            self._remember(readings)
-            return Taken(readings, [])
-        gaps = []
-        if missed and readings:
-            gaps += self._gap_of_missed(readings, missed)
-        gaps += self._close(readings)
-        now_ms = self._clock.wall_ms()
-        for failure in outcome.failures:
-            fresh = tuple(tag for tag in failure.tags if tag not in self._missing)
-            if fresh:
+        gaps = self._close(readings)
+        gaps += self._gaps_of_silence(readings, missed)
+        if outcome.failures:
+            now_ms = self._clock.wall_ms()
+            for failure in outcome.failures:
+                fresh = tuple(tag for tag in failure.tags if tag not in self._missing)
                 readings = readings + [Reading(tag, now_ms, None, Quality.BAD) for tag in fresh]
-                gaps.append(
-                    self._open_gap(fresh, now_ms if self._last_ms is None else self._last_ms, str(failure.error))
-                )
-        self._remember(outcome.readings)
-        self._leave_alone(outcome.failures, silent=not outcome.readings)
-        return Taken(readings, gaps)
-
-    def _remember(self, readings: list[Reading]) -> None:
-        if readings:
-            self._last_ms = readings[-1].taken_at_ms
+                gaps += [
+                    self._open_gap(silence.tags, silence.began_at_ms, str(failure.error))
+                    for silence in self._silences.of(fresh, now_ms)
+                ]
+            self._leave_alone(outcome.failures, silent=not outcome.readings)
+        if outcome.readings:
+            self._silences.read(outcome.readings)
             self._backoff.succeeded()
+        return Taken(readings, gaps)
 
     def _leave_alone(self, failures: list[Failure], *, silent: bool) -> None:
         """Only silence and nonsense cost the neighbours time; a line that cannot be opened has its own back-off."""
         if silent and failures and isinstance(failures[-1].error, ReplyTimeout | ReplyRefused):
             self._not_before_s = self._clock.monotonic_s() + self._backoff.failed()
 
-    def _gap_of_missed(self, readings: list[Reading], missed: int) -> list[Gap]:
-        tags = tuple(reading.tag for reading in readings if reading.tag not in self._missing)
-        if self._last_ms is None or not tags:
-            return []
-        self.missed += missed
-        reason = f"{missed} scans of {self.id} missed: the line or the computer was busy with something else"
-        ended_at_ms = max(readings[0].taken_at_ms, self._last_ms)  # the wall clock may have been put back
-        return [Gap(self._next_gap_id(), tags, self._last_ms, ended_at_ms, reason)]
+    def _gaps_of_silence(self, readings: list[Reading], missed: int) -> list[Gap]:
+        """Tell of the time before these readings in which tags were due and nothing was read.
+
+        Where it lies is told by the times of the readings. The scan that is missed after one that came a period late
+        leaves no silence behind: that lay before the late one, and is told.
+        """
+        silences = self._silences.longer_than(1.0 if missed else BEARABLE_PERIODS, readings)
+        if silences:
+            self.missed += missed
+        gaps = []
+        for tags, began_at_ms, ended_at_ms in silences:
+            if missed:
+                reason = f"{missed} scans of {self.id} missed: {_BUSY}"
+            else:
+                late_s = (ended_at_ms - began_at_ms) / 1000 - self.period_s
+                reason = f"a scan of {self.id} came {late_s:.1f} s late: {_BUSY}, or asleep"
+            gaps.append(Gap(self._next_gap_id(), tags, began_at_ms, ended_at_ms, reason))
+        return gaps
 
     def _open_gap(self, tags: tuple[int, ...], began_at_ms: int, reason: str) -> Gap:
         gap = Gap(self._next_gap_id(), tags, began_at_ms, None, reason)
@@ -178,6 +186,7 @@ class WatchedInstrument:
             self._missing.difference_update(gap.tags)
             ended = gap._replace(ended_at_ms=max(min(ends), gap.began_at_ms))
             changed.append(ended)
+            self._silences.told(gap.tags, min(ends))
             rest = tuple(tag for tag in gap.tags if tag not in taken)
             if rest:
                 changed.append(self._open_gap(rest, min(ends), gap.reason))
