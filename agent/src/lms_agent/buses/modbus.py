@@ -1,8 +1,18 @@
 """A Modbus master: the one owner of its port, one transaction at a time, and no reply believed that could be another's.
 
-Between the drivers (`drivers/modbus_registers.py`), which ask for blocks, and the framing of `modbus_rtu.py` and
-`modbus_tcp.py`. What is the same on both lines is here: opening with back-off, the doubt after a failure, exceptions,
-a second try for a busy unit.
+Between the drivers (`drivers/modbus_registers.py`), which read blocks and write set points, and the framing of
+`modbus_rtu.py` and `modbus_tcp.py`. What is the same on both lines is here: turns, opening with back-off, the doubt
+after a failure, exceptions, a second try for a busy unit.
+
+A write is sent once. What becomes of it, if no sound answer comes, nobody knows but the instrument:
+
+    answer                                        means
+    its confirmation                              carried out
+    nothing, nonsense, the port is lost           perhaps carried out: not confirmed, reading back says what holds
+    exception 4 (failed), 5 (takes long), 11      perhaps carried out, likewise
+    exception 6 (busy), twice                     not carried out: InstrumentBusy
+    any other exception                           not carried out: InstrumentRefused
+    (the port could not even be opened)           not sent: PortError
 """
 
 import asyncio
@@ -17,14 +27,20 @@ from lms_agent.buses.doubt import Doubt
 from lms_agent.buses.modbus_frames import (
     ACKNOWLEDGE,
     BUSY,
+    FAILED,
     GATEWAY_TARGET_SILENT,
     ExceptionReply,
     ReadRequest,
+    Request,
     Unsound,
+    WriteRequest,
     reply_data,
+    shape_of_reply,
 )
+from lms_agent.buses.turns import Turns
 from lms_agent.errors import (
     InstrumentBusy,
+    InstrumentError,
     InstrumentRefused,
     PortError,
     ReplyOutOfStep,
@@ -35,6 +51,7 @@ from lms_agent.errors import (
 FIRST_REOPEN_S, MOST_REOPEN_S = 0.2, 3.0
 BUSY_PAUSE_S = 0.1
 MOST_PROBES = 4
+_PERHAPS_CARRIED_OUT = frozenset((FAILED, ACKNOWLEDGE, GATEWAY_TARGET_SILENT))
 
 
 class Reply(NamedTuple):
@@ -47,6 +64,23 @@ class Reply(NamedTuple):
 
     data: bytes
     arrived_ms: int
+
+
+class Confirmation(NamedTuple):
+    """What is known after a write that was sent.
+
+    Attributes:
+        doubt: why it is not known whether the unit carried it out; None: it has confirmed that.
+        read_back: the reply to the read that followed; None if there was none, or none that can be believed.
+    """
+
+    doubt: InstrumentError | None
+    read_back: Reply | None
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the unit itself has said that it carried the write out."""
+        return self.doubt is None
 
 
 class ModbusMaster(ABC):
@@ -62,13 +96,16 @@ class ModbusMaster(ABC):
         self.port = stream.port
         self.timeout_s = timeout_s
         self._stream = stream
-        self._one_at_a_time = asyncio.Lock()
+        self._turns = Turns()
         self._doubts: defaultdict[int, Doubt] = defaultdict(Doubt)
         self._reopening = Backoff(FIRST_REOPEN_S, MOST_REOPEN_S, chance)
         self._closed_for: tuple[float, PortError] | None = None
 
-    async def read(self, request: ReadRequest) -> Reply:
+    async def read(self, request: ReadRequest, *, urgent: bool = False) -> Reply:
         """Ask for registers or bits.
+
+        Args:
+            urgent: go before those that wait for the line and are not.
 
         Raises:
             PortError: the line cannot be used now.
@@ -76,29 +113,79 @@ class ModbusMaster(ABC):
             ReplyRefused: a reply came that is no sound answer; ReplyOutOfStep if replies lag behind requests.
             InstrumentBusy, InstrumentRefused: the unit answers with an exception.
         """
-        async with self._one_at_a_time:
-            await self._open()
-            await self._make_ready()
-            doubt = self._doubts[request.unit]
-            for _ in range(MOST_PROBES):
-                if not doubt.could_be_answered_by_an_older_reply(request):
-                    break
-                await self._prove(request, doubt)
-            else:
-                raise ReplyOutOfStep(self.port, request.unit, "no probe could show that replies are in step again")
+        async with self._turns.take(urgent=urgent):
+            return await self._ask(request)
+
+    async def write(
+        self, request: WriteRequest, *, read_back: ReadRequest | None = None, urgent: bool = True
+    ) -> Confirmation:
+        """Write registers or coils, once; then, in the same turn, read what holds now.
+
+        Args:
+            read_back: what to read afterwards; also when no answer to the write came. An instrument that is slow to
+                take a value over may still show the old one.
+            urgent: go before those that wait for the line and are not.
+
+        Raises:
+            PortError: the line cannot be used now. Nothing was sent.
+            ReplyTimeout, ReplyRefused: before writing it had to be found out whether replies are in step with requests,
+                and they are not. Nothing was written.
+            InstrumentBusy, InstrumentRefused: the unit says that it did not carry it out.
+        """
+        async with self._turns.take(urgent=urgent):
+            await self._prepare(request)
+            doubt = await self._write(request)
+            if read_back is None:
+                return Confirmation(doubt, None)
             try:
-                return await self._transact(request, doubt)
-            except InstrumentBusy:
-                await asyncio.sleep(BUSY_PAUSE_S)
-                return await self._transact(request, doubt)
+                return Confirmation(doubt, await self._ask(read_back))
+            except InstrumentError:
+                return Confirmation(doubt, None)
 
     async def close(self) -> None:
         """Give the port back."""
-        async with self._one_at_a_time:
+        async with self._turns.take(urgent=True):
             self._stream.close()
 
+    async def _ask(self, request: ReadRequest) -> Reply:
+        await self._prepare(request)
+        return await self._transact_patiently(request)
+
+    async def _prepare(self, request: Request) -> None:
+        """Make sure that the line is open and quiet, and that no older reply can be taken for the one to `request`."""
+        await self._open()
+        await self._make_ready()
+        doubt = self._doubts[request.unit]
+        for _ in range(MOST_PROBES):
+            if not doubt.could_be_answered_by_an_older_reply(request):
+                return
+            await self._prove(request, doubt)
+        raise ReplyOutOfStep(self.port, request.unit, "no probe could show that replies are in step again")
+
+    async def _write(self, request: WriteRequest) -> InstrumentError | None:
+        """Send a write; why it is not known what became of it, or None if the unit has confirmed it."""
+        try:
+            await self._transact_patiently(request)
+        except InstrumentBusy:
+            raise
+        except InstrumentRefused as error:
+            if error.code in _PERHAPS_CARRIED_OUT:
+                return error
+            raise
+        except InstrumentError as error:
+            return error
+        return None
+
+    async def _transact_patiently(self, request: Request) -> Reply:
+        doubt = self._doubts[request.unit]
+        try:
+            return await self._transact(request, doubt)
+        except InstrumentBusy:
+            await asyncio.sleep(BUSY_PAUSE_S)
+            return await self._transact(request, doubt)
+
     @abstractmethod
-    async def _exchange(self, request: ReadRequest) -> tuple[bytes, int]:
+    async def _exchange(self, request: Request) -> tuple[bytes, int]:
         """Send one request and wait for the frame that answers it: its PDU, and when it came (ms UTC).
 
         Raises:
@@ -118,7 +205,7 @@ class ModbusMaster(ABC):
             raise
         self._closed_for = None
 
-    async def _prove(self, request: ReadRequest, doubt: Doubt) -> None:
+    async def _prove(self, request: Request, doubt: Doubt) -> None:
         """Read something of another shape, to find out whether replies are in step with requests.
 
         An exception may prove nothing; then the probe joins the open requests, and another shape is next.
@@ -132,7 +219,7 @@ class ModbusMaster(ABC):
             reason = f"after a missed reply the next one does not fit its request ({error.reason})"
             raise ReplyOutOfStep(self.port, request.unit, reason, error.reply) from error
 
-    async def _transact(self, request: ReadRequest, doubt: Doubt) -> Reply:
+    async def _transact(self, request: Request, doubt: Doubt) -> Reply:
         try:
             pdu, arrived_ms = await self._exchange(request)
             data = self._data(pdu, request, doubt)
@@ -145,11 +232,11 @@ class ModbusMaster(ABC):
         self._reopening.succeeded()
         return Reply(data, arrived_ms)
 
-    def _data(self, pdu: bytes, request: ReadRequest, doubt: Doubt) -> bytes:
+    def _data(self, pdu: bytes, request: Request, doubt: Doubt) -> bytes:
         try:
             return reply_data(pdu, request)
         except Unsound as unsound:
-            doubt.came_late(pdu[0], len(pdu) - 2)
+            doubt.came_late(shape_of_reply(pdu))
             self._distrust()
             raise ReplyRefused(self.port, request.unit, str(unsound), pdu) from unsound
 
@@ -161,11 +248,11 @@ class ModbusMaster(ABC):
     def _distrust(self) -> None:
         """A whole frame of the right unit came that does not answer the request: more may be wrong on the line."""
 
-    def _refusal(self, request: ReadRequest, doubt: Doubt, reply: ExceptionReply) -> InstrumentBusy | InstrumentRefused:
+    def _refusal(self, request: Request, doubt: Doubt, reply: ExceptionReply) -> InstrumentBusy | InstrumentRefused:
         if reply.code == GATEWAY_TARGET_SILENT or doubt.exception_proves_nothing(request):
             doubt.unanswered(request)
         else:
             doubt.settled()
-        if reply.code in (ACKNOWLEDGE, BUSY):
+        if reply.code == BUSY or (reply.code == ACKNOWLEDGE and isinstance(request, ReadRequest)):
             return InstrumentBusy(self.port, request.unit)
         return InstrumentRefused(self.port, request.unit, reply.code, reply.meaning)

@@ -14,7 +14,7 @@ import struct
 
 from lms_agent.buses.byte_stream import ByteStream
 from lms_agent.buses.modbus import ModbusMaster
-from lms_agent.buses.modbus_frames import ReadRequest
+from lms_agent.buses.modbus_frames import Request, shape_of_reply
 from lms_agent.errors import ReplyRefused, ReplyTimeout
 
 _HEADER = struct.Struct(">HHHB")
@@ -39,7 +39,7 @@ class TcpMaster(ModbusMaster):
         super().__init__(stream, timeout_s=timeout_s, chance=chance)
         self._zero_transactions = zero_transactions
         self._transaction = 0
-        self._late: dict[int, ReadRequest] = {}  # transactions that timed out on this connection
+        self._late: dict[int, Request] = {}  # transactions that timed out on this connection
         self._silent = 0
 
     async def _open(self) -> None:
@@ -54,7 +54,7 @@ class TcpMaster(ModbusMaster):
             self._throw_away_late_replies()
         await self._open()
 
-    async def _exchange(self, request: ReadRequest) -> tuple[bytes, int]:
+    async def _exchange(self, request: Request) -> tuple[bytes, int]:
         await self._make_ready()
         self._transaction = self._transaction % 0xFFFF + 1
         header = _HEADER.pack(self._transaction, 0, len(request.pdu) + 1, request.unit)
@@ -77,7 +77,7 @@ class TcpMaster(ModbusMaster):
             elif not await self._stream.wait_for_bytes(deadline_s):
                 raise self._timeout(request)
 
-    def _take_frame(self, request: ReadRequest | None) -> tuple[int, int, bytes] | None:
+    def _take_frame(self, request: Request | None) -> tuple[int, int, bytes] | None:
         """The next whole frame of the stream: transaction, unit, PDU; None while it is not whole."""
         received = self._stream.received
         if len(received) < _HEADER.size:
@@ -92,7 +92,7 @@ class TcpMaster(ModbusMaster):
         del received[:end]
         return transaction, unit, pdu
 
-    def _timeout(self, request: ReadRequest) -> ReplyTimeout:
+    def _timeout(self, request: Request) -> ReplyTimeout:
         received = len(self._stream.received)
         self._silent += 1
         is_silent_for_long = self._silent >= _SILENT_BEFORE_RECONNECT or len(self._late) >= _MOST_LATE
@@ -102,7 +102,7 @@ class TcpMaster(ModbusMaster):
             self._late[self._transaction] = request
         return ReplyTimeout(self.port, request.unit, self.timeout_s, received)
 
-    def _untrusted(self, request: ReadRequest | None, reason: str, reply: bytes) -> ReplyRefused:
+    def _untrusted(self, request: Request | None, reason: str, reply: bytes) -> ReplyRefused:
         self._stream.close()
         return ReplyRefused(self.port, None if request is None else request.unit, reason, reply)
 
@@ -113,7 +113,7 @@ class TcpMaster(ModbusMaster):
     def _forget_late(self, transaction: int, pdu: bytes) -> None:
         request = self._late.pop(transaction)
         if pdu[0] & 0x80 == 0:
-            self._doubts[request.unit].came_late(pdu[0], len(pdu) - 2)
+            self._doubts[request.unit].came_late(shape_of_reply(pdu))
 
     def _throw_away_late_replies(self) -> None:
         """Take whole late replies off the stream; anything else ends the connection."""

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from lms_agent.buses.backoff import Backoff
 from lms_agent.buses.byte_stream import ByteStream
 from lms_agent.buses.modbus import FIRST_REOPEN_S, MOST_REOPEN_S
+from lms_agent.buses.turns import Turns
 from lms_agent.errors import PortError, ReplyOutOfStep, ReplyRefused, ReplyTimeout
 
 _MOST_SILENCES = 8  # a line that never falls silent is not waited for any longer
@@ -56,23 +57,24 @@ class TextLine:
         self._stream = stream
         self._silence_s = silence_s
         self._end = end
-        self._one_at_a_time = asyncio.Lock()
+        self._turns = Turns()
         self._reopening = Backoff(FIRST_REOPEN_S, MOST_REOPEN_S, chance)
         self._closed_for: tuple[float, PortError] | None = None
         self._free_at_s = 0.0
         self._open_command: bytes | None = None
         self._asked_last: bytes | None = None
 
-    async def ask(self, command: Command, probe: Command) -> tuple[re.Match[bytes], int]:
+    async def ask(self, command: Command, probe: Command, *, urgent: bool = False) -> tuple[re.Match[bytes], int]:
         """Send a command; its reply, matched, and when it came (ms UTC).
 
         Args:
             probe: a harmless command with another reply, sent first if a reply to `command` may be under way.
+            urgent: go before those that wait for the line and are not.
 
         Raises:
             PortError, ReplyTimeout, ReplyRefused: no believable reply.
         """
-        async with self._one_at_a_time:
+        async with self._turns.take(urgent=urgent):
             await self._open()
             await self._make_ready()
             if self._open_command == command.text:
@@ -85,7 +87,7 @@ class TextLine:
 
     async def close(self) -> None:
         """Give the port back."""
-        async with self._one_at_a_time:
+        async with self._turns.take(urgent=True):
             self._stream.close()
 
     async def _open(self) -> None:
