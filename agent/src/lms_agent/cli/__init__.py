@@ -22,6 +22,7 @@ COMMANDS = {
     "run": _Entry("lms_agent.cli.run", "run", "Read the instruments, keep the log and send it, until stopped."),
     "read": _Entry("lms_agent.cli.read", "read", "Read every instrument once and show the values."),
     "watch": _Entry("lms_agent.cli.watch", "watch", "Show live values, ages and the backlog."),
+    "history": _Entry("lms_agent.cli.history", "history", "Draw how tags went, from the log."),
     "log": _Entry("lms_agent.cli.log", "app", "Show what the log holds and what the cloud has acknowledged."),
     "doctor": _Entry("lms_agent.cli.doctor", "doctor", "Look for what is wrong, and say what to do about it."),
     "check": _Entry("lms_agent.cli.check", "check", "Check the configuration and show what it means."),

@@ -20,6 +20,11 @@ def width() -> int:
     return max(NARROWEST, shutil.get_terminal_size((80, 24)).columns)
 
 
+def picture_width() -> int:
+    """Cells for what is drawn: those of the terminal, or 80."""
+    return min(width(), 200) if width() < ENDLESS else 80
+
+
 def height() -> int:
     """Lines of the screen; 24 where there is none."""
     return shutil.get_terminal_size((80, 24)).lines
