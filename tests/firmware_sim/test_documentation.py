@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from lms_firmware_sim.cli import app
+from lms_firmware_sim.plants import load_plant, shipped_plants
 from lms_firmware_sim.plants.description import plant_from
 from lms_firmware_sim.plants.wires import BalanceDescription
 from lms_firmware_sim.process.bioreactor import TAGS
@@ -38,7 +39,7 @@ def test_every_option_of_serve_is_described(page):
 def test_example_of_a_plant_is_one(page):
     example = re.search(r"```toml\n(.*?)```", page, re.DOTALL)[1]
     plant = plant_from(tomllib.loads(example), Path("simulator.md"))
-    assert [wire.id for wire in plant.wire] == ["controller", "line", "balance"]
+    assert [wire.id for wire in plant.wire] == ["controller", "line", "balance", "probe"]
 
 
 def test_table_of_str_1_is_that_of_the_plant(demo_plant):
@@ -55,3 +56,12 @@ def test_every_wire_of_the_demonstration_is_described(demo_plant):
         assert f"`{wire.id}`" in page
         if not isinstance(wire, BalanceDescription):
             assert all(point.tag in page for unit in wire.unit for point in unit.points() if point.tag)
+
+
+def test_every_wire_and_wear_of_the_bench_is_described():
+    page = (DOCS / "bench-plant.md").read_text(encoding="utf-8")
+    for wire in load_plant(shipped_plants()["bench"]).wire:
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{wire.id}` |"))
+        for worn in ("slope_percent", "offset_mv"):
+            if hasattr(wire, worn):
+                assert f"{getattr(wire, worn):g}" in row, wire.id

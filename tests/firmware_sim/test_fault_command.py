@@ -5,7 +5,7 @@ import json
 import stat
 
 import pytest
-from lms_firmware_sim.control import ControlError, FaultControl, request
+from lms_firmware_sim.control import ControlError, PlantControl, request
 from lms_firmware_sim.wires import Fault, ModbusTcpWire, RegisterMap
 
 
@@ -13,7 +13,7 @@ from lms_firmware_sim.wires import Fault, ModbusTcpWire, RegisterMap
 async def controlled(tmp_path):
     """A wire with a control socket beside it, in a folder too deep for a plain socket name."""
     file = tmp_path / ("deep" * 20) / "demo.control"
-    async with ModbusTcpWire({1: RegisterMap(holding={0: 1})}) as wire, FaultControl(file, {"line-1": wire}):
+    async with ModbusTcpWire({1: RegisterMap(holding={0: 1})}) as wire, PlantControl(file, {"line-1": wire}):
         yield wire, file
 
 
@@ -67,5 +67,5 @@ async def test_garbage_is_answered_with_an_error(controlled):
 async def test_second_simulator_of_the_same_plant_is_refused(controlled):
     wire, file = controlled
     with pytest.raises(ControlError, match="Another lms-sim"):
-        await asyncio.to_thread(lambda: asyncio.run(FaultControl(file, {"line-1": wire}).__aenter__()))
-    assert "line-1" in await asyncio.to_thread(request, file, {})
+        await asyncio.to_thread(lambda: asyncio.run(PlantControl(file, {"line-1": wire}).__aenter__()))
+    assert "line-1" in (await asyncio.to_thread(request, file, {}))["faults"]

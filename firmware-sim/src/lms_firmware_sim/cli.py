@@ -173,7 +173,9 @@ def fault(
     *,
     state_dir: Annotated[Path, typer.Option(help="The folder that `serve` was given.")],
     plant: Annotated[str, typer.Option(help="The plant's name.")] = "demo",
-    unit: Annotated[int | None, typer.Option(help="Only this Modbus unit.")] = None,
+    unit: Annotated[
+        str | None, typer.Option(help="Only this Modbus unit or pump number, or this Alicat letter.")
+    ] = None,
     delay: Annotated[float | None, typer.Option(help="Seconds, for late and slow-bytes.")] = None,
     size: Annotated[int | None, typer.Option(help="Bytes of truncated and garbage; registers of wrong-count.")] = None,
     share: Annotated[float, typer.Option(help="Share of the replies.", min=0.0, max=1.0)] = 1.0,
@@ -188,10 +190,10 @@ def fault(
     if wire is not None:
         if kind is None:
             _fail("Which fault? Such as: lms-sim fault str-2 silence. To make it well: lms-sim fault str-2 none.")
-        wanted = {"kind": kind, "unit": unit, "delay_s": delay, "size": size, "share": share, "times": times}
+        wanted = {"kind": kind, "unit": _address(unit), "delay_s": delay, "size": size, "share": share, "times": times}
         asked = {"wire": wire, "fault": None if kind == "none" else wanted}
     try:
-        faults = request(control_file(state_path(state_dir, plant)), asked)
+        faults = request(control_file(state_path(state_dir, plant)), asked)["faults"]
     except SimulatorError as error:
         _fail(str(error))
     if as_json:
@@ -199,6 +201,42 @@ def fault(
         return
     for name, present in faults.items():
         typer.echo(f"{name:16s} {'well' if present is None else _described(present)}")
+
+
+def _address(unit: str | None) -> int | str | None:
+    """A unit as its wire knows it: a number, or a capital letter."""
+    if unit is None:
+        return None
+    return int(unit) if unit.isdecimal() else unit.upper()
+
+
+@app.command()
+def place(
+    probe: Annotated[str | None, typer.Argument(help="A probe's name; without it, all are listed.")] = None,
+    where: Annotated[
+        str | None, typer.Argument(metavar="PLACE", help="vessel, a buffer's pH such as 4.01, air, zero.")
+    ] = None,
+    *,
+    state_dir: Annotated[Path, typer.Option(help="The folder that `serve` was given.")],
+    plant: Annotated[str, typer.Option(help="The plant's name.")] = "bench",
+    as_json: _Json = False,
+) -> None:
+    """Put a probe of a served plant into a buffer, into air, or back into its vessel."""
+    from lms_firmware_sim.control import request
+    from lms_firmware_sim.serving import control_file, state_path
+
+    if probe is not None and where is None:
+        _fail(f"Where to? Such as: lms-sim place {probe} 4.01. Back again: lms-sim place {probe} vessel.")
+    asked = {} if probe is None else {"probe": probe, "place": where}
+    try:
+        places = request(control_file(state_path(state_dir, plant)), asked)["places"]
+    except SimulatorError as error:
+        _fail(str(error))
+    if as_json:
+        typer.echo(json.dumps(places, indent=2))
+        return
+    for name, present in places.items():
+        typer.echo(f"{name:16s} {present}")
 
 
 def _described(present: dict[str, object]) -> str:

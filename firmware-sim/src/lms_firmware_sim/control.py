@@ -1,9 +1,10 @@
-"""The small door through which `lms-sim fault` switches faults of a plant that `lms-sim serve` runs.
+"""The small door to a plant that `lms-sim serve` runs: `lms-sim fault` and `lms-sim place` come in here.
 
 A Unix socket beside the saved state, for its owner only: one JSON line in, one out.
 
-    {"wire": "str-2", "fault": {"kind": "silence", "unit": 2}}   →  {"faults": {"str-1": null, "str-2": {…}}}
-    {}                                                           →  {"faults": {…}}
+    {"wire": "str-2", "fault": {"kind": "silence", "unit": 2}}   →  {"faults": {"str-1": null, "str-2": {…}}, …}
+    {"probe": "ezo-ph", "place": "4.01"}                         →  {…, "places": {"ezo-ph": "4.01"}}
+    {}                                                           →  {"faults": {…}, "places": {…}}
     anything wrong                                               →  {"error": "a sentence"}
 """
 
@@ -16,9 +17,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
-from lms_firmware_sim.errors import SimulatorError
+from lms_firmware_sim.errors import SimulatorError, UnknownProbe
 from lms_firmware_sim.wires.faults import Fault
 from lms_firmware_sim.wires.wire import Wire
 
@@ -48,17 +49,29 @@ def _short(file: Path) -> Iterator[str]:
         os.close(folder)
 
 
-class FaultControl:
+class Probes(Protocol):
+    """Probes that can be moved: `FittedInstruments`."""
+
+    def place(self, name: str, place: str) -> None:
+        """Put a probe somewhere else."""
+
+    def places(self) -> dict[str, str]:
+        """Where each probe is."""
+
+
+class PlantControl:
     """Listens beside a running plant. Use as an asynchronous context manager.
 
     Args:
         file: the socket.
         wires: whose faults are switched.
+        probes: that are moved; None: there are none.
     """
 
-    def __init__(self, file: Path, wires: Mapping[str, Wire]) -> None:
+    def __init__(self, file: Path, wires: Mapping[str, Wire], probes: Probes | None = None) -> None:
         self._file = file
         self._wires = wires
+        self._probes = probes
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
@@ -111,8 +124,14 @@ class FaultControl:
                 raise ControlError(f"Wire {name!r} is not in the plant; known are {', '.join(self._wires)}.")
             wanted = asked.get("fault")
             self._wires[name].fault = None if wanted is None else Fault.of(**wanted)
+        probe = asked.get("probe")
+        if probe is not None:
+            if self._probes is None:
+                raise UnknownProbe(str(probe), [])
+            self._probes.place(str(probe), str(asked.get("place")))
         return {
-            "faults": {each: None if wire.fault is None else asdict(wire.fault) for each, wire in self._wires.items()}
+            "faults": {each: None if wire.fault is None else asdict(wire.fault) for each, wire in self._wires.items()},
+            "places": {} if self._probes is None else self._probes.places(),
         }
 
 
@@ -127,7 +146,7 @@ def _is_answered(file: Path) -> bool:
 
 
 def request(file: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Ask the running simulator at a socket; gives the fault of every wire.
+    """Ask the running simulator at a socket; gives `faults`, by wire, and `places`, by probe.
 
     Raises:
         ControlError: nobody answers there, or what is asked is refused.
@@ -141,9 +160,9 @@ def request(file: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
                 answer = json.loads(lines.readline())
     except (OSError, ValueError) as error:
         raise ControlError(
-            f"No lms-sim answers at {file} ({error}). Faults can be switched while `lms-sim serve --state-dir …` runs."
+            f"No lms-sim answers at {file} ({error}). This works while `lms-sim serve --state-dir …` runs."
         ) from error
     if "error" in answer:
         raise ControlError(answer["error"])
-    faults: dict[str, Any] = answer["faults"]
-    return faults
+    found: dict[str, Any] = answer
+    return found

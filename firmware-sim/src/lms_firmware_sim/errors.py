@@ -6,7 +6,9 @@ LmsError
     ├── StateError              a saved state cannot be used
     ├── WireStartError          a wire cannot be laid (port busy, link in the way, no permission)
     ├── RegisterError           a value does not fit its registers
-    └── SetPointRefused         a set point is outside the controller's limits
+    ├── SetPointRefused         a set point is outside the controller's limits
+    ├── PlaceRefused            a probe cannot be put there
+    └── UnknownProbe            the plant has no such probe
 """
 
 from pathlib import Path
@@ -93,3 +95,32 @@ class SetPointRefused(SimulatorError):
         self.low = low
         self.high = high
         super().__init__(f"{tag} = {value:g} is refused: allowed are {low:g} to {high:g}.")
+
+
+class PlaceRefused(SimulatorError):
+    """A probe cannot be put there.
+
+    Attributes:
+        place: what was asked for.
+        allowed: the places that there are, in words.
+    """
+
+    def __init__(self, place: str, allowed: str) -> None:
+        self.place = place
+        self.allowed = allowed
+        super().__init__(f"{place!r} is no place for this probe: allowed are {allowed}.")
+
+
+class UnknownProbe(SimulatorError):
+    """The plant has no such probe.
+
+    Attributes:
+        name: what was asked for.
+        known: the probes that there are.
+    """
+
+    def __init__(self, name: str, known: list[str]) -> None:
+        self.name = name
+        self.known = known
+        there = f"known are {', '.join(known)}" if known else "the plant has none that can be moved"
+        super().__init__(f"Probe {name!r} is not in the plant: {there}.")

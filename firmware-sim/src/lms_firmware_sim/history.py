@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from lms_firmware_sim.bound import decoded, encoded
 from lms_firmware_sim.plants.description import Plant
-from lms_firmware_sim.plants.wires import BalanceDescription, Point
+from lms_firmware_sim.plants.wires import BalanceDescription, ModbusRtuDescription, ModbusTcpDescription, Point
 from lms_firmware_sim.process.bioreactor import SimulatedBioreactor
 
 
@@ -49,7 +49,7 @@ def _points(plant: Plant, bioreactor: str) -> list[Point]:
     """Every point that shows a tag of the bioreactor, each tag once, in the order of the wires."""
     points: dict[str, Point] = {}
     for wire in plant.wire:
-        if isinstance(wire, BalanceDescription):
+        if not isinstance(wire, ModbusTcpDescription | ModbusRtuDescription):
             continue
         for unit in wire.unit:
             for point in unit.points():

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from lms_firmware_sim import state_file
-from lms_firmware_sim.control import FaultControl
+from lms_firmware_sim.control import PlantControl
 from lms_firmware_sim.errors import StateError
 from lms_firmware_sim.plants.description import Plant
 from lms_firmware_sim.simulated import SimulatedPlant
@@ -26,7 +26,7 @@ def state_path(state_dir: Path, plant: str) -> Path:
 
 
 def control_file(state: Path) -> Path:
-    """Where a served plant listens for `lms-sim fault`: beside its state."""
+    """Where a served plant listens for `lms-sim fault` and `place`: beside its state."""
     return state.with_suffix(".control")
 
 
@@ -83,7 +83,7 @@ async def serve(simulated: SimulatedPlant, *, state: Path | None, feed: TruthFee
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(simulated)
         if state is not None:
-            await stack.enter_async_context(FaultControl(control_file(state), simulated.wires))
+            await stack.enter_async_context(PlantControl(control_file(state), simulated.wires, simulated.instruments))
             state_file.save(state, simulated.to_json())
         print(json.dumps({"ready": True, "wires": simulated.addresses()}), flush=True)  # noqa: T201 - the interface
         async with asyncio.TaskGroup() as tasks:
@@ -100,17 +100,18 @@ async def serve(simulated: SimulatedPlant, *, state: Path | None, feed: TruthFee
 async def _follow_clock(simulated: SimulatedPlant, state: Path | None) -> None:
     """Bring the plant up to now every second, so that no reader waits for it, and save it every ten.
 
-    A set point is saved within a second: a controller remembers what it was told when its power fails.
+    A set point and a calibration are saved within a second: an instrument remembers what it was told when its power
+    fails.
     """
     loop = asyncio.get_running_loop()
     save_at = loop.time() + SAVE_PERIOD_S
-    saved = simulated.set_points()
+    saved = simulated.told()
     while True:
         await asyncio.sleep(ADVANCE_PERIOD_S)
         simulated.advance()
-        if state is not None and (loop.time() >= save_at or simulated.set_points() != saved):
+        if state is not None and (loop.time() >= save_at or simulated.told() != saved):
             save_at = loop.time() + SAVE_PERIOD_S
-            saved = simulated.set_points()
+            saved = simulated.told()
             try:
                 await asyncio.to_thread(state_file.save, state, simulated.to_json())
             except StateError as error:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from lms_firmware_sim.plants.description import Plant
+from lms_firmware_sim.plants.text_wires import TextWireDescription
 from lms_firmware_sim.plants.wires import BalanceDescription, ModbusRtuDescription, Point, WireDescription
 
 
@@ -33,6 +34,8 @@ def _wire(wire: WireDescription) -> dict[str, Any]:
             "bioreactor": wire.bioreactor,
             "tags": [{"tag": "Weight/PV", "unit": "g", "decimals": wire.decimals}],
         }
+    if isinstance(wire, TextWireDescription):
+        return data | {"baud": wire.baud, "bioreactor": wire.bioreactor, "tags": list(wire.tags)}
     if isinstance(wire, ModbusRtuDescription):
         data["baud"] = wire.baud
     units = [
@@ -70,6 +73,10 @@ def as_text(plant: Plant) -> str:
         if isinstance(wire, BalanceDescription):
             lines.append(f"wire {wire.id}: {wire.kind}, {wire.baud} baud, bioreactor {wire.bioreactor}")
             lines.append("  SI, S    Weight/PV         g")
+            continue
+        if isinstance(wire, TextWireDescription):
+            lines.append(f"wire {wire.id}: {wire.kind}, {wire.baud} baud, bioreactor {wire.bioreactor}")
+            lines.extend(f"  {each['said']:8s} {each['tag']:18s} {each['unit']}" for each in wire.tags)
             continue
         speed = f", {wire.baud} baud" if isinstance(wire, ModbusRtuDescription) else ""
         lines.append(f"wire {wire.id}: {wire.kind}{speed}")

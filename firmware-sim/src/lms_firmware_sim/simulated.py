@@ -17,10 +17,12 @@ from typing import Any, Self
 
 from lms_firmware_sim.bound import BoundUnit
 from lms_firmware_sim.errors import StateError
+from lms_firmware_sim.fitting import FittedInstruments
 from lms_firmware_sim.plants.description import Plant
+from lms_firmware_sim.plants.text_wires import TextWireDescription
 from lms_firmware_sim.plants.wires import BalanceDescription, ModbusRtuDescription, Unit, WireDescription
 from lms_firmware_sim.process.bioreactor import SimulatedBioreactor
-from lms_firmware_sim.wires import BalanceWire, ModbusTcpWire, RegisterMap, RtuWire, Wire
+from lms_firmware_sim.wires import BalanceWire, ModbusTcpWire, RegisterMap, RtuWire, TextWire, Wire
 
 STATE_VERSION = 2
 
@@ -38,6 +40,7 @@ class SimulatedPlant:
     Attributes:
         bioreactors: by id.
         wires: by id.
+        instruments: those that are more than plain registers, with what they keep.
     """
 
     def __init__(
@@ -56,7 +59,13 @@ class SimulatedPlant:
         self.bioreactors = {
             described.id: SimulatedBioreactor(described.cultivation(self.started_at)) for described in plant.bioreactor
         }
+        self.instruments = FittedInstruments(plant, self._feel, clock)
         self.wires: dict[str, Wire] = {}
+
+    def _feel(self, bioreactor: str, tag: str) -> float:
+        simulated = self.bioreactors[bioreactor]
+        simulated.advance_to(self._clock())
+        return simulated.reading(tag)
 
     def advance(self) -> None:
         """Bring every bioreactor up to now."""
@@ -97,6 +106,14 @@ class SimulatedPlant:
     def _wire(self, described: WireDescription) -> Wire:
         if isinstance(described, BalanceDescription):
             return self._balance(described)
+        if isinstance(described, TextWireDescription):
+            return TextWire(
+                self.instruments.on_text_wires[described.id],
+                link=self._link(described.id, described.link),
+                baud=described.baud,
+                pace=described.pace,
+                name=described.id,
+            )
         units = {unit.unit: self._unit(unit.bioreactor, unit) for unit in described.unit}
         if isinstance(described, ModbusRtuDescription):
             return RtuWire(
@@ -135,9 +152,10 @@ class SimulatedPlant:
             return Path(link)
         return None if self._wires_dir is None else self._wires_dir / wire
 
-    def set_points(self) -> dict[str, dict[str, float]]:
-        """The set points as written: bioreactor → tag → value."""
-        return {name: dict(bioreactor.controller.written) for name, bioreactor in self.bioreactors.items()}
+    def told(self) -> dict[str, Any]:
+        """What clients told it, and what must not be lost: set points as written, calibrations, settings."""
+        written = {name: dict(bioreactor.controller.written) for name, bioreactor in self.bioreactors.items()}
+        return {"set_points": written, "instruments": self.instruments.to_json()}
 
     def to_json(self) -> dict[str, Any]:
         """All that changes, as JSON would hold it."""
@@ -146,6 +164,7 @@ class SimulatedPlant:
             "plant": self.plant.plant.name,
             "started_at": self.started_at.isoformat(),
             "bioreactors": {name: bioreactor.to_json() for name, bioreactor in self.bioreactors.items()},
+            "instruments": self.instruments.to_json(),
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
@@ -164,4 +183,6 @@ class SimulatedPlant:
             if not isinstance(bioreactors[name], dict):
                 raise StateError(f"bioreactor {name} is no JSON object")
             bioreactor.restore(bioreactors[name])
-        self.bioreactors = fresh
+        instruments = FittedInstruments(self.plant, self._feel, self._clock)
+        instruments.restore(saved.get("instruments", {}))
+        self.bioreactors, self.instruments = fresh, instruments

@@ -3,25 +3,20 @@
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, Field, ValidationError, model_validator
 
 from lms_firmware_sim.errors import PlantError
+from lms_firmware_sim.plants.strict import Id, Strict
 from lms_firmware_sim.plants.wires import WireDescription
 from lms_firmware_sim.process.bioreactor import Cultivation
 from lms_firmware_sim.process.controller import Cascade, SetPoints, set_point_limits
 from lms_firmware_sim.process.strains import STRAINS
 from lms_firmware_sim.process.vessels import Recipe, Vessel
 
-Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class VesselDescription(_Strict):
+class VesselDescription(Strict):
     """`[bioreactor.vessel]`: see `process.vessels.Vessel`."""
 
     total_l: float = Field(gt=0.05, le=10_000)
@@ -34,7 +29,7 @@ class VesselDescription(_Strict):
         return Vessel(**self.model_dump())
 
 
-class RecipeDescription(_Strict):
+class RecipeDescription(Strict):
     """`[bioreactor.recipe]`: see `process.vessels.Recipe`."""
 
     start_l: float = Field(gt=0)
@@ -56,7 +51,7 @@ class RecipeDescription(_Strict):
         return Recipe(**self.model_dump())
 
 
-class SetPointsDescription(_Strict):
+class SetPointsDescription(Strict):
     """`[bioreactor.set_points]`: what is asked of the loops at the beginning."""
 
     ph: float = 7.0
@@ -70,7 +65,7 @@ class SetPointsDescription(_Strict):
         return SetPoints(**self.model_dump())
 
 
-class BioreactorDescription(_Strict):
+class BioreactorDescription(Strict):
     """`[[bioreactor]]`: one vessel and what grows in it.
 
     Either `inoculated_at` (an instant) or `age_h` (before the plant is first started) says when the first run began.
@@ -122,14 +117,14 @@ class BioreactorDescription(_Strict):
         )
 
 
-class PlantHead(_Strict):
+class PlantHead(Strict):
     """`[plant]`."""
 
     name: Id
     description: str = ""
 
 
-class Plant(_Strict):
+class Plant(Strict):
     """A whole plant."""
 
     plant: PlantHead

@@ -6,12 +6,13 @@ single value. All three come to the same list of `Point`s.
 
 from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from lms_firmware_sim.plants.strict import Baud, Id, SerialDescription, Strict
+from lms_firmware_sim.plants.text_wires import EzoDoDescription, EzoPhDescription
 from lms_firmware_sim.process.bioreactor import TAGS, UNITS, WRITABLE
 from lms_firmware_sim.wires.encoding import Kind, Order, width
 
-Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 Address = Annotated[int, Field(ge=0, le=65_535)]
 UnitNumber = Annotated[int, Field(ge=1, le=247)]
 
@@ -22,11 +23,7 @@ Source: Hamilton pH Arc Modbus programmer's manual (PMC1 at 2090, PMC6 at 2410; 
 """
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_by_name=True, validate_by_alias=True)
-
-
-class Point(_Strict):
+class Point(Strict):
     """`[[wire.unit.point]]`: one value in one unit's registers.
 
     Attributes:
@@ -70,7 +67,7 @@ class Point(_Strict):
         return "" if self.tag is None else UNITS[self.tag]
 
 
-class Sequence(_Strict):
+class Sequence(Strict):
     """`[[wire.unit.sequence]]`: tags one after another, all of one kind; set points are writable."""
 
     table: Literal["holding", "input"] = Field(default="holding", alias="register")
@@ -99,7 +96,7 @@ class Sequence(_Strict):
         ]
 
 
-class Block(_Strict):
+class Block(Strict):
     """`[[wire.unit.block]]`: a measurement channel of a Hamilton Arc probe, ten registers, low word first."""
 
     tag: str
@@ -125,7 +122,7 @@ class Block(_Strict):
         return sorted(points, key=lambda point: point.address)
 
 
-class Unit(_Strict):
+class Unit(Strict):
     """`[[wire.unit]]`: one Modbus unit and the bioreactor that it serves."""
 
     unit: UnitNumber
@@ -155,7 +152,7 @@ class Unit(_Strict):
         return sorted(points, key=lambda point: (point.table, point.address))
 
 
-class ModbusTcpDescription(_Strict):
+class ModbusTcpDescription(Strict):
     """`[[wire]] kind = "modbus-tcp"`. Port 0 takes a free one."""
 
     id: Id
@@ -174,14 +171,11 @@ class ModbusTcpDescription(_Strict):
         return {unit.bioreactor for unit in self.unit}
 
 
-class ModbusRtuDescription(_Strict):
-    """`[[wire]] kind = "modbus-rtu"`, on a pseudo-terminal. `link` is a path for a symbolic link to it."""
+class ModbusRtuDescription(SerialDescription):
+    """`[[wire]] kind = "modbus-rtu"`, on a pseudo-terminal."""
 
-    id: Id
     kind: Literal["modbus-rtu"]
-    link: str | None = None
-    baud: int = Field(default=19_200, ge=300, le=921_600)
-    pace: bool = False
+    baud: Baud = 19_200
     unit: tuple[Unit, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -194,14 +188,10 @@ class ModbusRtuDescription(_Strict):
         return {unit.bioreactor for unit in self.unit}
 
 
-class BalanceDescription(_Strict):
+class BalanceDescription(SerialDescription):
     """`[[wire]] kind = "mt-sics"`: a balance under a vessel, on a pseudo-terminal; weighs `Weight/PV`, in g."""
 
-    id: Id
     kind: Literal["mt-sics"]
-    link: str | None = None
-    baud: int = Field(default=9600, ge=300, le=921_600)
-    pace: bool = False
     bioreactor: Id
     capacity_g: float = Field(default=32_000.0, gt=0)
     decimals: int = Field(default=1, ge=0, le=4)
@@ -213,7 +203,8 @@ class BalanceDescription(_Strict):
 
 
 WireDescription: TypeAlias = Annotated[
-    ModbusTcpDescription | ModbusRtuDescription | BalanceDescription, Field(discriminator="kind")
+    ModbusTcpDescription | ModbusRtuDescription | BalanceDescription | EzoPhDescription | EzoDoDescription,
+    Field(discriminator="kind"),
 ]
 
 

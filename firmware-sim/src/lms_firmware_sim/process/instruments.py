@@ -4,13 +4,12 @@ Only the lag is remembered. Drift and noise are functions of the seed, the tag a
 a time is the same however often, and by whom, it is read: history and live readings are one.
 """
 
-import hashlib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lms_firmware_sim.process import noise
+
 _DAY_S = 86_400.0
-_MASK = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +74,9 @@ class Panel:
 
     def __init__(self, seed: int, truth: Mapping[str, float]) -> None:
         self.lagged = {instrument.tag: truth[instrument.tag] for instrument in INSTRUMENTS}
-        self._keys = {instrument.tag: _key(seed, instrument.tag) for instrument in INSTRUMENTS}
+        self._keys = {instrument.tag: noise.key(seed, instrument.tag) for instrument in INSTRUMENTS}
         self._drifts = {
-            instrument.tag: instrument.drift_per_day * (2.0 * _uniform(self._keys[instrument.tag], -1) - 1.0)
+            instrument.tag: instrument.drift_per_day * (2.0 * noise.uniform(self._keys[instrument.tag], -1) - 1.0)
             for instrument in INSTRUMENTS
         }
 
@@ -101,32 +100,9 @@ class Panel:
         instrument = BY_TAG[tag]
         value = self.measured(tag, second)
         if instrument.noise > 0.0:
-            value += instrument.noise * _gaussian(self._keys[tag], second)
+            value += instrument.noise * noise.gaussian(self._keys[tag], second)
         value = min(instrument.high, max(instrument.low, value))
         return round(round(value / instrument.resolution) * instrument.resolution, 6)
 
 
 _LAGS = [(instrument.tag, instrument.lag_s) for instrument in INSTRUMENTS]
-
-
-def _key(seed: int, tag: str) -> int:
-    return int.from_bytes(hashlib.blake2b(f"{seed}/{tag}".encode(), digest_size=8).digest())
-
-
-def _mixed(key: int, step: int) -> int:
-    """64 mixed bits of a key and a counter (the finalizer of SplitMix64: Steele et al., OOPSLA 2014)."""
-    bits = (key + (step + 1) * 0x9E3779B97F4A7C15) & _MASK
-    bits = ((bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-    bits = ((bits ^ (bits >> 27)) * 0x94D049BB133111EB) & _MASK
-    return bits ^ (bits >> 31)
-
-
-def _uniform(key: int, step: int) -> float:
-    return _mixed(key, step) / 2.0**64
-
-
-def _gaussian(key: int, step: int) -> float:
-    """A standard normal number (Box and Muller 1958)."""
-    bits = _mixed(key, step)
-    radius = math.sqrt(-2.0 * math.log(((bits >> 32) + 1) / 2.0**32))
-    return radius * math.cos(2.0 * math.pi * (bits & 0xFFFFFFFF) / 2.0**32)

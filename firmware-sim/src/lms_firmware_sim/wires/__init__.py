@@ -14,6 +14,18 @@ from lms_firmware_sim.wires.faults import Fault, FaultKind
 from lms_firmware_sim.wires.modbus_rtu import RtuWire
 from lms_firmware_sim.wires.modbus_tcp import ModbusTcpWire
 from lms_firmware_sim.wires.registers import RegisterMap
+from lms_firmware_sim.wires.text_wire import TextInstrument, TextWire
 from lms_firmware_sim.wires.wire import Request, Wire
 
-__all__ = ["BalanceWire", "Fault", "FaultKind", "ModbusTcpWire", "RegisterMap", "Request", "RtuWire", "Wire"]
+__all__ = [
+    "BalanceWire",
+    "Fault",
+    "FaultKind",
+    "ModbusTcpWire",
+    "RegisterMap",
+    "Request",
+    "RtuWire",
+    "TextInstrument",
+    "TextWire",
+    "Wire",
+]

@@ -1,6 +1,6 @@
 """What can be wrong with an instrument or its cable, switchable while a wire runs.
 
-A `Fault` only says what is wrong; each wire knows how that looks in its own frames (`modbus_faults`, `balance`).
+A `Fault` only says what is wrong; each wire knows how that looks in its own frames (`modbus_faults`, `text_faults`).
 """
 
 from dataclasses import dataclass, replace
@@ -39,7 +39,8 @@ class Fault:
         delay_s: LATE: how late the reply comes. SLOW_BYTES: time between two bytes.
         size: TRUNCATED: bytes cut off the end. GARBAGE_*: bytes of garbage. WRONG_COUNT: registers more (or, if
             negative, fewer) than asked for.
-        unit: only this unit is ill; None: all of them. A cable (UNPLUGGED) has no unit.
+        unit: only this unit is ill (a Modbus unit or pump number, an Alicat letter); None: all of them. A cable
+            (UNPLUGGED) has no unit.
         share: share of the replies that are ill, drawn from the wire's seeded generator.
         times: ill replies until the fault has passed; None: until it is switched off.
     """
@@ -47,7 +48,7 @@ class Fault:
     kind: FaultKind
     delay_s: float = 0.0
     size: int = 0
-    unit: int | None = None
+    unit: int | str | None = None
     share: float = 1.0
     times: int | None = None
 
@@ -58,7 +59,7 @@ class Fault:
         *,
         delay_s: float | None = None,
         size: int | None = None,
-        unit: int | None = None,
+        unit: int | str | None = None,
         share: float = 1.0,
         times: int | None = None,
     ) -> Self:
@@ -87,22 +88,26 @@ class Fault:
         )
 
     @classmethod
-    def silence(cls, *, unit: int | None = None, share: float = 1.0, times: int | None = None) -> Self:
+    def silence(cls, *, unit: int | str | None = None, share: float = 1.0, times: int | None = None) -> Self:
         """No reply at all."""
         return cls.of(FaultKind.SILENCE, unit=unit, share=share, times=times)
 
     @classmethod
-    def late(cls, delay_s: float, *, unit: int | None = None, share: float = 1.0, times: int | None = None) -> Self:
+    def late(
+        cls, delay_s: float, *, unit: int | str | None = None, share: float = 1.0, times: int | None = None
+    ) -> Self:
         """A right reply, but late."""
         return cls.of(FaultKind.LATE, delay_s=delay_s, unit=unit, share=share, times=times)
 
     @classmethod
-    def bad_crc(cls, *, unit: int | None = None, share: float = 1.0, times: int | None = None) -> Self:
+    def bad_crc(cls, *, unit: int | str | None = None, share: float = 1.0, times: int | None = None) -> Self:
         """A flipped bit in the check sum (Modbus TCP has none: there the protocol identifier is wrong)."""
         return cls.of(FaultKind.BAD_CRC, unit=unit, share=share, times=times)
 
     @classmethod
-    def truncated(cls, size: int = 3, *, unit: int | None = None, share: float = 1.0, times: int | None = None) -> Self:
+    def truncated(
+        cls, size: int = 3, *, unit: int | str | None = None, share: float = 1.0, times: int | None = None
+    ) -> Self:
         """The last `size` bytes of the reply are missing."""
         return cls.of(FaultKind.TRUNCATED, size=size, unit=unit, share=share, times=times)
 
@@ -122,16 +127,16 @@ class Fault:
         return cls.of(FaultKind.UNPLUGGED)
 
     @classmethod
-    def busy(cls, *, unit: int | None = None, share: float = 1.0, times: int | None = None) -> Self:
+    def busy(cls, *, unit: int | str | None = None, share: float = 1.0, times: int | None = None) -> Self:
         """The instrument says that it is busy (Modbus exception 6; `S I`)."""
         return cls.of(FaultKind.BUSY, unit=unit, share=share, times=times)
 
     @classmethod
-    def shifted(cls, *, unit: int | None = None) -> Self:
+    def shifted(cls, *, unit: int | str | None = None) -> Self:
         """Every reply answers the request before: the first request after the switch gets none."""
         return cls.of(FaultKind.SHIFTED, unit=unit)
 
-    def concerns(self, unit: int | None) -> bool:
+    def concerns(self, unit: int | str | None) -> bool:
         """Whether the fault can show in a reply of this unit."""
         return self.unit is None or unit is None or self.unit == unit
 

@@ -24,7 +24,7 @@ class Memory:
 
     def __init__(self) -> None:
         self._frozen: dict[tuple[int, bytes], Reply] = {}
-        self._owed: dict[int | None, bytes] = {}
+        self._owed: dict[int | str | None, bytes] = {}
 
     def forget(self) -> None:
         """Start afresh; for a change of fault."""
@@ -35,7 +35,7 @@ class Memory:
         """The first reply that was given to this very request while the fault lasts."""
         return self._frozen.setdefault((reply.unit, request), reply)
 
-    def exchange(self, unit: int | None, frame: bytes) -> bytes:
+    def exchange(self, unit: int | str | None, frame: bytes) -> bytes:
         """The frame owed for the request before, keeping this one; empty for the first."""
         owed = self._owed.get(unit, b"")
         self._owed[unit] = frame

@@ -58,11 +58,19 @@ class SerialWire(Wire):
     async def _settle(self) -> None:
         """Timers are cancelled when the plug is pulled: nothing is left to wait for."""
 
-    def _transmit(self, fault: Fault | None, data: bytes, *, bytes_heard: int) -> None:
-        """Send a reply, as late and as slowly as fault and pace want it."""
+    def _transmit(self, fault: Fault | None, data: bytes, *, bytes_heard: int, answer_s: float = 0.0) -> None:
+        """Send a reply, as late and as slowly as fault and pace want it.
+
+        Args:
+            fault: what is wrong; None: nothing.
+            data: the reply, as damaged as it shall come.
+            bytes_heard: length of the request, which takes its time on a paced line.
+            answer_s: time that the instrument needs to answer.
+        """
         if self._outbox is None:
             return
         delay_s = (bytes_heard + len(data)) * _BITS_PER_BYTE / self.baud if self.pace else 0.0
+        delay_s += answer_s
         byte_interval_s = 0.0
         if fault is not None and fault.kind is FaultKind.LATE:
             delay_s += fault.delay_s

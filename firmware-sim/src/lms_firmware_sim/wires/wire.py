@@ -22,8 +22,8 @@ class Request:
     """One request that a wire heard and understood, whether or not it was answered.
 
     Attributes:
-        unit: the Modbus unit; 0 on a line without units.
-        function: the Modbus function code, or an MT-SICS command such as `SI`.
+        unit: the Modbus unit; 0 on a text line.
+        function: the Modbus function code; on a text line the command as heard, without its line end.
         address: first 0-based wire address; 0 where there is none.
         count: registers or bits asked for; 0 where there is none.
     """
@@ -78,7 +78,7 @@ class Wire(ABC):
     def _is_unplugged(self) -> bool:
         return self._fault is not None and self._fault.kind is FaultKind.UNPLUGGED
 
-    def _fault_for(self, unit: int | None) -> Fault | None:
+    def _fault_for(self, unit: int | str | None) -> Fault | None:
         """The fault that this one reply suffers, counted; None for a sound reply."""
         fault = self._fault
         if fault is None or not fault.concerns(unit):

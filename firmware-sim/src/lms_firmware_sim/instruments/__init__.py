@@ -1,0 +1,11 @@
+"""Simulated instruments: what they measure, what they remember, and the dialect that they speak.
+
+immersion            where a probe is: in the vessel, in a buffer, in air; and how its signal follows
+ph_electrode         a glass electrode, new or worn, and the calibration that its transmitter keeps
+oxygen_optode        an oxygen probe, and the calibration that its transmitter keeps
+ezo, ezo_ph, ezo_do  Atlas Scientific EZO circuits on a serial line
+
+Written from the makers' manuals; nothing here is shared with, or taken from, the agent's drivers, so that a mistake on
+one side cannot hide itself on the other. Neighbours: `wires` carries what they say, `simulated` binds them to a
+bioreactor, `control` moves them while they are served.
+"""
