@@ -370,6 +370,7 @@ def test_tag_command_is_read_by_alias_and_by_name() -> None:
     for metric in (Metric(alias=5, value=True), Metric("Pump/Running", datatype=11, value=True)):
         (event,) = edge.receive(topic, encode(Payload(9, [metric])))
         assert isinstance(event, TagCommand)
+        assert event.tag is not None
         assert (event.tag.name, event.value, event.timestamp_ms) == ("Pump/Running", True, 9)
     with pytest.raises(PayloadError, match="no such tag"):
         edge.receive(topic, encode(Payload(9, [Metric(alias=9, value=1.0)])))

@@ -8,8 +8,9 @@ from uuid import UUID
 
 import pytest
 from lms_protocol.batches import as_logged, digest, record_decode, record_encode, record_fingerprint
+from lms_protocol.commands import Note, command_message
 from lms_protocol.delivery import digest_of_run
-from lms_protocol.edge import Accepts, Acknowledged, EdgeSession, RebirthRequested, Refused
+from lms_protocol.edge import Accepts, Acknowledged, EdgeSession, RebirthRequested, Refused, TagCommand
 from lms_protocol.host import HostSession
 from lms_protocol.host_events import DataReceived, DeviceBorn, DeviceDied, NodeBorn, NodeDied
 from lms_protocol.marks import marked_alias
@@ -140,6 +141,24 @@ def test_edge_reads_every_message_of_the_host() -> None:
         "ncmd-rebirth": [RebirthRequested()],
         "state-online": [HostState("cloud", online=True, timestamp_ms=T)],
     }
+
+
+def test_edge_reads_commands_and_says_in_its_birth_that_it_takes_them() -> None:
+    edge = EdgeSession(group="acme", node="agent-1", stream=STREAM, bd_seq=None, tags=TAGS, takes_commands=True)
+    note = Note("5f0c2c1e", "ada", "Start feed", T + 30_500)
+    message = command_message("acme", "agent-1", TAGS[1], True, note=note, now_ms=T + 500)
+    assert (message.topic, message.payload) == (MESSAGES["dcmd-command"]["topic"], payload("dcmd-command"))
+    for name, named, text in (("dcmd-command", 2, note.to_text()), ("dcmd-plain", "Pump/Running", None)):
+        events = edge.receive(MESSAGES[name]["topic"], payload(name))
+        assert events == [TagCommand("R1", TAGS[1], True, T + 500, named, text)]
+    edge.will(T)
+    born = edge.births(T + 1, {1: Reading(1, T - 500, 7.02), 2: Reading(2, T - 500, False)}, 41)[1]
+    assert born.payload == payload("dbirth-commands")
+    host = HostSession("cloud")
+    host.receive(MESSAGES["nbirth"]["topic"], payload("nbirth"), 0.0)
+    (event,) = host.receive(MESSAGES["dbirth-commands"]["topic"], payload("dbirth-commands"), 0.0)
+    assert isinstance(event, DeviceBorn)
+    assert event.tags == TAGS[:2]
 
 
 @pytest.mark.parametrize("name", sorted(BATCHES))

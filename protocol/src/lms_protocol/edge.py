@@ -44,6 +44,7 @@ from lms_protocol.messages import (
     ACKED_NAME,
     ACKED_RANGES_NAME,
     BD_SEQ_NAME,
+    COMMAND_NAME,
     HEAD_NAME,
     PACKED_NAME,
     REBIRTH_NAME,
@@ -113,12 +114,20 @@ class Refused(NamedTuple):
 
 
 class TagCommand(NamedTuple):
-    """A host wants a tag set."""
+    """A host wants a tag set.
+
+    Attributes:
+        tag: the tag; None if the device has none such, as it may have had when the host took the births in.
+        named: the name or alias by which the host meant it.
+        note: what stood in `Sync/Command` beside it; None from a host that does not know of that.
+    """
 
     device: str
-    tag: TagDescription
+    tag: TagDescription | None
     value: Value
     timestamp_ms: int | None
+    named: str | int
+    note: object = None
 
 
 EdgeEvent: TypeAlias = RebirthRequested | Acknowledged | Accepts | Refused | HostState | TagCommand
@@ -144,6 +153,7 @@ class EdgeSession:
             one `Sync/Origin` and one `Sync/Logged` for each whose batches may hold these (those of a log of an
             earlier release do not).
         primary_host: the host application whose STATE decides whether data may be sent; None for no such host.
+        takes_commands: whether DBIRTHs say that tags may be set by commands (`Sync/Command`).
 
     Raises:
         SessionError: a device lacks `Sync/Batch` or `Sync/Gap`.
@@ -159,7 +169,9 @@ class EdgeSession:
         bd_seq: int | None,
         tags: Iterable[TagDescription],
         primary_host: str | None = None,
+        takes_commands: bool = False,
     ) -> None:
+        self.takes_commands = takes_commands
         self.group = check_id(group, "group")
         self.node = check_id(node, "node")
         self.stream = stream
@@ -200,6 +212,7 @@ class EdgeSession:
             bd_seq=self.bd_seq,
             tags=self._tags.values() if tags is None else tags,
             primary_host=self.primary_host,
+            takes_commands=self.takes_commands,
         )
 
     @property
@@ -280,6 +293,8 @@ class EdgeSession:
         """The DBIRTH of one device: every tag with its description and last known value."""
         metrics = [self._birth_metric(tag, now_ms, latest.get(tag.number)) for tag in self._by_device[device].values()]
         metrics.append(Metric(STREAM_NAME, timestamp_ms=now_ms, datatype=Datatype.STRING, value=str(self.stream)))
+        if self.takes_commands and any(tag.access == "write" for tag in self._by_device[device].values()):
+            metrics.append(Metric(COMMAND_NAME, timestamp_ms=now_ms, datatype=Datatype.STRING))
         topic = node_topic(self.group, MessageType.DBIRTH, self.node, device)
         return Publish(topic, encode(Payload(now_ms, metrics, seq=self._next_seq())))
 
@@ -393,16 +408,27 @@ class EdgeSession:
         return events
 
     def _device_command(self, device: str, payload: Payload) -> Iterable[TagCommand]:
-        for metric in payload.metrics:
+        notes = [metric.value for metric in payload.metrics if metric.name == COMMAND_NAME]
+        wanted = [metric for metric in payload.metrics if metric.name != COMMAND_NAME]
+        if notes and (len(notes), len(wanted)) != (1, 1):
+            raise PayloadError(
+                f"stands {len(notes)} times beside {len(wanted)} tags: it is of one tag", metric=COMMAND_NAME
+            )
+        for metric in wanted:
             tag = self._tags.get(metric.alias) if metric.alias is not None else None
             if tag is None and metric.name is not None:
                 tag = self._by_device[device].get(metric.name)
+            named = metric.name or metric.alias or 0
             if tag is None or tag.device != device:
-                raise PayloadError(f"device {device!r} has no such tag", metric=metric.name or metric.alias)
-            value = metric.value if metric.datatype is not None else resolve(metric.value, tag.datatype)
+                if not notes:
+                    raise PayloadError(f"device {device!r} has no such tag", metric=named)
+                tag = None
+            value = metric.value if tag is None or metric.datatype is not None else resolve(metric.value, tag.datatype)
             if value is UNSUPPORTED:
-                raise PayloadError("its value is of a kind that no tag can take", metric=tag.name)
-            yield TagCommand(device, tag, value, metric.timestamp_ms or payload.timestamp_ms)
+                raise PayloadError("its value is of a kind that no tag can take", metric=named)
+            yield TagCommand(
+                device, tag, value, metric.timestamp_ms or payload.timestamp_ms, named, notes[0] if notes else None
+            )
 
     def _birth_metric(self, tag: TagDescription, now_ms: int, latest: Reading | None) -> Metric:
         if latest is not None and not fits(latest.value, tag.datatype):

@@ -28,6 +28,7 @@ REFUSED_NAME: Final = "Sync/Refused"
 REFUSED_DIGEST_NAME: Final = "Sync/RefusedDigest"
 ACCEPTS_NAME: Final = "Sync/Accepts"
 PACKED_NAME: Final = "Sync/Packed"
+COMMAND_NAME: Final = "Sync/Command"
 SYNC_TAGS: Final[Mapping[str, Datatype]] = {
     BATCH_NAME: Datatype.UINT64,
     GAP_NAME: Datatype.STRING,

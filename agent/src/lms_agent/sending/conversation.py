@@ -293,7 +293,7 @@ class Conversation:
     def _command(self, event: TagCommand) -> None:
         LOGGER.warning(
             "%s of %s was to be set to %r: this agent does not write set points",
-            event.tag.name,
+            event.named if event.tag is None else event.tag.name,
             event.device,
             event.value,
         )
