@@ -7,7 +7,9 @@
     │   ├── SessionError        a valid message at the wrong moment (data before birth, unknown alias)
     │   └── DeliveryError       an acknowledgement or batch that contradicts what was sent
     ├── InstrumentError         the agent: talking to an instrument failed (lms_agent.errors)
-    ├── SettingsError           a configuration that cannot be used (lms_agent, lms_cloud)
+    ├── UnusableFile            a TOML file that cannot be used, with every problem in it (lms_protocol.checked_toml)
+    │   ├── ProfileError        an instrument profile (lms_protocol.instruments)
+    │   └── SettingsError       the agent's configuration (lms_agent.errors); the cloud's hangs right below LmsError
     └── …                       each distribution hangs its own branches below LmsError
 
 Attributes carry the facts, so that callers need not parse the sentence; the sentence is for people.

@@ -11,9 +11,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import typer
+from lms_protocol.checked_toml.problems import SettingsProblem
 from lms_protocol.errors import LmsError
 
-from lms_agent.errors import SettingsError, SettingsProblem
+from lms_agent.errors import SettingsError
 from lms_agent.log.damage.salvage import DamagedFile
 from lms_agent.log.errors import ADVICE_ON_DAMAGE, LogMalformed, LogUnavailable
 from lms_agent.settings.loading import default_path

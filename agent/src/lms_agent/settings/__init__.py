@@ -1,12 +1,11 @@
 """The agent's configuration: one TOML file, checked whole before anything starts.
 
-    locating.py      which line of the file holds which key
     model.py         what may stand in the file (frozen pydantic models)
     points.py        the points of an instrument: registers, commands
     consistency.py   what no single table can know: references, duplicates, overlaps
     loading.py       file → `AgentSettings`, or one `SettingsError` with every problem
 
-Loaded once by the command line and passed down.
+How problems are found and said is `lms_protocol.checked_toml`'s job. Loaded once by the command line and passed down.
 """
 
 from lms_agent.settings.loading import DEFAULT_PATH, PATH_VARIABLE, default_path, load_settings

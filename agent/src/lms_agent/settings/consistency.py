@@ -8,21 +8,13 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from lms_agent.settings.locating import KeyPath
+from lms_protocol.checked_toml.findings import Finding
+
 from lms_agent.settings.model import instrument_driver
 from lms_agent.settings.points import WIDTHS
 
 DEFAULT_TIMEOUTS_S = {"modbus-rtu": 0.3, "modbus-tcp": 1.0, "serial": 1.0}
 _DRIVERS = {"modbus-rtu": "modbus", "modbus-tcp": "modbus", "serial": "mt-sics"}
-
-
-class Finding(NamedTuple):
-    """A problem at a key path of the document; `loading.py` adds the line."""
-
-    path: KeyPath
-    found: str
-    allowed: str
-
 
 Table = Mapping[str, Any]
 Document = Mapping[str, Any]

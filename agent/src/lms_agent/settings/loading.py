@@ -1,28 +1,25 @@
 """From the TOML file to `AgentSettings`, or to one `SettingsError` that names every problem with its line.
 
 Between `model.py` (what each table may hold), `consistency.py` (what the tables may not hold together) and
-`locating.py` (the lines).
+`lms_protocol.checked_toml` (the file, its lines, and pydantic's errors in plain words).
 """
 
 import os
-import re
 import stat
-import tomllib
 from pathlib import Path
-from typing import Any
 
+from lms_protocol.checked_toml.explaining import explain
+from lms_protocol.checked_toml.findings import Finding, KeyPath
+from lms_protocol.checked_toml.reading import read_toml
 from pydantic import ValidationError
 
-from lms_agent.errors import SettingsError, SettingsProblem
-from lms_agent.settings.consistency import Finding, contradictions
-from lms_agent.settings.explaining import explain, written_path
-from lms_agent.settings.locating import KeyPath, line_of, locate
+from lms_agent.errors import SettingsError
+from lms_agent.settings.consistency import contradictions
 from lms_agent.settings.model import AgentSettings
 
 PATH_VARIABLE = "LMS_AGENT_CONFIG"
 DEFAULT_PATH = Path("/etc/lms-evo/agent.toml")
-
-_DECODE_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+_MISSING = f"a configuration there, named as argument or in ${PATH_VARIABLE}"
 
 
 def default_path() -> Path:
@@ -37,63 +34,20 @@ def load_settings(path: Path) -> AgentSettings:
     Raises:
         SettingsError: the file cannot be read, is no TOML, or holds anything that cannot be used; with all problems.
     """
-    text = _read(path)
-    document = _parse(path, text)
-    lines = locate(text)
+    file = read_toml(path, SettingsError, missing=_MISSING, meant="the configuration file")
+    document = file.document
     findings: list[Finding] = []
     settings = None
     try:
         settings = AgentSettings.model_validate(document, context={"base": path.absolute().parent})
     except ValidationError as error:
-        findings += explain(error, document)
+        findings += explain(error, document, AgentSettings)
     findings += contradictions(document)
     if settings is not None:
         findings += _unfit_files(settings)
     if findings or settings is None:
-        raise SettingsError(path, _problems(findings, document, lines))
+        raise SettingsError(path, file.problems(findings))
     return settings
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        problem = SettingsProblem(
-            line, "", f"byte 0x{error.object[error.start]:02x}, which is not UTF-8", "text in UTF-8"
-        )
-        raise SettingsError(path, [problem]) from error
-    except FileNotFoundError:
-        found, allowed = "no such file", f"a configuration there, named as argument or in ${PATH_VARIABLE}"
-    except IsADirectoryError:
-        found, allowed = "a folder", "the configuration file itself"
-    except PermissionError:
-        found, allowed = "a file that this account may not read", "a file readable by the agent's account"
-    except OSError as error:
-        found, allowed = f"a file that cannot be read ({error.strerror})", "a readable file"
-    raise SettingsError(path, [SettingsProblem(None, "", found, allowed)])
-
-
-def _parse(path: Path, text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        message = str(error)
-        place = _DECODE_PLACE.search(message)
-        line = int(place[1]) if place and place[1] else text.count("\n") + 1
-        found = f"text that is not TOML ({_DECODE_PLACE.sub('', message)})"
-        raise SettingsError(path, [SettingsProblem(line, "", found, "TOML 1.0, see toml.io")]) from error
-
-
-def _problems(findings: list[Finding], document: dict[str, Any], lines: dict[KeyPath, int]) -> list[SettingsProblem]:
-    problems = [
-        SettingsProblem(
-            line_of(lines, finding.path), written_path(finding.path, document), finding.found, finding.allowed
-        )
-        for finding in findings
-    ]
-    unique = dict.fromkeys(problems)
-    return sorted(unique, key=lambda problem: problem.line or 0)
 
 
 def _unfit_files(settings: AgentSettings) -> list[Finding]:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeAlias, cast
 from urllib.parse import urlsplit
 
+from lms_protocol.checked_toml.findings import STRICT, quoted, wrong
 from lms_protocol.errors import TopicError
 from lms_protocol.reading import TagDescription
 from lms_protocol.topics import check_id
 from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, ValidationInfo
 
 from lms_agent.log.limits.retention import DEFAULT_MAX_BYTES, MIN_BYTES, Limits
-from lms_agent.settings.points import STRICT, CommandPoint, RegisterPoint, quoted, wrong
+from lms_agent.settings.points import CommandPoint, RegisterPoint
 
 MIN_PERIOD_S = 0.05
 MAX_PERIOD_S = 86_400.0

@@ -3,15 +3,12 @@
 Register points are read by `lms_agent.drivers.modbus_registers`, command points by `lms_agent.drivers.mt_sics`.
 """
 
-import json
 from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
+from lms_protocol.checked_toml.findings import STRICT, Wrong, quoted, wrong
 from lms_protocol.reading import Datatype
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
-
-STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 Register = Literal["coil", "discrete", "holding", "input"]
 Kind = Literal["bool", "int16", "uint16", "int32", "uint32", "float32", "int64", "uint64", "float64"]
@@ -23,20 +20,6 @@ WIDTHS: dict[Kind, int] = {
 """Registers that a value of each kind takes."""
 
 _RESERVED = ("Sync/", "Node Control/", "Device Control/", "Properties/")
-
-
-Wrong = tuple[str, str, str]
-"""A key of the table being validated ("" for the value itself), what was found there, what is allowed."""
-
-
-def wrong(*findings: Wrong) -> PydanticCustomError:
-    """Findings of our own, to be raised in a validator; `explaining.py` reads them."""
-    return PydanticCustomError("lms", "see the findings", {"findings": findings})
-
-
-def quoted(text: str) -> str:
-    """Text as it stands in the file, with control characters made visible."""
-    return json.dumps(text, ensure_ascii=False)
 
 
 def _check_tag(name: str) -> str:

@@ -2,14 +2,14 @@
 
 `locate(text)` walks over text that `tomllib` has accepted already, so it need not judge it, only find keys. Every
 key path of the parsed document, with indices for arrays, maps to the line on which its key (or its table's header,
-or its array element) begins. Used by `loading.py` to say where a problem is.
+or its array element) begins. Used by `reading.py` to say where a problem is.
 
 Source: TOML 1.0.0.
 """
 
 from collections.abc import Mapping
 
-KeyPath = tuple[str | int, ...]
+from lms_protocol.checked_toml.findings import KeyPath
 
 _ESCAPES = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", '"': '"', "\\": "\\", "e": "\x1b"}
 _BARE_END = frozenset(" \t.=]\r\n#,}")

@@ -5,7 +5,7 @@ import tomllib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lms_agent.settings.locating import line_of, locate
+from lms_protocol.checked_toml.locating import line_of, locate
 
 TRICKY = '''\
 # a comment with = and [table]

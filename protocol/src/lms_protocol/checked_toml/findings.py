@@ -1,0 +1,38 @@
+"""What models and checks find wrong in a document, before anybody has looked up the line.
+
+Neighbours: `problems.py` is what becomes of it; `explaining.py` makes findings of pydantic's errors.
+"""
+
+import json
+from typing import NamedTuple
+
+from pydantic import ConfigDict
+from pydantic_core import PydanticCustomError
+
+STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+"""Of every model that a file is checked against: nothing unknown, nothing converted, nothing changed afterwards."""
+
+KeyPath = tuple[str | int, ...]
+"""Keys and indices that lead to a value of a parsed document."""
+
+
+class Finding(NamedTuple):
+    """A problem at a key path of the document; `reading.py` adds the line."""
+
+    path: KeyPath
+    found: str
+    allowed: str
+
+
+Wrong = tuple[str, str, str]
+"""A key of the table being validated ("" for the value itself), what was found there, what is allowed."""
+
+
+def wrong(*findings: Wrong) -> PydanticCustomError:
+    """Findings of our own, to be raised in a validator; `explaining.py` reads them. Dots lead into inner tables."""
+    return PydanticCustomError("lms", "see the findings", {"findings": findings})
+
+
+def quoted(text: str) -> str:
+    """Text as it stands in the file, with control characters made visible."""
+    return json.dumps(text, ensure_ascii=False)
