@@ -38,6 +38,7 @@ from lms_agent.buses.modbus_frames import (
     shape_of_reply,
 )
 from lms_agent.buses.turns import Turns
+from lms_agent.buses.wire_time import WireTime
 from lms_agent.errors import (
     InstrumentBusy,
     InstrumentError,
@@ -89,11 +90,13 @@ class ModbusMaster(ABC):
     Args:
         stream: the port.
         timeout_s: how long a unit may take to reply.
+        wire_time: how long transactions take on the line.
         chance: for the back-off when the port cannot be opened.
     """
 
-    def __init__(self, stream: ByteStream, *, timeout_s: float, chance: random.Random) -> None:
+    def __init__(self, stream: ByteStream, *, timeout_s: float, wire_time: WireTime, chance: random.Random) -> None:
         self.port = stream.port
+        self.wire_time = wire_time
         self.timeout_s = timeout_s
         self._stream = stream
         self._turns = Turns()

@@ -17,13 +17,13 @@ import asyncio
 import contextlib
 import random
 
+from lms_agent.buses import wire_time
 from lms_agent.buses.byte_stream import ByteStream
 from lms_agent.buses.doubt import Doubt
 from lms_agent.buses.modbus import ModbusMaster
 from lms_agent.buses.modbus_frames import Request, WriteRequest, crc16, shape_of_reply
 from lms_agent.errors import InstrumentBusy, InstrumentRefused, ReplyRefused, ReplyTimeout
 
-_SHORTEST_SILENCE_S = 0.00175
 _FRAME_OVERHEAD = 3  # unit, check sum
 _EXCEPTION_LENGTH = 5
 _REST_OF_FRAME_S = 0.02
@@ -44,9 +44,9 @@ class RtuMaster(ModbusMaster):
     def __init__(
         self, stream: ByteStream, *, character_s: float, timeout_s: float, silence_s: float, chance: random.Random
     ) -> None:
-        super().__init__(stream, timeout_s=timeout_s, chance=chance)
+        super().__init__(stream, timeout_s=timeout_s, wire_time=wire_time.rtu(character_s), chance=chance)
         self._character_s = character_s
-        self._frame_gap_s = max(3.5 * character_s, _SHORTEST_SILENCE_S)
+        self._frame_gap_s = wire_time.silence_s(character_s)
         self._silence_s = max(silence_s, self._frame_gap_s)
         self._free_at_s = 0.0
         self._asked_last: Request | None = None

@@ -12,6 +12,7 @@ import asyncio
 import random
 import struct
 
+from lms_agent.buses import wire_time
 from lms_agent.buses.byte_stream import ByteStream
 from lms_agent.buses.modbus import ModbusMaster
 from lms_agent.buses.modbus_frames import Request, shape_of_reply
@@ -36,7 +37,7 @@ class TcpMaster(ModbusMaster):
     def __init__(
         self, stream: ByteStream, *, timeout_s: float, chance: random.Random, zero_transactions: bool = False
     ) -> None:
-        super().__init__(stream, timeout_s=timeout_s, chance=chance)
+        super().__init__(stream, timeout_s=timeout_s, wire_time=wire_time.TCP, chance=chance)
         self._zero_transactions = zero_transactions
         self._transaction = 0
         self._late: dict[int, Request] = {}  # transactions that timed out on this connection

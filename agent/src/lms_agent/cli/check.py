@@ -8,23 +8,19 @@ from typing import Any
 
 import typer
 
-from lms_agent.buses.modbus_frames import FUNCTIONS
+from lms_agent.buses.wire_time import WireTime, wire_time_of
 from lms_agent.cli.configuration import ConfigArgument, ConfigOption, JsonOption, load_or_exit
-from lms_agent.drivers.block_planning import Block, plan_blocks
+from lms_agent.cli.line_plan import counted, plan_of_instrument, plan_of_line, span
 from lms_agent.settings import (
     AgentSettings,
     BusSettings,
     InstrumentSettings,
     ModbusInstrument,
-    ModbusRtuBus,
     ModbusTcpBus,
 )
 from lms_agent.timekeeping.kernel import synchronised
 
-_REGISTERS = {code: register for register, code in FUNCTIONS.items()}
 _KINDS = {"modbus-rtu": "Modbus RTU", "modbus-tcp": "Modbus TCP", "serial": "lines of text"}
-_BUSY_LINE = 0.8
-_THINKING_S = 0.01  # what a slave usually takes before it answers
 
 
 def check(config: ConfigArgument = None, config_option: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -45,12 +41,9 @@ def describe(settings: AgentSettings) -> dict[str, Any]:
     """What the configuration means, as JSON shows it; `warnings` holds sentences."""
     warnings = []
     for bus in settings.buses:
-        share = _busy_share(bus, settings.instruments_on(bus.id))
-        if share > _BUSY_LINE:
-            warnings.append(
-                f"bus {bus.id} would be busy {share:.0%} of the time at {getattr(bus, 'baud', 0)} baud: "
-                "scans will be missed; use a higher baud rate, longer periods or fewer points"
-            )
+        line = plan_of_line(settings, bus)
+        if line is not None and line.warning is not None:
+            warnings.append(line.warning)
         if not settings.instruments_on(bus.id):
             warnings.append(f"bus {bus.id} has no instrument")
     named = {instrument.bioreactor for instrument in settings.instruments}
@@ -75,11 +68,11 @@ def _bus(bus: BusSettings, settings: AgentSettings) -> dict[str, Any]:
         "kind": bus.kind,
         "port": port_of(bus),
         "timeout_s": bus.timeout_s,
-        "instruments": [_instrument(instrument) for instrument in settings.instruments_on(bus.id)],
+        "instruments": [_instrument(instrument, wire_time_of(bus)) for instrument in settings.instruments_on(bus.id)],
     }
 
 
-def _instrument(instrument: InstrumentSettings) -> dict[str, Any]:
+def _instrument(instrument: InstrumentSettings, wire: WireTime | None) -> dict[str, Any]:
     tags = [point.tag for point in instrument.points]
     described: dict[str, Any] = {
         "id": instrument.id,
@@ -88,16 +81,16 @@ def _instrument(instrument: InstrumentSettings) -> dict[str, Any]:
         "period_s": instrument.period_s,
         "tags": tags,
     }
-    if isinstance(instrument, ModbusInstrument):
+    if isinstance(instrument, ModbusInstrument) and wire is not None:
         described["unit"] = instrument.unit
         described["blocks"] = [
             {
-                "register": _REGISTERS[block.function],
-                "address": block.address,
-                "count": block.count,
-                "tags": [tags[index] for index in block.points],
+                "register": request.register,
+                "address": request.address,
+                "count": request.count,
+                "tags": list(request.tags),
             }
-            for block in plan_blocks(instrument)
+            for request in plan_of_instrument(instrument, wire).requests
         ]
     return described
 
@@ -105,23 +98,6 @@ def _instrument(instrument: InstrumentSettings) -> dict[str, Any]:
 def port_of(bus: BusSettings) -> str:
     """A bus's port for people: `host:port`, or the device file."""
     return f"{bus.host}:{bus.port}" if isinstance(bus, ModbusTcpBus) else bus.port
-
-
-def _busy_share(bus: BusSettings, instruments: tuple[InstrumentSettings, ...]) -> float:
-    """The share of time that an RTU line needs for its requests; 0 for other lines."""
-    if not isinstance(bus, ModbusRtuBus):
-        return 0.0
-    character_s = (10 + (bus.parity != "none") + (bus.stop_bits == 2)) / bus.baud
-    return sum(
-        sum(_block_s(block, character_s) for block in plan_blocks(instrument)) / instrument.period_s
-        for instrument in instruments
-        if isinstance(instrument, ModbusInstrument)
-    )
-
-
-def _block_s(block: Block, character_s: float) -> float:
-    data_bytes = 2 * block.count if block.function in (3, 4) else (block.count + 7) // 8
-    return (8 + 5 + data_bytes + 7) * character_s + _THINKING_S
 
 
 def _told(settings: AgentSettings, described: dict[str, Any]) -> list[str]:
@@ -133,11 +109,11 @@ def _told(settings: AgentSettings, described: dict[str, Any]) -> list[str]:
     ]
     for bus, shown in zip(settings.buses, described["buses"], strict=True):
         lines.append(
-            f"Bus {bus.id}: {_KINDS[bus.kind]} on {port_of(bus)}{_line_setting(bus)}, timeout {bus.timeout_s:g} s"
+            f"Bus {bus.id}: {_KINDS[bus.kind]} on {port_of(bus)}{line_setting(bus)}, timeout {bus.timeout_s:g} s"
         )
         for instrument in shown["instruments"]:
             lines += _instrument_lines(instrument)
-    lines.append(f"{_counted(described['tags'], 'tag')} of {_counted(len(settings.bioreactors), 'bioreactor')}")
+    lines.append(f"{counted(described['tags'], 'tag')} of {counted(len(settings.bioreactors), 'bioreactor')}")
     return lines + [f"Warning: {warning}" for warning in described["warnings"]]
 
 
@@ -150,11 +126,8 @@ def _clock_line(*, synchronised: bool | None, wait_s: float) -> str:
     return f"Clock {now}; after a boot the agent waits {wait_s:g} s for that before it sends"
 
 
-def _counted(count: int, thing: str) -> str:
-    return f"{count} {thing}{'s' * (count != 1)}"
-
-
-def _line_setting(bus: BusSettings) -> str:
+def line_setting(bus: BusSettings) -> str:
+    """How a serial line is set, to be put behind its port; nothing for TCP."""
     if isinstance(bus, ModbusTcpBus):
         return ""
     return f", {bus.baud} baud {bus.data_bits}{bus.parity[0].upper()}{bus.stop_bits}"
@@ -166,7 +139,6 @@ def _instrument_lines(instrument: dict[str, Any]) -> list[str]:
     if "blocks" not in instrument:
         return [*lines, f"    {', '.join(instrument['tags'])}"]
     for block in instrument["blocks"]:
-        last = block["address"] + block["count"] - 1
-        span = f"{block['address']}" if last == block["address"] else f"{block['address']} to {last}"
-        lines.append(f"    {block['register']} {span}: {', '.join(block['tags'])}")
+        where = span(block["address"], block["count"])
+        lines.append(f"    {block['register']} {where}: {', '.join(block['tags'])}")
     return lines

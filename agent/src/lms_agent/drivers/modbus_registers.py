@@ -11,6 +11,7 @@ from lms_protocol.reading import Reading
 
 from lms_agent.buses.modbus import ModbusMaster
 from lms_agent.buses.modbus_frames import BIT_FUNCTIONS, ReadRequest
+from lms_agent.buses.wire_time import WireTime
 from lms_agent.drivers.block_planning import plan_blocks
 from lms_agent.drivers.driver import Failure, Outcome, quality_of
 from lms_agent.drivers.register_coding import Reader, bit_reader, reader_of
@@ -43,7 +44,7 @@ class ModbusRegisters:
 
     def __init__(self, instrument: ModbusInstrument, master: ModbusMaster, numbers: Sequence[int]) -> None:
         self._master = master
-        self._blocks = tuple(_planned(instrument, numbers))
+        self._blocks = tuple(_planned(instrument, numbers, master.wire_time))
 
     async def read(self) -> Outcome:
         """Read all blocks. A silent unit is not asked for the rest; a refused block does not hide the others."""
@@ -65,9 +66,9 @@ class ModbusRegisters:
         return Outcome(readings, failures)
 
 
-def _planned(instrument: ModbusInstrument, numbers: Sequence[int]) -> list[_PlannedBlock]:
+def _planned(instrument: ModbusInstrument, numbers: Sequence[int], wire: WireTime) -> list[_PlannedBlock]:
     planned = []
-    for block in plan_blocks(instrument):
+    for block in plan_blocks(instrument, wire):
         fields = []
         for index in block.points:
             point = instrument.points[index]
