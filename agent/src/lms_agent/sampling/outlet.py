@@ -6,15 +6,29 @@ that says so.
 """
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from lms_protocol.errors import LmsError
-from lms_protocol.reading import Gap
+from lms_protocol.reading import Gap, Reading
 
 from lms_agent.sampling.scan import GapIds, Scan, Sink
 
 MOST_WAITING = 64
 _MOST_OWED = 256
+
+
+class Process(Protocol):
+    """What is done with scans before they are handed over."""
+
+    def take(self, readings: tuple[Reading, ...], gaps: tuple[Gap, ...]) -> tuple[tuple[Reading, ...], tuple[Gap, ...]]:
+        """What of a scan is to be kept."""
+        ...
+
+    def lost(self, tags: Iterable[int]) -> None:
+        """Readings of these tags were not kept."""
+        ...
 
 
 @dataclass
@@ -35,12 +49,16 @@ class Outlet:
         sink: takes a scan and returns when it is committed.
         next_gap_id: gives gap ids.
         most_waiting: scans that may wait for the sink at a time.
+        process: what is done with each scan before.
     """
 
-    def __init__(self, sink: Sink, next_gap_id: GapIds, most_waiting: int = MOST_WAITING) -> None:
+    def __init__(
+        self, sink: Sink, next_gap_id: GapIds, most_waiting: int = MOST_WAITING, process: Process | None = None
+    ) -> None:
         self._sink = sink
         self._next_gap_id = next_gap_id
         self._most_waiting = most_waiting
+        self._process = process
         self._waiting: set[asyncio.Task[None]] = set()
         self._devices: dict[str, _Device] = {}
         self._latest: dict[int, Gap] = {}  # gap records on their way or owed
@@ -53,7 +71,15 @@ class Outlet:
         return len(self._waiting)
 
     def put(self, scan: Scan) -> None:
-        """Hand a scan over. Returns at once."""
+        """Process a scan and hand it over. Returns at once."""
+        if self._process is not None:
+            scan = Scan(scan.device, *self._process.take(scan.readings, scan.gaps))
+        self.hand_over(scan)
+
+    def hand_over(self, scan: Scan) -> None:
+        """Hand over a scan that is processed already, unless there is nothing in it. Returns at once."""
+        if not scan.readings and not scan.gaps:
+            return
         scan = self._with_what_is_owed(scan)
         for gap in scan.gaps:
             self._latest[gap.id] = gap
@@ -97,7 +123,8 @@ class Outlet:
         gaps = [gap for gap in device.owed.values() if gap.id not in own]
         device.owed.clear()
         if scan.readings and device.lost_since_ms is not None:
-            gaps.append(self._gap_of_lost(device, scan.readings[0].taken_at_ms))
+            again_ms = (reading.taken_at_ms for reading in scan.readings if reading.tag in device.lost_tags)
+            gaps.append(self._gap_of_lost(device, next(again_ms, scan.readings[-1].taken_at_ms)))
             del self._devices[scan.device]
         return Scan(scan.device, scan.readings, (*gaps, *scan.gaps))
 
@@ -122,6 +149,8 @@ class Outlet:
                 self._latest.pop(gap.id, None)
             elif self._latest.get(gap.id) is gap:  # else a newer record of the same gap is on its way
                 device.owed[gap.id] = gap
+        if self._process is not None:
+            self._process.lost({reading.tag for reading in scan.readings})
         while len(device.owed) > _MOST_OWED:
             self._fold_oldest_closed(device)
 

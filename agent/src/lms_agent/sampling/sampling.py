@@ -17,6 +17,7 @@ from lms_agent.buses.backoff import Backoff
 from lms_agent.buses.opening import Bus, make_bus
 from lms_agent.clock import Clock, SystemClock
 from lms_agent.drivers.choosing import make_driver
+from lms_agent.processing import Processing
 from lms_agent.sampling.outlet import MOST_WAITING, Outlet
 from lms_agent.sampling.scan import GapIds, Scan, Sink
 from lms_agent.sampling.watching import Taken, WatchedInstrument
@@ -91,6 +92,7 @@ class Sampling:
         self._most_waiting = most_waiting
         self._open_gaps = tuple(open_gaps)
         self._numbers = {(tag.device, tag.name): tag.number for tag in tags}
+        self._processing = Processing(settings, self._numbers)
         self._buses: dict[str, Bus] = {}
         self._lines: list[_Line] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -128,7 +130,7 @@ class Sampling:
 
     async def run(self) -> None:
         """Sample until cancelled or finished; then wait for the sink's answers, and give the ports back."""
-        outlets = [Outlet(self._sink, self._next_gap_id, self._most_waiting) for _ in self._lines]
+        outlets = [Outlet(self._sink, self._next_gap_id, self._most_waiting, self._processing) for _ in self._lines]
         try:
             async with asyncio.TaskGroup() as tasks:
                 watching = [tasks.create_task(outlet.watch()) for outlet in outlets]
@@ -141,6 +143,8 @@ class Sampling:
                 for task in watching:
                     task.cancel()
         finally:
+            for device, readings in self._processing.held_back().items():
+                outlets[0].hand_over(Scan(device, readings))
             for outlet in outlets:
                 await outlet.drain()
             await self.bench.close()

@@ -12,6 +12,7 @@ from lms_protocol.checked_toml.findings import Finding
 
 from lms_agent.settings.model import instrument_driver
 from lms_agent.settings.points import WIDTHS
+from lms_agent.settings.processing import long_heartbeats
 
 DEFAULT_TIMEOUTS_S = {"modbus-rtu": 0.3, "modbus-tcp": 1.0, "serial": 1.0}
 _DRIVERS = {"modbus-rtu": "modbus", "modbus-tcp": "modbus", "serial": "mt-sics"}
@@ -30,6 +31,7 @@ def contradictions(document: Document) -> list[Finding]:
         *_crowded_lines(document),
         *_duplicate_tags(document),
         *_overlaps(document),
+        *long_heartbeats(_tables(document, "instrument")),
     ]
 
 

@@ -43,7 +43,9 @@ class Point(BaseModel):
     """What all points have: the tag, and what people need to know of its values.
 
     `low` and `high` are the normal range, shown beside the value. `minimum` and `maximum` are what the instrument can
-    measure at all: a value outside is kept and flagged UNCERTAIN.
+    measure at all: a value outside is kept and flagged UNCERTAIN. So is one that changes faster than `max_rate_per_s`
+    or has not changed for `stuck_after_s`. With a `dead_band` a value that changes by no more than that is logged once
+    in `heartbeat_s` only.
     """
 
     model_config = STRICT
@@ -56,6 +58,10 @@ class Point(BaseModel):
     maximum: float | None = None
     decimals: int | None = Field(None, ge=0, le=15)
     access: Literal["read", "write"] = "read"
+    max_rate_per_s: float | None = Field(None, gt=0)
+    stuck_after_s: float | None = Field(None, gt=0)
+    dead_band: float | None = Field(None, ge=0)
+    heartbeat_s: float | None = Field(None, gt=0)
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -69,6 +75,8 @@ class Point(BaseModel):
             a, b = getattr(self, lower), getattr(self, upper)
             if a is not None and b is not None and not a < b:
                 yield upper, f"{b:g}", f"more than {lower} = {a:g}"
+        if self.heartbeat_s is not None and self.dead_band is None:
+            yield "heartbeat_s", f"{self.heartbeat_s:g}", "only with a dead_band: without one every reading is logged"
 
 
 class RegisterPoint(Point):
@@ -129,6 +137,9 @@ class RegisterPoint(Point):
             yield "bit", str(self.bit), f'a bit only with kind = "bool", not "{self.kind}"'
         if self.kind == "bool" and self.scaled:
             yield "scale", f"{self.scale:g}", "no scale or offset: a bool is true or false"
+        for key in ("max_rate_per_s", "stuck_after_s"):
+            if self.kind == "bool" and getattr(self, key) is not None:
+                yield key, f"{getattr(self, key):g}", "only with a number: a bool is true or false"
         if self.width == 1 and self.word_order == "little":
             yield "word_order", '"little"', f"no word order: {self.kind} is a single register (see byte_order)"
 

@@ -1,0 +1,13 @@
+"""Processing: what becomes of a reading between its instrument and the log, tag by tag, as the configuration says.
+
+    judging.py       plausible or not: rate of change, stuck value
+    reporting.py     report by exception: what need not be logged, because it says nothing new
+    processing.py    all of it, scan by scan
+
+Between `lms_agent.sampling`, which reads and finds gaps, and its outlet to the log. What a driver has read is never
+altered here, and what is found implausible is kept and flagged.
+"""
+
+from lms_agent.processing.processing import Processing
+
+__all__ = ["Processing"]

@@ -1,0 +1,96 @@
+"""Everything that the configuration asks to be done with readings, scan by scan; for all bioreactors of the agent.
+
+    scan of a line → judged → by exception → scan for the log
+
+A gap record always passes, and with it the readings on both its sides: nobody may take for a silence what was only not
+worth telling, nor the other way round.
+
+Neighbours: `lms_agent.sampling.outlet` asks before it hands a scan over to the log, and says which were lost.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+from lms_protocol.reading import Gap, Reading
+
+from lms_agent.processing.judging import Judging
+from lms_agent.processing.reporting import ByException
+from lms_agent.settings.model import AgentSettings
+from lms_agent.settings.points import Point
+from lms_agent.settings.processing import heartbeat_s
+
+Numbers: TypeAlias = Mapping[tuple[str, str], int]
+"""The number of each tag, by bioreactor and name."""
+Readings: TypeAlias = tuple[Reading, ...]
+
+
+class Processing:
+    """Processes the scans of all lines.
+
+    Args:
+        settings: what is to be done with which tag.
+        numbers: of all tags of the settings.
+    """
+
+    def __init__(self, settings: AgentSettings, numbers: Numbers) -> None:
+        self._judging: dict[int, Judging] = {}
+        self._reporting: dict[int, ByException] = {}
+        self._device: dict[int, str] = {}
+        for instrument in settings.instruments:
+            for point in instrument.points:
+                number = numbers[instrument.bioreactor, point.tag]
+                self._device[number] = instrument.bioreactor
+                self._add(number, point, instrument.period_s)
+        self._idle = not (self._judging or self._reporting)
+
+    def take(self, readings: Readings, gaps: tuple[Gap, ...]) -> tuple[Readings, tuple[Gap, ...]]:
+        """What of a scan is to be logged.
+
+        Args:
+            readings: of one scan of one bioreactor, in the order taken.
+            gaps: that opened or closed with it.
+        """
+        if self._idle:
+            return readings, gaps
+        judged = [self._judged(reading) for reading in readings]
+        if not self._reporting:
+            return tuple(judged), gaps
+        wanted = {tag for gap in gaps for tag in gap.tags}
+        due = self._held_back(wanted)
+        due += [each for reading in judged for each in self._due(reading, wanted)]
+        return tuple(sorted(due, key=_taken_at_ms)), gaps
+
+    def lost(self, tags: Iterable[int]) -> None:
+        """Readings of these tags did not get into the log: the next ones say something new, whatever they say."""
+        for tag in tags:
+            if tag in self._reporting:
+                self._reporting[tag].forget()
+
+    def held_back(self) -> dict[str, Readings]:
+        """What nobody has had yet, by bioreactor: reading ends."""
+        held: dict[str, list[Reading]] = {}
+        for reading in sorted(self._held_back(self._reporting), key=_taken_at_ms):
+            held.setdefault(self._device[reading.tag], []).append(reading)
+        return {device: tuple(readings) for device, readings in held.items()}
+
+    def _add(self, number: int, point: Point, period_s: float) -> None:
+        if point.max_rate_per_s is not None or point.stuck_after_s is not None:
+            self._judging[number] = Judging(point.max_rate_per_s, point.stuck_after_s)
+        if point.dead_band is not None:
+            longest_s = heartbeat_s(point.heartbeat_s, period_s)
+            self._reporting[number] = ByException(point.dead_band, longest_s, period_s)
+
+    def _judged(self, reading: Reading) -> Reading:
+        judging = self._judging.get(reading.tag)
+        return reading if judging is None else judging.judge(reading)
+
+    def _due(self, reading: Reading, wanted: set[int]) -> list[Reading]:
+        reporting = self._reporting.get(reading.tag)
+        return [reading] if reporting is None else reporting.offer(reading, wanted=reading.tag in wanted)
+
+    def _held_back(self, tags: Iterable[int]) -> list[Reading]:
+        return [held for tag in tags if tag in self._reporting for held in self._reporting[tag].held_back()]
+
+
+def _taken_at_ms(reading: Reading) -> int:
+    return reading.taken_at_ms
