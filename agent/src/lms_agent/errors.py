@@ -13,7 +13,8 @@
         ├── ReplyRefused                  a reply came, but it is not a sound answer to what was asked
         ├── ReplyOutOfStep                the replies lag behind the requests; nothing is believed until they fit again
         ├── InstrumentBusy                the instrument says: later
-        └── InstrumentRefused             the instrument answers with an error (Modbus exception, `ES`, `ET`, `EL`)
+        ├── InstrumentRefused             the instrument answers with an error (Modbus exception, `ES`, `ET`, `EL`)
+        └── NotWritable                   a point that cannot be written, or not with this value; nothing was sent
 
 What the caller may do is the same for a whole branch: after any `InstrumentError` ask again at the next scan.
 `SettingsError` ends the program with code 2.
@@ -161,3 +162,17 @@ class InstrumentRefused(InstrumentError):
         self.meaning = meaning
         who = "the instrument" if unit is None else f"unit {unit}"
         super().__init__(port, f"{who} on {port} answers error {code}: {meaning}")
+
+
+class NotWritable(InstrumentError):
+    """A point cannot be written, or not with this value. Nothing was sent.
+
+    Attributes:
+        tag: of the point.
+        reason: why not.
+    """
+
+    def __init__(self, port: str, tag: str, reason: str) -> None:
+        self.tag = tag
+        self.reason = reason
+        super().__init__(port, f"{tag} cannot be written: {reason}")

@@ -19,6 +19,7 @@ import asyncio
 import random
 from abc import ABC, abstractmethod
 from collections import defaultdict
+from collections.abc import Callable
 from typing import NamedTuple
 
 from lms_agent.buses.backoff import Backoff
@@ -120,7 +121,12 @@ class ModbusMaster(ABC):
             return await self._ask(request)
 
     async def write(
-        self, request: WriteRequest, *, read_back: ReadRequest | None = None, urgent: bool = True
+        self,
+        request: WriteRequest,
+        *,
+        read_back: ReadRequest | None = None,
+        urgent: bool = True,
+        go: Callable[[], None] | None = None,
     ) -> Confirmation:
         """Write registers or coils, once; then, in the same turn, read what holds now.
 
@@ -128,6 +134,7 @@ class ModbusMaster(ABC):
             read_back: what to read afterwards; also when no answer to the write came. An instrument that is slow to
                 take a value over may still show the old one.
             urgent: go before those that wait for the line and are not.
+            go: asked when nothing stands between the write and the wire any more; if it raises, nothing is sent.
 
         Raises:
             PortError: the line cannot be used now. Nothing was sent.
@@ -137,6 +144,8 @@ class ModbusMaster(ABC):
         """
         async with self._turns.take(urgent=urgent):
             await self._prepare(request)
+            if go is not None:
+                go()
             doubt = await self._write(request)
             if read_back is None:
                 return Confirmation(doubt, None)

@@ -8,6 +8,7 @@ and the next command is another one, whose reply looks different.
 import asyncio
 import random
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 from lms_agent.buses.backoff import Backoff
@@ -64,12 +65,15 @@ class TextLine:
         self._open_command: bytes | None = None
         self._asked_last: bytes | None = None
 
-    async def ask(self, command: Command, probe: Command, *, urgent: bool = False) -> tuple[re.Match[bytes], int]:
+    async def ask(
+        self, command: Command, probe: Command, *, urgent: bool = False, go: Callable[[], None] | None = None
+    ) -> tuple[re.Match[bytes], int]:
         """Send a command; its reply, matched, and when it came (ms UTC).
 
         Args:
             probe: a harmless command with another reply, sent first if a reply to `command` may be under way.
             urgent: go before those that wait for the line and are not.
+            go: asked when nothing stands between the command and the wire any more; if it raises, nothing is sent.
 
         Raises:
             PortError, ReplyTimeout, ReplyRefused: no believable reply.
@@ -83,6 +87,8 @@ class TextLine:
                 except ReplyRefused as error:
                     reason = f"after a missed reply the next one does not fit its command ({error.reason})"
                     raise ReplyOutOfStep(self.port, None, reason, error.reply) from error
+            if go is not None:
+                go()
             return await self._exchange(command)
 
     async def close(self) -> None:

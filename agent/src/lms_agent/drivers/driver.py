@@ -3,8 +3,9 @@
 Between the buses and sampling.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 from lms_protocol.reading import Quality, Reading, Value
 
@@ -31,11 +32,52 @@ class Outcome:
     failures: list[Failure]
 
 
+class Written(NamedTuple):
+    """What is known after a value was sent to an instrument.
+
+    Attributes:
+        confirmed: whether the instrument itself has said that it took it.
+        sent: the value as it went out, in the point's unit: as exact as the instrument holds it.
+        read_back: what the instrument was found to hold afterwards, in the point's unit; None if that is not known.
+        doubt: why it is not confirmed; "" if it is.
+    """
+
+    confirmed: bool
+    sent: Value
+    read_back: Value = None
+    doubt: str = ""
+
+
+Go: TypeAlias = Callable[[], None]
+"""Asked when nothing stands between a write and the wire any more; raises if it is not to be sent after all.
+
+What waits for a busy line may be void by the time that it is free.
+"""
+
+
+def always() -> None:
+    """Send it, whenever the line is free."""
+
+
 class Driver(Protocol):
-    """Reads all points of one instrument."""
+    """Reads all points of one instrument, and writes those that can be written."""
 
     async def read(self) -> Outcome:
         """Ask once for everything. Does not raise `InstrumentError`s: they are in the outcome."""
+        ...
+
+    async def write(self, index: int, value: Value, go: Go = always) -> Written:
+        """Send a value to the instrument, once, before polls that wait; then read what it holds.
+
+        Args:
+            index: which of the instrument's points.
+            value: of the point's datatype, in its unit.
+
+        Raises:
+            InstrumentError: it was not sent, or the instrument says that it did not take it. In doubt this does not
+                raise: then `Written.confirmed` is false.
+            whatever `go` raises: it was not sent.
+        """
         ...
 
 

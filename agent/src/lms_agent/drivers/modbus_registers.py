@@ -7,16 +7,17 @@ Between a `ModbusMaster`, which gives the sound reply to each block, and samplin
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lms_protocol.reading import Reading
+from lms_protocol.reading import Reading, Value
 
 from lms_agent.buses.modbus import ModbusMaster
-from lms_agent.buses.modbus_frames import BIT_FUNCTIONS, ReadRequest
+from lms_agent.buses.modbus_frames import BIT_FUNCTIONS, FUNCTIONS, ReadRequest, WriteRequest
 from lms_agent.buses.wire_time import WireTime
 from lms_agent.drivers.block_planning import plan_blocks
-from lms_agent.drivers.driver import Failure, Outcome, quality_of
-from lms_agent.drivers.register_coding import Reader, bit_reader, reader_of
-from lms_agent.errors import InstrumentError, PortError, ReplyOutOfStep, ReplyTimeout
+from lms_agent.drivers.driver import Failure, Go, Outcome, Written, always, quality_of
+from lms_agent.drivers.register_coding import Reader, ValueRangeError, bit_reader, encode, reader_of
+from lms_agent.errors import InstrumentError, NotWritable, PortError, ReplyOutOfStep, ReplyTimeout
 from lms_agent.settings.model import ModbusInstrument
+from lms_agent.settings.points import RegisterPoint
 
 
 class _Field(NamedTuple):
@@ -34,7 +35,7 @@ class _PlannedBlock(NamedTuple):
 
 
 class ModbusRegisters:
-    """Reads the points of one instrument.
+    """Reads the points of one instrument, and writes those that can be written.
 
     Args:
         instrument: unit, points and limits.
@@ -44,6 +45,7 @@ class ModbusRegisters:
 
     def __init__(self, instrument: ModbusInstrument, master: ModbusMaster, numbers: Sequence[int]) -> None:
         self._master = master
+        self._instrument = instrument
         self._blocks = tuple(_planned(instrument, numbers, master.wire_time))
 
     async def read(self) -> Outcome:
@@ -64,6 +66,37 @@ class ModbusRegisters:
                 value = read(data, at)
                 readings.append(Reading(tag, arrived_ms, value, quality_of(value, minimum, maximum)))
         return Outcome(readings, failures)
+
+    async def write(self, index: int, value: Value, go: Go = always) -> Written:
+        """Write one point and read it back in the same turn; see `Driver.write`."""
+        point = self._instrument.points[index]
+        request, sent = self._write_request(point, value)
+        function = FUNCTIONS[point.register_]
+        read_back = ReadRequest(self._instrument.unit, function, point.address, point.width)
+        confirmation = await self._master.write(request, read_back=read_back, go=go)
+        held: Value = None
+        if confirmation.read_back is not None:
+            read = bit_reader if function in BIT_FUNCTIONS else reader_of(point)
+            held = read(confirmation.read_back.data, 0)
+        return Written(
+            confirmation.confirmed, sent, held, "" if confirmation.doubt is None else str(confirmation.doubt)
+        )
+
+    def _write_request(self, point: RegisterPoint, value: Value) -> tuple[WriteRequest, Value]:
+        """The request, and the value as the registers hold it."""
+        unit, address = self._instrument.unit, point.address
+        single = self._instrument.single_writes and point.width == 1
+        if point.access != "write":
+            raise NotWritable(self._master.port, point.tag, 'its settings do not say access = "write"')
+        if point.register_ == "coil" and isinstance(value, bool):
+            return WriteRequest.coils(unit, address, [value], single=single), value
+        if point.register_ == "holding" and isinstance(value, int | float) and not isinstance(value, bool):
+            try:
+                data = encode(value, point)
+                return WriteRequest.registers(unit, address, data, single=single), reader_of(point)(data, 0)
+            except ValueRangeError as error:
+                raise NotWritable(self._master.port, point.tag, str(error)) from error
+        raise NotWritable(self._master.port, point.tag, f"{value!r} is nothing for a {point.register_} of {point.kind}")
 
 
 def _planned(instrument: ModbusInstrument, numbers: Sequence[int], wire: WireTime) -> list[_PlannedBlock]:

@@ -17,15 +17,16 @@ import asyncio
 import re
 from collections.abc import Sequence
 
-from lms_protocol.reading import Quality, Reading
+from lms_protocol.reading import Quality, Reading, Value
 
 from lms_agent.buses.modbus import BUSY_PAUSE_S
 from lms_agent.buses.text_line import Command, TextLine
-from lms_agent.drivers.driver import Failure, Outcome, quality_of
+from lms_agent.drivers.driver import Failure, Go, Outcome, Written, always, quality_of
 from lms_agent.errors import (
     InstrumentBusy,
     InstrumentError,
     InstrumentRefused,
+    NotWritable,
     PortError,
     ReplyOutOfStep,
     ReplyRefused,
@@ -73,6 +74,10 @@ class MtSics:
             except InstrumentError as error:
                 failures.append(Failure((number,), error))
         return Outcome(readings, failures)
+
+    async def write(self, index: int, value: Value, go: Go = always) -> Written:
+        """Weights are read only."""
+        raise NotWritable(self._line.port, self._points[index][1].tag, "a balance's weight is only read")
 
     async def _weigh(self, number: int, point: CommandPoint) -> Reading:
         try:

@@ -184,7 +184,8 @@ class ModbusInstrument(_Instrument):
     """`[[instrument]]` on a Modbus bus: a unit and its registers.
 
     Points are read in blocks of at most `largest_block` registers (`largest_bit_block` coils); up to `largest_gap`
-    registers that nobody asked for are read along, if that saves a request.
+    registers that nobody asked for are read along, if that saves a request. `single_writes`: a point of one register or
+    coil is written by function 6 or 5, which some instruments know alone; else by function 16 or 15.
     """
 
     driver: Literal["modbus"] = "modbus"
@@ -192,6 +193,7 @@ class ModbusInstrument(_Instrument):
     largest_block: int = Field(125, ge=1, le=125)
     largest_bit_block: int = Field(2000, ge=1, le=2000)
     largest_gap: int = Field(8, ge=0, le=124)
+    single_writes: bool = True
     points: Annotated[tuple[RegisterPoint, ...], Field(strict=False, alias="point", min_length=1)]
 
 

@@ -124,6 +124,13 @@ class RegisterPoint(Point):
         if self.scale == 0:
             yield "scale", "0", "any number but 0, which would make every value the same"
         yield from self._unfit_kind()
+        yield from self._unwritable()
+
+    def _unwritable(self) -> Iterator[Wrong]:
+        if self.access == "write" and self.register_ in ("discrete", "input"):
+            yield "access", '"write"', f'"read": {self.register_} registers cannot be written, only coil and holding'
+        elif self.access == "write" and self.bit is not None:
+            yield "access", '"write"', '"read": a bit cannot be written without its neighbours in the register'
 
     def _unfit_kind(self) -> Iterator[Wrong]:
         bits = self.register_ in ("coil", "discrete")
