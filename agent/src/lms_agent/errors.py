@@ -21,6 +21,7 @@ What the caller may do is the same for a whole branch: after any `InstrumentErro
 """
 
 import shlex
+from collections.abc import Sequence
 
 from lms_protocol.checked_toml.problems import UnusableFile
 from lms_protocol.errors import LmsError
@@ -54,14 +55,19 @@ class PortMissing(PortError):
 
 
 class PortBusy(PortError):
-    """Another program has the serial port."""
+    """Another program has the serial port.
 
-    def __init__(self, port: str) -> None:
-        super().__init__(
-            port,
-            f"{port} is in use by another program; `fuser {shlex.quote(port)}` names it. "
-            "Stop it, or give it another port",
-        )
+    Attributes:
+        holders: those that have it open, as far as this account may see them.
+    """
+
+    def __init__(self, port: str, holders: Sequence[str] = ()) -> None:
+        self.holders = tuple(holders)
+        if holders:
+            whose = f"{port} is in use by {', '.join(holders)}."
+        else:
+            whose = f"{port} is in use by another program; `fuser {shlex.quote(port)}` names it."
+        super().__init__(port, f"{whose} Stop it, or give it another port")
 
 
 class PortDenied(PortError):

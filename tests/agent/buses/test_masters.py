@@ -4,9 +4,14 @@ import asyncio
 import fcntl
 import getpass
 import os
+import random
+import sys
 
 import pytest
+from lms_agent.buses import adapters
 from lms_agent.buses.modbus_frames import ReadRequest
+from lms_agent.buses.opening import make_bus
+from lms_agent.clock import SystemClock
 from lms_agent.errors import (
     InstrumentRefused,
     PortBusy,
@@ -16,6 +21,7 @@ from lms_agent.errors import (
     PortRefused,
     ReplyTimeout,
 )
+from lms_agent.settings.model import ModbusRtuBus
 from lms_firmware_sim.wires import Fault, ModbusTcpWire, RegisterMap, RtuWire
 from support.patience import awaiting
 
@@ -95,6 +101,27 @@ async def test_unplugged_terminal_is_read_again_under_its_new_name(tmp_path, mas
             os.close(end)
 
 
+async def test_adapter_is_found_again_by_its_id_where_the_port_was_named_by_device_file(
+    tmp_path, master_on, monkeypatch
+):
+    monkeypatch.setattr(adapters, "BY_ID", tmp_path)
+    async with RtuWire({1: RegisterMap(holding={0: 7})}, link=tmp_path / "usb-FTDI_1234-if00") as wire:
+        settings = ModbusRtuBus(id="b", kind="modbus-rtu", port=wire.terminal_path, timeout_s=2.0)
+        master = make_bus(settings, SystemClock(), random.Random(1))
+        await master.read(ReadRequest(1, 3, 0, 1))
+        wire.fault = Fault.unplugged()
+        with pytest.raises(PortLost):
+            await master.read(ReadRequest(1, 3, 0, 1))
+        # Another adapter gets the old name, for the system gives the lowest that is free: it is not ours.
+        async with RtuWire({1: RegisterMap(holding={0: 666})}) as other:
+            with pytest.raises(PortMissing, match="the adapter usb-FTDI_1234-if00, which had this port, is gone"):
+                await master.read(ReadRequest(1, 3, 0, 1))
+            wire.fault = None
+            assert (await eventually(lambda: master.read(ReadRequest(1, 3, 0, 1)))).data == b"\x00\x07"
+            assert not other.requests
+        await master.close()
+
+
 async def test_connection_that_is_cut_is_made_again(master_on):
     async with ModbusTcpWire({1: RegisterMap(holding={0: 7})}) as wire:
         master = master_on(wire, timeout_s=2.0)
@@ -127,6 +154,20 @@ async def test_port_of_another_program_is_named_with_remedy(master_on):
                 await master_on(wire).read(ReadRequest(1, 3, 0, 1))
         finally:
             os.close(other)
+
+
+async def test_program_that_has_a_port_is_named_with_its_process(master_on):
+    async with RtuWire({1: RegisterMap(holding={0: 7})}) as wire:
+        code = "import fcntl, os, sys; fd = os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY); "
+        code += "fcntl.flock(fd, fcntl.LOCK_EX); print('has it', flush=True); sys.stdin.read()"
+        other = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", code, wire.address, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        )
+        await other.stdout.readline()
+        with pytest.raises(PortBusy, match=rf"is in use by python\S* \(process {other.pid}\)\. Stop it"):
+            await master_on(wire).read(ReadRequest(1, 3, 0, 1))
+        other.stdin.close()
+        await other.wait()
 
 
 async def test_file_that_is_no_port_is_said_to_be_none(tmp_path, master_on):

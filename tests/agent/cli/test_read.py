@@ -56,7 +56,8 @@ async def test_port_of_another_program_is_named(plant, lms_agent):
     finally:
         os.close(other)
     assert answer.code == 1
-    assert f"temperature: {plant.rtu.address} is in use by another program" in answer.out
+    assert f"temperature: {plant.rtu.address} is in use by " in answer.out
+    assert f"(process {os.getpid()})" in answer.out
 
 
 async def test_no_number_is_text_in_json(plant, lms_agent):

@@ -115,6 +115,31 @@ async def test_dead_instrument_leaves_its_neighbours_their_rate(clock, scripted,
         assert len(driver.visits) >= 0.95 * 600
 
 
+@pytest.mark.parametrize("dead", [1, 2])
+async def test_dead_instruments_on_a_line_without_spare_time_cost_their_neighbours_less_than_a_twentieth(
+    dead, clock, scripted, watch, gap_ids
+):
+    silent = [scripted(clock, [tag], takes_s=0.6, silent=lambda at_s: True) for tag in range(dead)]
+    healthy = [scripted(clock, [10 + tag], takes_s=0.05) for tag in range(4)]
+    line = [watch(driver, period_s=0.2) for driver in (*silent, *healthy)]
+    await run(line, clock, 1200.0, gap_ids)
+    for driver in healthy:
+        assert len(driver.visits) >= 0.95 * 1200 / 0.2
+    for driver in silent:
+        pauses = [later - earlier for earlier, later in zip(driver.visits, driver.visits[1:], strict=False)]
+        assert max(pauses) <= 46.0, "and it is found again within a minute"
+
+
+async def test_reply_missed_once_on_a_line_without_spare_time_is_asked_for_again_at_once(
+    clock, scripted, watch, gap_ids
+):
+    driver = scripted(clock, [1], takes_s=0.15, silent=lambda at_s: 9.9 < at_s < 10.1)
+    others = [scripted(clock, [10 + tag], takes_s=0.02) for tag in range(4)]
+    await run([watch(each, period_s=0.2) for each in (driver, *others)], clock, 30.0, gap_ids)
+    pauses = [later - earlier for earlier, later in zip(driver.visits, driver.visits[1:], strict=False)]
+    assert max(pauses) < 1.0
+
+
 async def test_dead_instrument_is_tried_again_within_ten_seconds(clock, scripted, watch, gap_ids):
     driver = scripted(clock, [1], takes_s=0.3, silent=lambda at_s: True)
     await run([watch(driver)], clock, 300.0, gap_ids)

@@ -1,6 +1,7 @@
 """The lines that instruments hang on: one owner per port, one transaction at a time.
 
     byte_stream.py     bytes out, bytes in, and when they came; `serial_line.py` and `tcp_stream.py` are the two kinds
+    adapters.py        which adapter a device file belongs to, and who has it open
     modbus_frames.py   what a Modbus request looks like, and what makes a reply a sound one
     wire_time.py       how long transactions take, as far as line and protocol settle it
     turns.py           whose turn it is on a line: what is urgent before polls that wait

@@ -26,7 +26,11 @@ class Backoff:
         """Count a failure and return how long to wait now: the present step, less up to a quarter by chance."""
         step_s = min(self.first_s * 2.0 ** min(self.failures, 30), self.most_s)
         self.failures += 1
-        return step_s * (1.0 - 0.25 * self._chance.random())
+        return self.spread(step_s)
+
+    def spread(self, wait_s: float) -> float:
+        """A wait, less up to a quarter by chance."""
+        return wait_s * (1.0 - 0.25 * self._chance.random())
 
     def succeeded(self) -> None:
         """Start again with the shortest wait."""

@@ -1,7 +1,9 @@
 """A serial port, read by the event loop through its file descriptor.
 
 Opened for this process alone, because two masters on one line answer each other's questions. Ports are best named by
-`/dev/serial/by-id/…`, which stays the same when an adapter is plugged in again.
+`/dev/serial/by-id/…`, which stays the same when an adapter is plugged in again. A port that was named otherwise is
+known by its adapter once it has been open: that adapter is found again under whatever name it comes back, and another
+one that has got the old name meanwhile is left alone.
 """
 
 import asyncio
@@ -15,11 +17,11 @@ from pathlib import Path
 
 import serial
 
+from lms_agent.buses import adapters
 from lms_agent.buses.byte_stream import ByteStream
 from lms_agent.clock import Clock
 from lms_agent.errors import PortBusy, PortDenied, PortError, PortLost, PortMissing
 
-BY_ID = Path("/dev/serial/by-id")
 _READ_SIZE = 4096
 _PARITIES = {"none": serial.PARITY_NONE, "even": serial.PARITY_EVEN, "odd": serial.PARITY_ODD}
 
@@ -42,6 +44,7 @@ class SerialLine(ByteStream):
         self._stop_bits = stop_bits
         self._serial: serial.Serial | None = None
         self._fd = -1
+        self._adapter: Path | None = None  # its lasting name, once it is known
 
     async def open(self) -> None:
         """Open the port for this process alone.
@@ -49,9 +52,10 @@ class SerialLine(ByteStream):
         Raises:
             PortError: it is missing, busy, denied, or no serial port.
         """
+        path = self.port if self._adapter is None else str(self._adapter)
         try:
             self._serial = serial.Serial(
-                self.port,
+                path,
                 self.baud,
                 bytesize=self._data_bits,
                 parity=self._parity,
@@ -60,10 +64,18 @@ class SerialLine(ByteStream):
                 exclusive=True,
             )
         except (serial.SerialException, OSError, ValueError) as error:
-            raise _why_not(self.port, error) from error
+            raise self._why_not(path, error) from error
         self._fd = self._serial.fileno()
+        self._adapter = self._adapter or adapters.id_of(self.port)
         self._opened()
         asyncio.get_running_loop().add_reader(self._fd, self._read)
+
+    def _why_not(self, path: str, error: Exception) -> PortError:
+        found = _why_not(path, error)
+        if isinstance(found, PortMissing) and self._adapter is not None:
+            detail = f"the adapter {self._adapter.name}, which had this port, is gone; plug it in again, anywhere"
+            return PortMissing(self.port, f"{detail}. {_present_ports()}")
+        return found
 
     def write(self, data: bytes) -> None:
         """Send bytes; a request is far shorter than the port's buffer.
@@ -118,14 +130,14 @@ def _why_not(port: str, error: Exception) -> PortError:
     if number in (errno.EACCES, errno.EPERM):
         return PortDenied(port, getpass.getuser(), _group_of(port))
     if number in (errno.EBUSY, errno.EAGAIN):
-        return PortBusy(port)
+        return PortBusy(port, [str(holder) for holder in adapters.holders(port)])
     if number in (errno.ENOTTY, errno.EINVAL, errno.EISDIR):
         return PortError(port, f"{port} is no serial port; {_present_ports()}")
     return PortError(port, f"{port} cannot be opened: {error}")
 
 
 def _present_ports() -> str:
-    names = [str(path) for path in sorted(BY_ID.glob("*"))] or [
+    names = [str(path) for path in sorted(adapters.BY_ID.glob("*"))] or [
         str(path) for path in sorted(Path("/dev").glob("tty[UA][SC][BM]*"))
     ]
     return f"present now: {', '.join(names)}" if names else "no serial adapter is present now"

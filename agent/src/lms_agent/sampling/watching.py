@@ -24,6 +24,9 @@ from lms_agent.sampling.silences import Silences
 BEARABLE_PERIODS = 2.0
 """How far apart two readings of a tag may lie without a gap between them where no scan was missed. Scans that are late,
 each by less than a period, are never further apart."""
+SPARED_TIMES = 32.0
+MOST_SPARED_S = 45.0
+_PATIENT_FAILURES = 2
 _BUSY = "the line or the computer was busy with something else"
 _ON_TIME = 1e-6  # of a period: a timer that fires a hair early is on time
 
@@ -146,6 +149,18 @@ class WatchedInstrument:
         """Only silence and nonsense cost the neighbours time; a line that cannot be opened has its own back-off."""
         if silent and failures and isinstance(failures[-1].error, ReplyTimeout | ReplyRefused):
             self._not_before_s = self._clock.monotonic_s() + self._backoff.failed()
+
+    def spare_neighbours(self, cost_s: float) -> None:
+        """An attempt in vain has made neighbours miss scans: the next one must wait long enough to be below 5 %.
+
+        The first failures are none of this: a reply that was missed once is asked for again at the next scan.
+
+        Args:
+            cost_s: what attempts like this one take of the line.
+        """
+        if self.is_failing and self._backoff.failures >= _PATIENT_FAILURES:
+            wait_s = self._backoff.spread(min(SPARED_TIMES * cost_s, MOST_SPARED_S))
+            self._not_before_s = max(self._not_before_s, self._clock.monotonic_s() + wait_s)
 
     def _gaps_of_silence(self, readings: list[Reading], missed: int) -> list[Gap]:
         """Tell of the time before these readings in which tags were due and nothing was read.
