@@ -57,7 +57,7 @@ async def test_place_and_calibration_are_kept_over_a_restart(bench, clock):
     assert again.instruments.places()["ezo-ph"] == "7.00"
     reading = float(again.instruments.on_text_wires["ezo-ph"][0].hear("R").lines[0])
     assert reading == pytest.approx(7.0, abs=0.01)
-    saved["instruments"]["ezo-ph"]["points"]["mid"] = ["acid"]
+    saved["instruments"]["kept"]["ezo-ph"]["points"]["mid"] = ["acid"]
     with pytest.raises(StateError, match="calibration"):
         again.restore(saved)
 
@@ -79,6 +79,6 @@ async def test_probe_of_a_served_bench_is_moved_from_the_command_line(serving, l
             assert (code, told in errors) == (2, True), errors
 
         def kept() -> str:
-            return json.loads((tmp_path / "bench.json").read_text())["instruments"]["ezo-ph"]["place"]
+            return json.loads((tmp_path / "bench.json").read_text())["instruments"]["places"]["ezo-ph"]
 
         await until(lambda: kept() == "4.01", "the place is saved")

@@ -39,7 +39,7 @@ def test_every_option_of_serve_is_described(page):
 def test_example_of_a_plant_is_one(page):
     example = re.search(r"```toml\n(.*?)```", page, re.DOTALL)[1]
     plant = plant_from(tomllib.loads(example), Path("simulator.md"))
-    assert [wire.id for wire in plant.wire] == ["controller", "line", "balance", "probe"]
+    assert [wire.id for wire in plant.wire] == ["controller", "line", "balance", "probe", "gas", "line-2"]
 
 
 def test_table_of_str_1_is_that_of_the_plant(demo_plant):

@@ -4,7 +4,7 @@ import pytest
 from lms_firmware_sim.bound import decoded, encoded
 from lms_firmware_sim.errors import PlantError
 from lms_firmware_sim.plants.description import load_plant
-from lms_firmware_sim.plants.wires import Point
+from lms_firmware_sim.plants.points import Point
 
 CONTROLLER = [
     "pH/PV",

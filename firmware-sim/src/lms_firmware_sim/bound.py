@@ -4,7 +4,8 @@ import math
 from collections.abc import Callable, Sequence
 
 from lms_firmware_sim.errors import RegisterError, SetPointRefused
-from lms_firmware_sim.plants.wires import Point, Unit
+from lms_firmware_sim.plants.points import Point
+from lms_firmware_sim.plants.wires import Unit
 from lms_firmware_sim.process.bioreactor import SimulatedBioreactor
 from lms_firmware_sim.wires.encoding import decode, encode
 from lms_firmware_sim.wires.registers import IllegalAddress, IllegalValue, RegisterMap, Table

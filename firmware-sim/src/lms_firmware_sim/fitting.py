@@ -1,27 +1,48 @@
 """The instruments of a plant, fitted to its bioreactors: built from the description, by the name of their wire.
 
-Instruments that share a wire have its name and their own address: `line/1`. What they keep without power (calibration,
+Instruments that share a wire have its name and their own address: `line/A`. What they keep without power (calibration,
 settings, where a probe was put) is part of the plant's saved state. Neighbours: `simulated` lays the wires on which
 they speak.
 """
 
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeVar
 
 from lms_firmware_sim.errors import StateError, UnknownProbe
+from lms_firmware_sim.instruments.alicat_ascii import AlicatAscii
+from lms_firmware_sim.instruments.alicat_modbus import AlicatRegisters
 from lms_firmware_sim.instruments.ezo_do import EzoDo
 from lms_firmware_sim.instruments.ezo_ph import EzoPh
+from lms_firmware_sim.instruments.flow_controller import FlowController, GasStream
 from lms_firmware_sim.instruments.immersion import Immersion
+from lms_firmware_sim.instruments.mettler_m80 import MettlerM80
 from lms_firmware_sim.instruments.oxygen_optode import OxygenOptode
 from lms_firmware_sim.instruments.ph_electrode import PhElectrode
+from lms_firmware_sim.instruments.watson_marlow import Pump
 from lms_firmware_sim.plants.description import Plant
-from lms_firmware_sim.plants.text_wires import EzoDoDescription, EzoPhDescription, TextWireDescription
+from lms_firmware_sim.plants.registers import AlicatRegistersDescription, RegisterInstrument
+from lms_firmware_sim.plants.text_wires import (
+    AlicatDescription,
+    EzoDoDescription,
+    EzoPhDescription,
+    PumpDescription,
+    TextWireDescription,
+    WatsonMarlowDescription,
+)
+from lms_firmware_sim.plants.wires import ModbusRtuDescription, ModbusTcpDescription
+from lms_firmware_sim.wires.registers import RegisterMap
 from lms_firmware_sim.wires.text_wire import TextInstrument
 
-Clock: TypeAlias = Callable[[], float]
-Feel: TypeAlias = Callable[[str, str], float]
-"""Gives the present value of a bioreactor's tag: (bioreactor, tag) → value in the tag's unit."""
+
+class Vessel(Protocol):
+    """What an instrument feels and acts on: `SimulatedPlant`."""
+
+    def feel(self, bioreactor: str, tag: str) -> float:
+        """The present value of a bioreactor's tag, in the tag's unit."""
+
+    def act(self, bioreactor: str, tag: str, value: float) -> None:
+        """Write a set point; raises SetPointRefused."""
 
 
 class Kept(Protocol):
@@ -34,55 +55,108 @@ class Kept(Protocol):
         """The inverse; raises StateError."""
 
 
+_Kept = TypeVar("_Kept", bound=Kept)
+
+
 class FittedInstruments:
     """All instruments of a plant that are more than plain registers and a balance.
 
     Args:
         plant: its description.
-        feel: gives the present value of a bioreactor's tag.
+        vessel: what they feel and act on.
         clock: seconds since 1970 UTC.
 
     Attributes:
         on_text_wires: the instruments of each text wire, by the wire's id.
+        registers: the registers of each Modbus instrument, by the wire's id and its unit.
         probes: where each probe is, by the instrument's name.
     """
 
-    def __init__(self, plant: Plant, feel: Feel, clock: Clock) -> None:
-        self._feel = feel
+    def __init__(self, plant: Plant, vessel: Vessel, clock: Callable[[], float]) -> None:
+        self._vessel = vessel
         self._clock = clock
         self._kept: dict[str, Kept] = {}
         self.probes: dict[str, Immersion] = {}
-        self.on_text_wires = {
-            wire.id: [self._text_instrument(wire)] for wire in plant.wire if isinstance(wire, TextWireDescription)
+        self.on_text_wires: dict[str, list[TextInstrument]] = {
+            wire.id: self._on_text_wire(wire) for wire in plant.wire if isinstance(wire, TextWireDescription)
+        }
+        self.registers: dict[tuple[str, int], RegisterMap] = {
+            (wire.id, unit.unit): self._with_registers(f"{wire.id}/{unit.unit}", unit.bioreactor, unit.instrument)
+            for wire in plant.wire
+            if isinstance(wire, ModbusTcpDescription | ModbusRtuDescription)
+            for unit in wire.unit
+            if unit.instrument is not None
         }
 
-    def _text_instrument(self, described: EzoPhDescription | EzoDoDescription) -> TextInstrument:
-        circuit = self._ezo_ph(described) if isinstance(described, EzoPhDescription) else self._ezo_do(described)
-        self._kept[described.id] = circuit
-        self.probes[described.id] = circuit.immersion
-        return circuit
+    def _on_text_wire(self, wire: TextWireDescription) -> list[TextInstrument]:
+        match wire:
+            case EzoPhDescription():
+                electrode = self._electrode(wire.id, wire.bioreactor, wire.slope_percent, wire.offset_mv)
+                return [self._keep(wire.id, EzoPh(electrode, streaming_s=wire.streaming_s))]
+            case EzoDoDescription():
+                probe = self._optode(wire.id, wire.bioreactor, wire.gain, wire.zero_percent)
+                return [self._keep(wire.id, EzoDo(probe, streaming_s=wire.streaming_s))]
+            case AlicatDescription():
+                return [
+                    AlicatAscii(
+                        self._flow_controller(
+                            f"{wire.id}/{each.unit}", each.bioreactor, each.full_scale_l_min, each.zero_l_min
+                        ),
+                        unit=each.unit,
+                    )
+                    for each in wire.controller
+                ]
+            case WatsonMarlowDescription():
+                return [self._keep(f"{wire.id}/{each.number}", self._pump(each)) for each in wire.pump]
+            case _:
+                raise AssertionError(wire.kind)
 
-    def _ezo_ph(self, described: EzoPhDescription) -> EzoPh:
+    def _with_registers(self, name: str, bioreactor: str, described: RegisterInstrument) -> RegisterMap:
+        if isinstance(described, AlicatRegistersDescription):
+            return AlicatRegisters(
+                self._flow_controller(name, bioreactor, described.full_scale_l_min, described.zero_l_min)
+            )
+        return MettlerM80(self._electrode(name, bioreactor, described.slope_percent, described.offset_mv))
+
+    def _electrode(self, name: str, bioreactor: str, slope_percent: float, offset_mv: float) -> PhElectrode:
         electrode = PhElectrode(
-            lambda: self._feel(described.bioreactor, "pH/PV"),
-            lambda: self._feel(described.bioreactor, "pH/Temperature"),
-            slope_percent=described.slope_percent,
-            offset_mv=described.offset_mv,
+            lambda: self._vessel.feel(bioreactor, "pH/PV"),
+            lambda: self._vessel.feel(bioreactor, "pH/Temperature"),
+            slope_percent=slope_percent,
+            offset_mv=offset_mv,
             clock=self._clock,
-            seed=_seed(described.id),
+            seed=_seed(name),
         )
-        return EzoPh(electrode, streaming_s=described.streaming_s)
+        self.probes[name] = electrode.immersion
+        return electrode
 
-    def _ezo_do(self, described: EzoDoDescription) -> EzoDo:
+    def _optode(self, name: str, bioreactor: str, gain: float, zero_percent: float) -> OxygenOptode:
         probe = OxygenOptode(
-            lambda: self._feel(described.bioreactor, "DO/PV"),
-            lambda: self._feel(described.bioreactor, "DO/Temperature"),
-            gain=described.gain,
-            zero_percent=described.zero_percent,
+            lambda: self._vessel.feel(bioreactor, "DO/PV"),
+            lambda: self._vessel.feel(bioreactor, "DO/Temperature"),
+            gain=gain,
+            zero_percent=zero_percent,
             clock=self._clock,
-            seed=_seed(described.id),
+            seed=_seed(name),
         )
-        return EzoDo(probe, streaming_s=described.streaming_s)
+        self.probes[name] = probe.immersion
+        return probe
+
+    def _flow_controller(self, name: str, bioreactor: str, full_scale: float, zero: float) -> FlowController:
+        stream = GasStream(
+            flow_l_min=lambda: self._vessel.feel(bioreactor, "AirFlow/PV"),
+            set_point_l_min=lambda: self._vessel.feel(bioreactor, "AirFlow/SP"),
+            write_set_point=lambda value: self._vessel.act(bioreactor, "AirFlow/SP", value),
+            pressure_bar=lambda: self._vessel.feel(bioreactor, "Pressure/PV"),
+        )
+        return self._keep(name, FlowController(stream, full_scale_l_min=full_scale, zero_l_min=zero))
+
+    def _pump(self, described: PumpDescription) -> Pump:
+        return Pump(**described.model_dump(exclude={"bioreactor"}), clock=self._clock)
+
+    def _keep(self, name: str, instrument: _Kept) -> _Kept:
+        self._kept[name] = instrument
+        return instrument
 
     def place(self, name: str, place: str) -> None:
         """Put a probe somewhere: into its vessel, a buffer, air.
@@ -100,8 +174,8 @@ class FittedInstruments:
         return {name: probe.place for name, probe in self.probes.items()}
 
     def to_json(self) -> dict[str, Any]:
-        """What all instruments keep, as JSON would hold it."""
-        return {name: instrument.to_json() for name, instrument in self._kept.items()}
+        """What all instruments keep, and where the probes are, as JSON would hold it."""
+        return {"kept": {name: each.to_json() for name, each in self._kept.items()}, "places": self.places()}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """The inverse of `to_json`.
@@ -109,12 +183,17 @@ class FittedInstruments:
         Raises:
             StateError: an instrument is missing, or its part is damaged.
         """
-        if set(saved) != set(self._kept):
+        kept, places = saved.get("kept", {}), saved.get("places", {})
+        if not isinstance(kept, dict) or not isinstance(places, dict):
+            raise StateError("its instruments are no JSON objects")
+        if set(kept) != set(self._kept) or set(places) != set(self.probes):
             raise StateError("its instruments are not those of this plant")
         for name, instrument in self._kept.items():
-            if not isinstance(saved[name], dict):
+            if not isinstance(kept[name], dict):
                 raise StateError(f"instrument {name} is no JSON object")
-            instrument.restore(saved[name])
+            instrument.restore(kept[name])
+        for name, probe in self.probes.items():
+            probe.restore(places[name])
 
 
 def _seed(name: str) -> int:

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from lms_firmware_sim.bound import decoded, encoded
 from lms_firmware_sim.plants.description import Plant
-from lms_firmware_sim.plants.wires import BalanceDescription, ModbusRtuDescription, ModbusTcpDescription, Point
+from lms_firmware_sim.plants.points import Point
+from lms_firmware_sim.plants.wires import BalanceDescription, ModbusRtuDescription, ModbusTcpDescription
 from lms_firmware_sim.process.bioreactor import SimulatedBioreactor
 
 

@@ -3,8 +3,9 @@
 from typing import Any
 
 from lms_firmware_sim.plants.description import Plant
+from lms_firmware_sim.plants.points import Point
 from lms_firmware_sim.plants.text_wires import TextWireDescription
-from lms_firmware_sim.plants.wires import BalanceDescription, ModbusRtuDescription, Point, WireDescription
+from lms_firmware_sim.plants.wires import BalanceDescription, ModbusRtuDescription, WireDescription
 
 
 def as_data(plant: Plant) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def _wire(wire: WireDescription) -> dict[str, Any]:
             "tags": [{"tag": "Weight/PV", "unit": "g", "decimals": wire.decimals}],
         }
     if isinstance(wire, TextWireDescription):
-        return data | {"baud": wire.baud, "bioreactor": wire.bioreactor, "tags": list(wire.tags)}
+        return data | {"baud": wire.baud, "tags": [each._asdict() for each in wire.shown()]}
     if isinstance(wire, ModbusRtuDescription):
         data["baud"] = wire.baud
     units = [
@@ -43,6 +44,7 @@ def _wire(wire: WireDescription) -> dict[str, Any]:
             "unit": unit.unit,
             "name": unit.name,
             "bioreactor": unit.bioreactor,
+            "instrument": None if unit.instrument is None else unit.instrument.kind,
             "points": [_point(point) for point in unit.points()],
         }
         for unit in wire.unit
@@ -75,13 +77,16 @@ def as_text(plant: Plant) -> str:
             lines.append("  SI, S    Weight/PV         g")
             continue
         if isinstance(wire, TextWireDescription):
-            lines.append(f"wire {wire.id}: {wire.kind}, {wire.baud} baud, bioreactor {wire.bioreactor}")
-            lines.extend(f"  {each['said']:8s} {each['tag']:18s} {each['unit']}" for each in wire.tags)
+            served = ", ".join(sorted(wire.bioreactors()))
+            lines.append(f"wire {wire.id}: {wire.kind}, {wire.baud} baud, bioreactor {served}")
+            lines.extend(f"  {said:8s} {tag:28s} {measured}" for said, tag, measured in wire.shown())
             continue
         speed = f", {wire.baud} baud" if isinstance(wire, ModbusRtuDescription) else ""
         lines.append(f"wire {wire.id}: {wire.kind}{speed}")
         for unit in wire.unit:
             lines.append(f"  unit {unit.unit}: {unit.name or 'unnamed'}, bioreactor {unit.bioreactor}")
+            if unit.instrument is not None:
+                lines.append(f"    registers of {unit.instrument.kind}, as its maker laid them")
             lines.extend(_line(point) for point in unit.points())
     return "\n".join(lines)
 

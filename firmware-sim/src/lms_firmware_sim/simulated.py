@@ -59,13 +59,24 @@ class SimulatedPlant:
         self.bioreactors = {
             described.id: SimulatedBioreactor(described.cultivation(self.started_at)) for described in plant.bioreactor
         }
-        self.instruments = FittedInstruments(plant, self._feel, clock)
+        self.instruments = FittedInstruments(plant, self, clock)
         self.wires: dict[str, Wire] = {}
 
-    def _feel(self, bioreactor: str, tag: str) -> float:
+    def feel(self, bioreactor: str, tag: str) -> float:
+        """What an instrument feels: the present value of a bioreactor's tag, in the tag's unit."""
         simulated = self.bioreactors[bioreactor]
         simulated.advance_to(self._clock())
         return simulated.reading(tag)
+
+    def act(self, bioreactor: str, tag: str, value: float) -> None:
+        """What an instrument does: write a set point of a bioreactor.
+
+        Raises:
+            SetPointRefused: it is beyond its limits.
+        """
+        simulated = self.bioreactors[bioreactor]
+        simulated.advance_to(self._clock())
+        simulated.write(tag, value)
 
     def advance(self) -> None:
         """Bring every bioreactor up to now."""
@@ -112,9 +123,10 @@ class SimulatedPlant:
                 link=self._link(described.id, described.link),
                 baud=described.baud,
                 pace=described.pace,
+                echo=described.echo,
                 name=described.id,
             )
-        units = {unit.unit: self._unit(unit.bioreactor, unit) for unit in described.unit}
+        units = {unit.unit: self._unit(described.id, unit) for unit in described.unit}
         if isinstance(described, ModbusRtuDescription):
             return RtuWire(
                 units,
@@ -125,8 +137,10 @@ class SimulatedPlant:
             )
         return ModbusTcpWire(units, host=described.host, port=described.port, name=described.id)
 
-    def _unit(self, bioreactor: str, unit: Unit) -> RegisterMap:
-        simulated = self.bioreactors[bioreactor]
+    def _unit(self, wire: str, unit: Unit) -> RegisterMap:
+        if unit.instrument is not None:
+            return self.instruments.registers[wire, unit.unit]
+        simulated = self.bioreactors[unit.bioreactor]
         return BoundUnit(unit, simulated, lambda: simulated.advance_to(self._clock())).registers
 
     def _balance(self, described: BalanceDescription) -> BalanceWire:
@@ -183,6 +197,6 @@ class SimulatedPlant:
             if not isinstance(bioreactors[name], dict):
                 raise StateError(f"bioreactor {name} is no JSON object")
             bioreactor.restore(bioreactors[name])
-        instruments = FittedInstruments(self.plant, self._feel, self._clock)
+        instruments = FittedInstruments(self.plant, self, self._clock)
         instruments.restore(saved.get("instruments", {}))
         self.bioreactors, self.instruments = fresh, instruments

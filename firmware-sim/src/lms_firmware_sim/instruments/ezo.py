@@ -213,7 +213,6 @@ class EzoCircuit(TextInstrument):
     def to_json(self) -> dict[str, Any]:
         """What the circuit keeps without power, as JSON would hold it."""
         return {
-            "place": self.immersion.to_json(),
             "streaming_s": self.streaming_s,
             "codes": self.says_codes,
             "name": self.name,
@@ -228,6 +227,5 @@ class EzoCircuit(TextInstrument):
         try:
             self.streaming_s, self.says_codes = float(saved["streaming_s"]), bool(saved["codes"])
             self.name = str(saved["name"])
-            self.immersion.restore(saved["place"])
         except (KeyError, TypeError, ValueError) as error:
             raise StateError(f"an EZO circuit: {error!r}") from error

@@ -93,12 +93,8 @@ class Immersion:
     def _target(self, quantity: str) -> float:
         return self._quantities[quantity].in_vessel() if self._values is None else self._values[quantity]
 
-    def to_json(self) -> str:
-        """The place, as JSON would hold it."""
-        return self._place
-
     def restore(self, saved: Any) -> None:
-        """Go on at the saved place, the response long over.
+        """Go on at a saved `place`, the response long over.
 
         Raises:
             StateError: there is no such place.
