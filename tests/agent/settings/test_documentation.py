@@ -10,6 +10,7 @@ PAGE = (ROOT / "docs" / "agent-configuration.md").read_text(encoding="utf-8")
 MODELS = [
     model.AgentSection,
     model.BrokerSection,
+    model.CommandsSection,
     model.BioreactorSettings,
     model.ModbusRtuBus,
     model.ModbusTcpBus,

@@ -3,6 +3,7 @@
     model.py         what may stand in the file (frozen pydantic models)
     points.py        the points of an instrument: registers, commands
     processing.py    what may be done with readings
+    commanding.py    which set points may be written
     consistency.py   what no single table can know: references, duplicates, overlaps
     loading.py       file → `AgentSettings`, or one `SettingsError` with every problem
 

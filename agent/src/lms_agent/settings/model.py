@@ -15,6 +15,7 @@ from lms_protocol.topics import check_id
 from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, ValidationInfo
 
 from lms_agent.log.limits.retention import DEFAULT_MAX_BYTES, MIN_BYTES, Limits
+from lms_agent.settings.commanding import CommandsSection
 from lms_agent.settings.points import CommandPoint, RegisterPoint
 
 MIN_PERIOD_S = 0.05
@@ -228,6 +229,7 @@ class AgentSettings(BaseModel):
 
     agent: AgentSection
     broker: BrokerSection
+    commands: CommandsSection = CommandsSection()
     bioreactors: Annotated[tuple[BioreactorSettings, ...], Field(strict=False, alias="bioreactor", min_length=1)]
     buses: Annotated[tuple[BusSettings, ...], Field(strict=False, alias="bus", min_length=1)]
     instruments: Annotated[tuple[InstrumentSettings, ...], Field(strict=False, alias="instrument", min_length=1)]

@@ -46,6 +46,9 @@ class Point(BaseModel):
     measure at all: a value outside is kept and flagged UNCERTAIN. So is one that changes faster than `max_rate_per_s`
     or has not changed for `stuck_after_s`. With a `dead_band` a value that changes by no more than that is logged once
     in `heartbeat_s` only.
+
+    A point with `access = "write"` may be set between `set_low` and `set_high`, by at most `set_step` at a time, and
+    not again within `set_interval_s`.
     """
 
     model_config = STRICT
@@ -62,6 +65,16 @@ class Point(BaseModel):
     stuck_after_s: float | None = Field(None, gt=0)
     dead_band: float | None = Field(None, ge=0)
     heartbeat_s: float | None = Field(None, gt=0)
+    set_low: float | None = None
+    set_high: float | None = None
+    set_step: float | None = Field(None, gt=0)
+    set_interval_s: float | None = Field(None, ge=0)
+
+    @property
+    def set_range(self) -> tuple[float | None, float | None]:
+        """Between what it may be set: as it says; else what it can measure; else its normal range."""
+        pairs = ((self.set_low, self.set_high), (self.minimum, self.maximum), (self.low, self.high))
+        return next((pair for pair in pairs if pair != (None, None)), (None, None))
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -71,12 +84,16 @@ class Point(BaseModel):
         return self
 
     def _contradictions(self) -> Iterator[Wrong]:
-        for lower, upper in (("low", "high"), ("minimum", "maximum")):
+        for lower, upper in (("low", "high"), ("minimum", "maximum"), ("set_low", "set_high")):
             a, b = getattr(self, lower), getattr(self, upper)
             if a is not None and b is not None and not a < b:
                 yield upper, f"{b:g}", f"more than {lower} = {a:g}"
         if self.heartbeat_s is not None and self.dead_band is None:
             yield "heartbeat_s", f"{self.heartbeat_s:g}", "only with a dead_band: without one every reading is logged"
+        for key in ("set_low", "set_high", "set_step", "set_interval_s"):
+            value = getattr(self, key)
+            if value is not None and self.access == "read":
+                yield key, f"{value:g}", 'only with access = "write": this point is only read'
 
 
 class RegisterPoint(Point):
