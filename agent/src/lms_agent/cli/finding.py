@@ -14,6 +14,7 @@ import typer
 from lms_protocol.checked_toml.problems import SettingsProblem
 from lms_protocol.errors import LmsError
 
+from lms_agent.cli.screen.prose import say
 from lms_agent.errors import SettingsError
 from lms_agent.log.damage.salvage import DamagedFile
 from lms_agent.log.errors import ADVICE_ON_DAMAGE, LogMalformed, LogUnavailable
@@ -60,7 +61,7 @@ def ending(*, as_json: bool = False) -> Iterator[None]:
         if as_json:
             typer.echo(json.dumps({"error": words}, ensure_ascii=False))
         else:
-            typer.echo(f"lms-agent: {words}", err=True)
+            say(f"lms-agent: {words}", err=True)
         raise typer.Exit(UNUSABLE if isinstance(error, SettingsError) else FAILED) from error
 
 

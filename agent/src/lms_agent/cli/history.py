@@ -17,6 +17,7 @@ import typer
 from lms_protocol.reading import Quality, TagDescription, Value
 
 from lms_agent.cli.finding import CONFIG_HELP, UNUSABLE, ending, find_log
+from lms_agent.cli.screen.prose import say
 from lms_agent.cli.screen.tables import cut
 from lms_agent.cli.screen.terminal import coloured, faint, height, picture_width
 from lms_agent.log.exporting import iso
@@ -107,7 +108,7 @@ def _instant(text: str) -> int:
 
 
 def _refuse(sentence: str) -> NoReturn:
-    typer.echo(f"lms-agent: {sentence}", err=True)
+    say(f"lms-agent: {sentence}", err=True)
     raise typer.Exit(UNUSABLE)
 
 

@@ -13,9 +13,13 @@ NARROWEST = 40
 ENDLESS = 10_000
 
 
-def width() -> int:
-    """Cells of a line: those of the terminal, or a great many where there is none."""
-    if not sys.stdout.isatty() and "COLUMNS" not in os.environ:
+def width(*, err: bool = False) -> int:
+    """Cells of a line: those of the terminal, or a great many where there is none.
+
+    Args:
+        err: of standard error, instead of standard output.
+    """
+    if not (sys.stderr if err else sys.stdout).isatty() and "COLUMNS" not in os.environ:
         return ENDLESS
     return max(NARROWEST, shutil.get_terminal_size((80, 24)).columns)
 
