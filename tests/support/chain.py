@@ -5,12 +5,12 @@ test can set what the instrument says and knows when it said it.
 """
 
 import asyncio
-import os
 import re
 import secrets
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,6 +92,7 @@ async def chain(
     ingest_port: int | None = None,
     database_port: int | None = None,
     log: Path | None = None,
+    agent: Sequence[str | Path] | None = None,
 ) -> AsyncIterator[Chain]:
     """Start it all; give it once the first batch is committed; stop it all.
 
@@ -104,6 +105,7 @@ async def chain(
         agent_port, ingest_port: ports of proxies on the ways of the agent and of ingest to the broker.
         database_port: port of a proxy on the way of ingest to the database.
         log: where the agent's log lies; `log.sqlite3` in the folder by default.
+        agent: the command line of another `lms-agent` than the tests' own.
     """
     made = Chain(
         folder=folder,
@@ -133,7 +135,7 @@ async def chain(
                 made.start(
                     "web", [*program("lms-cloud"), "serve"], {**_web_environment(made, database, broker), **host}
                 )
-            made.start("agent", [*program("lms-agent"), "run", "--config", settings], {})
+            made.start("agent", [*(agent or program("lms-agent")), "run", "--config", settings], {})
             await _until_committed(made, database)
             yield made
     finally:
@@ -213,9 +215,12 @@ async def _until_committed(made: Chain, database: Any) -> None:
 
 
 def cpu_s(pid: int) -> float:
-    """CPU seconds (user and system) that a process has used so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """CPU seconds (user and system) that a process has used so far, all its threads together.
+
+    Its own CPU clock, in nanoseconds: /proc/PID/stat counts in hundredths of a second, too coarse for a few
+    milliseconds a second. The number of that clock: clock_getcpuclockid(3), Linux.
+    """
+    return time.clock_gettime(~pid << 3 | 2)
 
 
 def starved_s(pid: int) -> float:
@@ -234,6 +239,12 @@ def resident_mib(pid: int) -> float:
 def most_resident_mib(pid: int) -> float:
     """The most resident memory that a process has ever had, in MiB."""
     return _memory_mib(pid, "VmHWM")
+
+
+def own_mib(pid: int) -> float:
+    """Resident memory of a process that it shares with no other: what its end would give back. In MiB."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
 
 
 def _memory_mib(pid: int, name: str) -> float:
