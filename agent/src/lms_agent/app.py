@@ -25,6 +25,7 @@ from lms_agent.log.errors import LogError
 from lms_agent.log.keeping import Keeping
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_agent.notify import Notifier
+from lms_agent.processing.following import followers, with_followers
 from lms_agent.registering import register, to_be_born
 from lms_agent.reloading import Reloading, refused
 from lms_agent.sampling import Sampling
@@ -100,10 +101,11 @@ class _Parts:
     @property
     def bearable_ms(self) -> dict[int, float]:
         """By tag, how far apart two readings may lie without a scan missing between them."""
+        following = self.sampling.processing.following
         return {
             tag: BEARABLE_PERIODS * 1000 * instrument.period_s
-            for instrument in self.sampling.instruments
-            for tag in instrument.tags
+            for instrument in sorted(self.sampling.instruments, key=lambda each: each.period_s)
+            for tag in with_followers(instrument.tags, following)
         }
 
 
@@ -120,7 +122,7 @@ class _Agent:
         """Read, keep and send until `stop` is set; `gone_since_ms`: until when a log that is gone had readings."""
         log = self._log
         tags = await asyncio.to_thread(register, log, settings)
-        absence = Absence(log, tags_by_instrument(settings, tags).values(), gone_since_ms=gone_since_ms)
+        absence = Absence(log, tags_read_together(settings, tags), gone_since_ms=gone_since_ms)
         keeping = Keeping(log, absence, self._clock.stamps)
         parts = await self._parts(settings, tags, absence, keeping)
         self._clock.listen(lambda: parts.sender.wake())  # noqa: PLW0108 - the parts are exchanged
@@ -154,7 +156,7 @@ class _Agent:
                 in_time = await _ended(reading)
                 absence = Absence(
                     log,
-                    tags_by_instrument(fresh, numbered).values(),
+                    tags_read_together(fresh, numbered),
                     reason=TAKING_OVER,
                     bearable_ms=parts.bearable_ms,
                 )
@@ -268,6 +270,12 @@ def tags_by_instrument(settings: AgentSettings, tags: list[TagDescription]) -> d
         instrument.id: tuple(numbers[instrument.bioreactor, point.tag] for point in instrument.points)
         for instrument in settings.instruments
     }
+
+
+def tags_read_together(settings: AgentSettings, tags: list[TagDescription]) -> list[tuple[int, ...]]:
+    """The numbers of each instrument's tags, with those of all tags that are made from them."""
+    following = followers(settings, {(tag.device, tag.name): tag.number for tag in tags})
+    return [with_followers(group, following) for group in tags_by_instrument(settings, tags).values()]
 
 
 def broker_address(settings: AgentSettings) -> Address:

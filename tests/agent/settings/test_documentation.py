@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from lms_agent.settings import load_settings, model, points
+from lms_agent.settings import derived, load_settings, model, points
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "agent-configuration.md").read_text(encoding="utf-8")
@@ -19,6 +19,7 @@ MODELS = [
     model.MtSicsInstrument,
     points.RegisterPoint,
     points.CommandPoint,
+    derived.DerivedTag,
 ]
 
 

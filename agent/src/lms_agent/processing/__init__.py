@@ -1,6 +1,8 @@
 """Processing: what becomes of a reading between its instrument and the log, tag by tag, as the configuration says.
 
     judging.py       plausible or not: rate of change, stuck value
+    deriving.py      derived tags: computed from others
+    following.py     which tags are made from which
     reporting.py     report by exception: what need not be logged, because it says nothing new
     processing.py    all of it, scan by scan
 

@@ -1,6 +1,6 @@
 """Everything that the configuration asks to be done with readings, scan by scan; for all bioreactors of the agent.
 
-    scan of a line → judged → by exception → scan for the log
+    scan of a line → judged → derived tags → by exception → scan for the log
 
 A gap record always passes, and with it the readings on both its sides: nobody may take for a silence what was only not
 worth telling, nor the other way round.
@@ -8,19 +8,20 @@ worth telling, nor the other way round.
 Neighbours: `lms_agent.sampling.outlet` asks before it hands a scan over to the log, and says which were lost.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TypeAlias
 
 from lms_protocol.reading import Gap, Reading
 
+from lms_agent.processing.deriving import Deriving, Numbers
+from lms_agent.processing.following import followers, with_followers
 from lms_agent.processing.judging import Judging
 from lms_agent.processing.reporting import ByException
+from lms_agent.settings.derived import paces
 from lms_agent.settings.model import AgentSettings
 from lms_agent.settings.points import Point
 from lms_agent.settings.processing import heartbeat_s
 
-Numbers: TypeAlias = Mapping[tuple[str, str], int]
-"""The number of each tag, by bioreactor and name."""
 Readings: TypeAlias = tuple[Reading, ...]
 
 
@@ -30,18 +31,23 @@ class Processing:
     Args:
         settings: what is to be done with which tag.
         numbers: of all tags of the settings.
+
+    Attributes:
+        following: the tags that are made from each tag.
     """
 
     def __init__(self, settings: AgentSettings, numbers: Numbers) -> None:
         self._judging: dict[int, Judging] = {}
         self._reporting: dict[int, ByException] = {}
         self._device: dict[int, str] = {}
-        for instrument in settings.instruments:
-            for point in instrument.points:
-                number = numbers[instrument.bioreactor, point.tag]
-                self._device[number] = instrument.bioreactor
-                self._add(number, point, instrument.period_s)
-        self._idle = not (self._judging or self._reporting)
+        measured = [(key, point) for key, point, _ in settings.measured()]
+        known = paces(settings.derived, settings.periods_s())
+        for key, point in [*measured, *(((each.bioreactor, each.tag), each) for each in settings.derived)]:
+            self._device[numbers[key]] = key[0]
+            self._add(numbers[key], point, known[key].shortest_s)
+        self._deriving = Deriving(settings.derived, known, numbers)
+        self.following = followers(settings, numbers)
+        self._idle = not (self._judging or self._reporting or settings.derived)
 
     def take(self, readings: Readings, gaps: tuple[Gap, ...]) -> tuple[Readings, tuple[Gap, ...]]:
         """What of a scan is to be logged.
@@ -53,6 +59,8 @@ class Processing:
         if self._idle:
             return readings, gaps
         judged = [self._judged(reading) for reading in readings]
+        judged += [self._judged(reading) for reading in self._deriving.from_readings(judged)]
+        gaps = tuple(gap._replace(tags=with_followers(gap.tags, self.following)) for gap in gaps)
         if not self._reporting:
             return tuple(judged), gaps
         wanted = {tag for gap in gaps for tag in gap.tags}

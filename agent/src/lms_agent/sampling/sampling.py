@@ -72,6 +72,7 @@ class Sampling:
 
     Attributes:
         bench: asks the same instruments beside the scans, for as long as `run` runs.
+        processing: what is done with readings on their way to the sink.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Sampling:
         self._most_waiting = most_waiting
         self._open_gaps = tuple(open_gaps)
         self._numbers = {(tag.device, tag.name): tag.number for tag in tags}
-        self._processing = Processing(settings, self._numbers)
+        self.processing = Processing(settings, self._numbers)
         self._buses: dict[str, Bus] = {}
         self._lines: list[_Line] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -131,7 +132,7 @@ class Sampling:
 
     async def run(self) -> None:
         """Sample until cancelled or finished; then wait for the sink's answers, and give the ports back."""
-        outlets = [Outlet(self._sink, self._next_gap_id, self._most_waiting, self._processing) for _ in self._lines]
+        outlets = [Outlet(self._sink, self._next_gap_id, self._most_waiting, self.processing) for _ in self._lines]
         try:
             async with asyncio.TaskGroup() as tasks:
                 watching = [tasks.create_task(outlet.watch()) for outlet in outlets]
@@ -144,7 +145,7 @@ class Sampling:
                 for task in watching:
                     task.cancel()
         finally:
-            for device, readings in self._processing.held_back().items():
+            for device, readings in self.processing.held_back().items():
                 outlets[0].hand_over(Scan(device, readings))
             for outlet in outlets:
                 await outlet.drain()
@@ -154,6 +155,12 @@ class Sampling:
 
     def _watched(self, instrument: InstrumentSettings, bus: Bus) -> WatchedInstrument:
         numbers = [self._numbers[instrument.bioreactor, point.tag] for point in instrument.points]
+        own = frozenset(numbers)
+        open_gaps = [
+            gap._replace(tags=tuple(tag for tag in gap.tags if tag in own))  # those made from them are put back later
+            for gap in self._open_gaps
+            if not own.isdisjoint(gap.tags)
+        ]
         return WatchedInstrument(
             instrument.id,
             instrument.bioreactor,
@@ -163,7 +170,7 @@ class Sampling:
             clock=self._clock,
             backoff=Backoff(instrument.period_s, max(MOST_ALONE_S, instrument.period_s), self._chance),
             next_gap_id=self._next_gap_id,
-            open_gaps=self._open_gaps,
+            open_gaps=open_gaps,
         )
 
 

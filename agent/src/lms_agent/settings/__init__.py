@@ -2,6 +2,7 @@
 
     model.py         what may stand in the file (frozen pydantic models)
     points.py        the points of an instrument: registers, commands
+    derived.py       tags that are computed from others
     processing.py    what may be done with readings
     commanding.py    which set points may be written
     consistency.py   what no single table can know: references, duplicates, overlaps

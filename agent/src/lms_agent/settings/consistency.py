@@ -69,13 +69,13 @@ def _shared_ports(document: Document) -> Iterator[Finding]:
 
 
 def _dangling_references(document: Document) -> Iterator[Finding]:
-    for key in ("bus", "bioreactor"):
+    for referring, key in (("instrument", "bus"), ("instrument", "bioreactor"), ("derived", "bioreactor")):
         known = _by_id(document, key)
-        for index, instrument in _tables(document, "instrument"):
-            named = instrument.get(key)
+        for index, table in _tables(document, referring):
+            named = table.get(key)
             if isinstance(named, str) and named not in known:
                 names = ", ".join(f'"{name}"' for name in known) or f"none: the file has no [[{key}]]"
-                yield Finding(("instrument", index, key), f'"{named}"', f"the id of a [[{key}]]: {names}")
+                yield Finding((referring, index, key), f'"{named}"', f"the id of a [[{key}]]: {names}")
 
 
 def _unfit_instruments(document: Document) -> Iterator[Finding]:

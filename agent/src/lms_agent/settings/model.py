@@ -5,17 +5,18 @@ Neighbours: `loading.py` fills them from the file, `consistency.py` checks them 
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias, cast
+from typing import Annotated, Literal, Self, TypeAlias, cast
 from urllib.parse import urlsplit
 
 from lms_protocol.checked_toml.findings import STRICT, quoted, wrong
 from lms_protocol.errors import TopicError
 from lms_protocol.reading import TagDescription
 from lms_protocol.topics import check_id
-from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, ValidationInfo
+from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, ValidationInfo, model_validator
 
 from lms_agent.log.limits.retention import DEFAULT_MAX_BYTES, MIN_BYTES, Limits
 from lms_agent.settings.commanding import CommandsSection
+from lms_agent.settings.derived import DerivedTag, Key, unfit_derived
 from lms_agent.settings.points import CommandPoint, RegisterPoint
 
 MIN_PERIOD_S = 0.05
@@ -233,17 +234,40 @@ class AgentSettings(BaseModel):
     bioreactors: Annotated[tuple[BioreactorSettings, ...], Field(strict=False, alias="bioreactor", min_length=1)]
     buses: Annotated[tuple[BusSettings, ...], Field(strict=False, alias="bus", min_length=1)]
     instruments: Annotated[tuple[InstrumentSettings, ...], Field(strict=False, alias="instrument", min_length=1)]
+    derived: Annotated[tuple[DerivedTag, ...], Field(strict=False)] = ()
+
+    @model_validator(mode="after")
+    def _derived_make_sense(self) -> Self:
+        measured = {key: point.datatype for key, point, _ in self.measured()}
+        findings = tuple(unfit_derived(self.derived, measured, self.periods_s()))
+        if findings:
+            raise wrong(*findings)
+        return self
 
     def instruments_on(self, bus_id: str) -> tuple[InstrumentSettings, ...]:
         """The instruments of one bus, in the order of the file."""
         return tuple(instrument for instrument in self.instruments if instrument.bus == bus_id)
 
+    def periods_s(self) -> dict[Key, float]:
+        """How often each tag that an instrument gives is read, by bioreactor and name: from scan to scan."""
+        return {key: period_s for key, _, period_s in self.measured()}
+
+    def measured(self) -> list[tuple[Key, RegisterPoint | CommandPoint, float]]:
+        """Every point of every instrument with its tag's bioreactor and name, and how often it is read, s."""
+        return [
+            ((instrument.bioreactor, point.tag), point, instrument.period_s)
+            for instrument in self.instruments
+            for point in instrument.points
+        ]
+
     def tag_descriptions(self) -> list[TagDescription]:
         """Every tag of every bioreactor, in the order of the file, numbered 0: the log gives the true numbers."""
+        measured = [(bioreactor, point) for (bioreactor, _), point, _ in self.measured()]
+        derived = [(each.bioreactor, each) for each in self.derived]
         return [
             TagDescription(
                 number=0,
-                device=instrument.bioreactor,
+                device=bioreactor,
                 name=point.tag,
                 datatype=point.datatype,
                 unit=point.unit,
@@ -252,6 +276,5 @@ class AgentSettings(BaseModel):
                 decimals=point.decimals,
                 access=point.access,
             )
-            for instrument in self.instruments
-            for point in instrument.points
+            for bioreactor, point in [*measured, *derived]
         ]

@@ -68,11 +68,15 @@ def _findings(detail: ErrorDetails, document: Mapping[str, Any], root: type[Base
     if detail["type"] != "lms":
         return [_finding(detail, document, root)]
     path = document_path(root, document, detail["loc"])
-    places = [(*path, *key.split(".")) if key else path for key, _, _ in detail["ctx"]["findings"]]
+    places = [(*path, *_steps(key)) for key, _, _ in detail["ctx"]["findings"]]
     return [
         Finding(place, found or _shown(value_at(document, place)), allowed)
         for place, (_, found, allowed) in zip(places, detail["ctx"]["findings"], strict=True)
     ]
+
+
+def _steps(key: str) -> list[str | int]:
+    return [int(step) if step.isdecimal() else step for step in key.split(".")] if key else []
 
 
 def _finding(detail: ErrorDetails, document: Mapping[str, Any], root: type[BaseModel]) -> Finding:

@@ -29,7 +29,8 @@ Wrong = tuple[str, str, str]
 
 
 def wrong(*findings: Wrong) -> PydanticCustomError:
-    """Findings of our own, to be raised in a validator; `explaining.py` reads them. Dots lead into inner tables."""
+    """Findings of our own, to be raised in a validator; `explaining.py` reads them. Dots lead into inner tables
+    and, with numbers from 0, into arrays."""
     return PydanticCustomError("lms", "see the findings", {"findings": findings})
 
 
