@@ -2,7 +2,7 @@
 
 import pytest
 from lms_agent.settings import load_settings
-from lms_agent.settings.model import ModbusInstrument
+from lms_agent.settings.dialects.modbus import ModbusInstrument
 from lms_firmware_sim.plants import load_plant
 from lms_firmware_sim.stand.agent_side import AgentSide
 from lms_firmware_sim.stand.cloud_side import AGENTS

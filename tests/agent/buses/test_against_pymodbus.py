@@ -10,8 +10,8 @@ import pytest
 from lms_agent.buses.opening import make_bus
 from lms_agent.clock import SystemClock
 from lms_agent.drivers.choosing import make_driver
-from lms_agent.settings.model import ModbusInstrument, ModbusRtuBus, ModbusTcpBus
-from lms_agent.settings.points import RegisterPoint
+from lms_agent.settings.dialects.modbus import ModbusInstrument, RegisterPoint
+from lms_agent.settings.model import ModbusRtuBus, ModbusTcpBus
 from pymodbus import FramerType
 from pymodbus.server import ModbusSerialServer, ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice

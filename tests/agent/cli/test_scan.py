@@ -11,7 +11,7 @@ from lms_agent.scanning.interpreting import interpretations
 from lms_agent.scanning.seeking import Wanted, addresses_meant
 from lms_agent.scanning.settings_order import to_try
 from lms_agent.scanning.surveying import survey
-from lms_agent.settings.points import WIDTHS, RegisterPoint
+from lms_agent.settings.dialects.modbus import WIDTHS, RegisterPoint
 from lms_firmware_sim.wires import Fault, ModbusTcpWire, RegisterMap, RtuWire
 
 HOLDING, INPUT = 3, 4

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from lms_agent.buses.modbus_frames import FUNCTIONS
 from lms_agent.buses.wire_time import TCP, WireTime, rtu
 from lms_agent.drivers.block_planning import plan_blocks
-from lms_agent.settings.model import ModbusInstrument
-from lms_agent.settings.points import RegisterPoint
+from lms_agent.settings.dialects.modbus import ModbusInstrument, RegisterPoint
 
 RTU = rtu(10 / 19200)
 

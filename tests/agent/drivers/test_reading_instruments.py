@@ -8,8 +8,9 @@ from lms_agent.buses.opening import make_bus
 from lms_agent.clock import SystemClock
 from lms_agent.drivers.choosing import make_driver
 from lms_agent.errors import InstrumentBusy, InstrumentRefused, ReplyRefused, ReplyTimeout
-from lms_agent.settings.model import ModbusInstrument, ModbusTcpBus, MtSicsInstrument, SerialBus
-from lms_agent.settings.points import CommandPoint, RegisterPoint
+from lms_agent.settings.dialects.modbus import ModbusInstrument, RegisterPoint
+from lms_agent.settings.dialects.mt_sics import CommandPoint, MtSicsInstrument
+from lms_agent.settings.model import ModbusTcpBus, SerialBus
 from lms_firmware_sim.wires import BalanceWire, Fault, FaultKind, ModbusTcpWire, RegisterMap
 from lms_protocol.reading import Quality
 

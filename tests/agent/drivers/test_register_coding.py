@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lms_agent.drivers.register_coding import ValueRangeError, bit_reader, encode, reader_of
-from lms_agent.settings.points import RegisterPoint
+from lms_agent.settings.dialects.modbus import RegisterPoint
 from lms_firmware_sim.wires import encoding
 
 RANGES = {

@@ -8,8 +8,8 @@ from lms_agent.clock import SystemClock
 from lms_agent.drivers.choosing import make_driver
 from lms_agent.drivers.driver import Written
 from lms_agent.errors import InstrumentRefused, NotWritable, PortError
-from lms_agent.settings.model import ModbusInstrument, ModbusTcpBus
-from lms_agent.settings.points import RegisterPoint
+from lms_agent.settings.dialects.modbus import ModbusInstrument, RegisterPoint
+from lms_agent.settings.model import ModbusTcpBus
 from lms_firmware_sim.wires import Fault, ModbusTcpWire, RegisterMap
 
 POINTS = (

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from lms_agent.settings import derived, load_settings, model, points
+from lms_agent.settings import derived, load_settings, model
+from lms_agent.settings.dialects import alicat, ezo, modbus, mt_sics, watson_marlow
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "agent-configuration.md").read_text(encoding="utf-8")
@@ -15,10 +16,21 @@ MODELS = [
     model.ModbusRtuBus,
     model.ModbusTcpBus,
     model.SerialBus,
-    model.ModbusInstrument,
-    model.MtSicsInstrument,
-    points.RegisterPoint,
-    points.CommandPoint,
+    modbus.ModbusInstrument,
+    modbus.RegisterBlock,
+    modbus.RegisterPoint,
+    modbus.StatusWord,
+    modbus.StatusCondition,
+    modbus.UnitCode,
+    modbus.UnitName,
+    mt_sics.MtSicsInstrument,
+    mt_sics.CommandPoint,
+    ezo.EzoInstrument,
+    ezo.EzoPoint,
+    alicat.AlicatInstrument,
+    alicat.AlicatPoint,
+    watson_marlow.WatsonMarlowInstrument,
+    watson_marlow.PumpPoint,
     derived.DerivedTag,
 ]
 
@@ -27,7 +39,7 @@ MODELS = [
 def test_every_key_has_a_row(described):
     rows = [line.split("|")[1] for line in PAGE.splitlines() if line.startswith("|")]
     keys = [field.alias or name for name, field in described.model_fields.items()]
-    assert [key for key in keys if not any(f"`{key}`" in row for row in rows)] == []
+    assert [key for key in keys if not any(f"`{key}`" in row or f".{key}`" in row for row in rows)] == []
 
 
 def test_example_is_good(tmp_path):

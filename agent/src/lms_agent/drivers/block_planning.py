@@ -16,8 +16,7 @@ from typing import NamedTuple
 
 from lms_agent.buses.modbus_frames import BIT_FUNCTIONS, FUNCTIONS
 from lms_agent.buses.wire_time import WireTime
-from lms_agent.settings.model import ModbusInstrument
-from lms_agent.settings.points import RegisterPoint
+from lms_agent.settings.dialects.modbus import ModbusInstrument, RegisterPoint
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from lms_agent.buses.text_line import TextLine
 from lms_agent.drivers.driver import Driver
 from lms_agent.drivers.modbus_registers import ModbusRegisters
 from lms_agent.drivers.mt_sics import MtSics
-from lms_agent.settings.model import InstrumentSettings, ModbusInstrument, MtSicsInstrument
+from lms_agent.settings import InstrumentSettings, ModbusInstrument, MtSicsInstrument
 
 
 def make_driver(instrument: InstrumentSettings, bus: Bus, numbers: Sequence[int]) -> Driver:

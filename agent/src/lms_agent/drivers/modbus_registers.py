@@ -16,8 +16,7 @@ from lms_agent.drivers.block_planning import plan_blocks
 from lms_agent.drivers.driver import Failure, Go, Outcome, Written, always, quality_of
 from lms_agent.drivers.register_coding import Reader, ValueRangeError, bit_reader, encode, reader_of
 from lms_agent.errors import InstrumentError, NotWritable, PortError, ReplyOutOfStep, ReplyTimeout
-from lms_agent.settings.model import ModbusInstrument
-from lms_agent.settings.points import RegisterPoint
+from lms_agent.settings.dialects.modbus import ModbusInstrument, RegisterPoint
 
 
 class _Field(NamedTuple):

@@ -32,8 +32,7 @@ from lms_agent.errors import (
     ReplyRefused,
     ReplyTimeout,
 )
-from lms_agent.settings.model import MtSicsInstrument
-from lms_agent.settings.points import CommandPoint
+from lms_agent.settings.dialects.mt_sics import CommandPoint, MtSicsInstrument
 
 _WEIGHT = re.compile(
     rb"S (?:(?P<state>[SD]) (?P<weight>[ \-0-9.]{10}) (?P<unit>[!-~]{1,8})|(?P<code>[+\-I]))|(?P<error>E[STL])"

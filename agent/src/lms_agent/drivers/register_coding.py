@@ -19,7 +19,7 @@ from typing import TypeAlias
 from lms_protocol.errors import LmsError
 from lms_protocol.reading import Value
 
-from lms_agent.settings.points import Kind, Order, RegisterPoint
+from lms_agent.settings.dialects.modbus import Kind, Order, RegisterPoint
 
 Reader: TypeAlias = Callable[[bytes, int], Value]
 """(data bytes of a reply, first byte of the value) → the value in the point's unit."""

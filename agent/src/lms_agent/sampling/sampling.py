@@ -22,7 +22,7 @@ from lms_agent.processing import Processing
 from lms_agent.sampling.outlet import MOST_WAITING, Outlet
 from lms_agent.sampling.scan import GapIds, Scan, Sink
 from lms_agent.sampling.watching import Taken, WatchedInstrument
-from lms_agent.settings.model import AgentSettings, InstrumentSettings
+from lms_agent.settings import AgentSettings, InstrumentSettings
 
 MOST_ALONE_S = 10.0
 """The longest time that a silent instrument is left alone."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from lms_agent.scanning.interpreting import ORDERS, Interpretation, interpretations
-from lms_agent.settings.points import Order
+from lms_agent.settings.dialects.modbus import Order
 
 PLAUSIBLE = (1e-3, 1e6)
 _LEAST_CERTAIN = 2

@@ -8,14 +8,15 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from lms_protocol.checked_toml.explaining import among
 from lms_protocol.checked_toml.findings import Finding
 
-from lms_agent.settings.model import instrument_driver
-from lms_agent.settings.points import WIDTHS
+from lms_agent.settings.dialects import ADDRESSED_DRIVERS, DRIVERS, TEXT_DRIVERS, instrument_driver
+from lms_agent.settings.dialects.modbus import WIDTHS
 from lms_agent.settings.processing import long_heartbeats
 
 DEFAULT_TIMEOUTS_S = {"modbus-rtu": 0.3, "modbus-tcp": 1.0, "serial": 1.0}
-_DRIVERS = {"modbus-rtu": "modbus", "modbus-tcp": "modbus", "serial": "mt-sics"}
+_DRIVERS = {"modbus-rtu": ("modbus",), "modbus-tcp": ("modbus",), "serial": TEXT_DRIVERS}
 
 Table = Mapping[str, Any]
 Document = Mapping[str, Any]
@@ -86,10 +87,9 @@ def _unfit_instruments(document: Document) -> Iterator[Finding]:
             continue
         kind: str = bus["kind"]
         driver = instrument_driver(instrument)
-        if driver in _DRIVERS.values() and driver != _DRIVERS[kind]:
-            yield Finding(
-                ("instrument", index, "driver"), f'"{driver}" on a {kind} bus', f'"{_DRIVERS[kind]}" on this bus'
-            )
+        if driver in DRIVERS and driver not in _DRIVERS[kind]:
+            found, allowed = f'"{driver}" on a {kind} bus', f"{among(_DRIVERS[kind])} on this bus"
+            yield Finding(("instrument", index, "driver"), found, allowed)
             continue
         unit = instrument.get("unit", 1)
         if kind == "modbus-rtu" and isinstance(unit, int) and (unit == 0 or 247 < unit <= 255):
@@ -110,17 +110,28 @@ def _is_number(value: object) -> bool:
 
 
 def _crowded_lines(document: Document) -> Iterator[Finding]:
-    """A line of text has one instrument: nothing in its replies says which one speaks."""
-    owners: dict[str, object] = {}
+    """Instruments share a line of text only if they speak the same and their replies say which one speaks."""
+    lines: dict[str, dict[object, Table]] = {}
     buses = _by_id(document, "bus")
     for index, instrument in _tables(document, "instrument"):
-        name = instrument.get("bus")
+        name, driver = instrument.get("bus"), instrument_driver(instrument)
         if not isinstance(name, str) or buses.get(name, {}).get("kind") != "serial":
             continue
-        if name in owners:
-            allowed = f"a serial bus of its own; this one has {owners[name]}"
+        line = lines.setdefault(name, {})
+        first = next(iter(line.values()), None)
+        address = _address(instrument) if driver in ADDRESSED_DRIVERS else None
+        if first is not None and (driver not in ADDRESSED_DRIVERS or driver != instrument_driver(first)):
+            allowed = f"a serial bus of its own; this one has {first.get('id')}"
             yield Finding(("instrument", index, "bus"), f'"{name}"', allowed)
-        owners.setdefault(name, instrument.get("id"))
+        elif address in line:
+            allowed = f"a unit that no other instrument on {name} has; {line[address].get('id')} has this one"
+            key = "unit" if "unit" in instrument else "bus"
+            yield Finding(("instrument", index, key), f"{address!r} a second time".replace("'", '"'), allowed)
+        line.setdefault(address, instrument)
+
+
+def _address(instrument: Table) -> object:
+    return instrument.get("unit", "A" if instrument_driver(instrument) == "alicat" else 1)
 
 
 def _duplicate_tags(document: Document) -> Iterator[Finding]:

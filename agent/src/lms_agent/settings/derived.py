@@ -51,12 +51,6 @@ class DerivedTag(Point):
         """Numbers are doubles."""
         return Datatype.BOOLEAN if self.parsed.is_truth else Datatype.DOUBLE
 
-    def _contradictions(self) -> Iterator[Wrong]:
-        yield from super()._contradictions()
-        for key in ("max_rate_per_s", "stuck_after_s"):
-            if self.parsed.is_truth and getattr(self, key) is not None:
-                yield key, f"{getattr(self, key):g}", "only with a number: this is true or false"
-
 
 def in_order(derived: Sequence[DerivedTag]) -> list[DerivedTag]:
     """Those that others need before those others.

@@ -4,44 +4,19 @@ Neighbours: `loading.py` fills them from the file, `consistency.py` checks them 
 `sampling.py` and the command line read them.
 """
 
-from pathlib import Path
 from typing import Annotated, Literal, Self, TypeAlias, cast
 from urllib.parse import urlsplit
 
 from lms_protocol.checked_toml.findings import STRICT, quoted, wrong
-from lms_protocol.errors import TopicError
 from lms_protocol.reading import TagDescription
-from lms_protocol.topics import check_id
-from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, ValidationInfo, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from lms_agent.log.limits.retention import DEFAULT_MAX_BYTES, MIN_BYTES, Limits
 from lms_agent.settings.commanding import CommandsSection
 from lms_agent.settings.derived import DerivedTag, Key, unfit_derived
-from lms_agent.settings.points import CommandPoint, RegisterPoint
-
-MIN_PERIOD_S = 0.05
-MAX_PERIOD_S = 86_400.0
-
-
-def _check_id(text: str) -> str:
-    try:
-        return check_id(text)
-    except TopicError as error:
-        allowed = f"1 to 128 printable characters without + / #, for it stands in topics ({error.reason})"
-        raise wrong(("", quoted(text), allowed)) from None
-
-
-def _resolve(path: Path, info: ValidationInfo) -> Path:
-    base: Path = (info.context or {}).get("base", Path())
-    return base / path.expanduser()
-
-
-Id = Annotated[str, AfterValidator(_check_id)]
-FilePath = Annotated[Path, Field(strict=False), AfterValidator(_resolve)]
-"""A path; relative ones count from the folder of the TOML file."""
-
-TimeoutS = Annotated[float, Field(gt=0, le=60)]
-PeriodS = Annotated[float, Field(ge=MIN_PERIOD_S, le=MAX_PERIOD_S)]
+from lms_agent.settings.dialects import InstrumentSettings
+from lms_agent.settings.points import Point
+from lms_agent.settings.value_types import FilePath, Id, TimeoutS
 
 
 class AgentSection(BaseModel):
@@ -162,7 +137,7 @@ class ModbusTcpBus(BaseModel):
 
 
 class SerialBus(_SerialPort):
-    """`[[bus]] kind = "serial"`: a serial line with one instrument that talks in lines of text."""
+    """`[[bus]] kind = "serial"`: a serial line with instruments that talk in lines of text."""
 
     kind: Literal["serial"]
     baud: int = Field(9600, ge=300, le=4_000_000)
@@ -171,56 +146,6 @@ class SerialBus(_SerialPort):
 
 
 BusSettings: TypeAlias = Annotated[ModbusRtuBus | ModbusTcpBus | SerialBus, Field(discriminator="kind")]
-
-
-class _Instrument(BaseModel):
-    model_config = STRICT
-
-    id: Id
-    bus: str
-    bioreactor: str
-    period_s: PeriodS = 1.0
-
-
-class ModbusInstrument(_Instrument):
-    """`[[instrument]]` on a Modbus bus: a unit and its registers.
-
-    Points are read in blocks of at most `largest_block` registers (`largest_bit_block` coils); up to `largest_gap`
-    registers that nobody asked for are read along, if that saves a request. `single_writes`: a point of one register or
-    coil is written by function 6 or 5, which some instruments know alone; else by function 16 or 15.
-    """
-
-    driver: Literal["modbus"] = "modbus"
-    unit: int = Field(1, ge=0, le=255)
-    largest_block: int = Field(125, ge=1, le=125)
-    largest_bit_block: int = Field(2000, ge=1, le=2000)
-    largest_gap: int = Field(8, ge=0, le=124)
-    single_writes: bool = True
-    points: Annotated[tuple[RegisterPoint, ...], Field(strict=False, alias="point", min_length=1)]
-
-
-class MtSicsInstrument(_Instrument):
-    """`[[instrument]] driver = "mt-sics"`: a Mettler Toledo balance on a serial bus."""
-
-    driver: Literal["mt-sics"]
-    points: Annotated[tuple[CommandPoint, ...], Field(strict=False, alias="point", min_length=1)]
-
-
-def instrument_driver(table: object) -> str:
-    """The driver that an instrument's table asks for; Modbus if it does not say."""
-    driver = table.get("driver", "modbus") if isinstance(table, dict) else getattr(table, "driver", "modbus")
-    return driver if isinstance(driver, str) else "?"
-
-
-InstrumentSettings: TypeAlias = Annotated[
-    Annotated[ModbusInstrument, Tag("modbus")] | Annotated[MtSicsInstrument, Tag("mt-sics")],
-    Discriminator(
-        instrument_driver,
-        custom_error_type="lms",
-        custom_error_message="unknown driver",
-        custom_error_context={"findings": (("driver", "", '"modbus" or "mt-sics"'),)},
-    ),
-]
 
 
 class AgentSettings(BaseModel):
@@ -252,7 +177,7 @@ class AgentSettings(BaseModel):
         """How often each tag that an instrument gives is read, by bioreactor and name: from scan to scan."""
         return {key: period_s for key, _, period_s in self.measured()}
 
-    def measured(self) -> list[tuple[Key, RegisterPoint | CommandPoint, float]]:
+    def measured(self) -> list[tuple[Key, Point, float]]:
         """Every point of every instrument with its tag's bioreactor and name, and how often it is read, s."""
         return [
             ((instrument.bioreactor, point.tag), point, instrument.period_s)

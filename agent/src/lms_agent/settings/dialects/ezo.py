@@ -1,0 +1,62 @@
+"""An Atlas Scientific EZO circuit; read by `lms_agent.drivers.ezo`."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal, Self
+
+from lms_protocol.checked_toml.findings import Wrong, quoted, wrong
+from lms_protocol.reading import Datatype
+from pydantic import Field, model_validator
+
+from lms_agent.settings.dialects.instrument import Instrument
+from lms_agent.settings.points import Point
+
+EzoField = Literal["pH", "DO.%", "DO.mg", "temperature"]
+
+
+class EzoPoint(Point):
+    """A value that an EZO circuit tells.
+
+    `pH`; `DO.%` and `DO.mg`: dissolved oxygen in percent of saturation and in mg/L; `temperature`: the one that the
+    circuit compensates for, in °C, which is told to it and not measured. Only that can be written.
+    """
+
+    field: EzoField
+
+    @property
+    def datatype(self) -> Datatype:
+        """Circuits say decimal numbers."""
+        return Datatype.DOUBLE
+
+    def _contradictions(self) -> Iterator[Wrong]:
+        yield from super()._contradictions()
+        if self.access == "write" and self.field != "temperature":
+            yield "access", '"write"', f'"read": {self.field} is measured; only the temperature can be written'
+
+
+class EzoInstrument(Instrument):
+    """`[[instrument]] driver = "ezo"`: a pH or DO circuit, alone on a serial bus.
+
+    `temperature_c` is what it shall compensate for; it forgets that when its power fails, so it is told with every
+    reading. Without it the circuit compensates for what it was told last, 25 °C after its power failed.
+    """
+
+    driver: Literal["ezo"]
+    temperature_c: float | None = Field(None, ge=-20, le=130)
+    points: Annotated[tuple[EzoPoint, ...], Field(strict=False, alias="point", min_length=1)]
+
+    @property
+    def measures(self) -> Literal["pH", "DO"]:
+        """Which circuit it is."""
+        return "pH" if any(point.field == "pH" for point in self.points) else "DO"
+
+    @model_validator(mode="after")
+    def _is_one_circuit(self) -> Self:
+        fields = [point.field for point in self.points]
+        if "pH" in fields and any(field.startswith("DO") for field in fields):
+            raise wrong(("point", "pH and dissolved oxygen", "one or the other: each has a circuit of its own"))
+        if set(fields) == {"temperature"}:
+            raise wrong(("point", quoted("temperature") + " alone", "what the circuit measures as well"))
+        if self.temperature_c is not None and any(point.access == "write" for point in self.points):
+            found = f"{self.temperature_c:g} beside a temperature that can be written"
+            raise wrong(("temperature_c", found, "one of the two: this one is told with every reading"))
+        return self
