@@ -15,13 +15,20 @@ from lms_firmware_sim.instruments.alicat_modbus import AlicatRegisters
 from lms_firmware_sim.instruments.ezo_do import EzoDo
 from lms_firmware_sim.instruments.ezo_ph import EzoPh
 from lms_firmware_sim.instruments.flow_controller import FlowController, GasStream
+from lms_firmware_sim.instruments.hamilton_do import HamiltonDo
+from lms_firmware_sim.instruments.hamilton_ph import HamiltonPh
 from lms_firmware_sim.instruments.immersion import Immersion
 from lms_firmware_sim.instruments.mettler_m80 import MettlerM80
 from lms_firmware_sim.instruments.oxygen_optode import OxygenOptode
 from lms_firmware_sim.instruments.ph_electrode import PhElectrode
 from lms_firmware_sim.instruments.watson_marlow import Pump
 from lms_firmware_sim.plants.description import Plant
-from lms_firmware_sim.plants.registers import AlicatRegistersDescription, RegisterInstrument
+from lms_firmware_sim.plants.registers import (
+    AlicatRegistersDescription,
+    HamiltonDoDescription,
+    HamiltonPhDescription,
+    RegisterInstrument,
+)
 from lms_firmware_sim.plants.text_wires import (
     AlicatDescription,
     EzoDoDescription,
@@ -81,7 +88,7 @@ class FittedInstruments:
             wire.id: self._on_text_wire(wire) for wire in plant.wire if isinstance(wire, TextWireDescription)
         }
         self.registers: dict[tuple[str, int], RegisterMap] = {
-            (wire.id, unit.unit): self._with_registers(f"{wire.id}/{unit.unit}", unit.bioreactor, unit.instrument)
+            (wire.id, unit.unit): self._with_registers(wire.id, unit.unit, unit.bioreactor, unit.instrument)
             for wire in plant.wire
             if isinstance(wire, ModbusTcpDescription | ModbusRtuDescription)
             for unit in wire.unit
@@ -111,12 +118,21 @@ class FittedInstruments:
             case _:
                 raise AssertionError(wire.kind)
 
-    def _with_registers(self, name: str, bioreactor: str, described: RegisterInstrument) -> RegisterMap:
-        if isinstance(described, AlicatRegistersDescription):
-            return AlicatRegisters(
-                self._flow_controller(name, bioreactor, described.full_scale_l_min, described.zero_l_min)
-            )
-        return MettlerM80(self._electrode(name, bioreactor, described.slope_percent, described.offset_mv))
+    def _with_registers(self, wire: str, unit: int, bioreactor: str, described: RegisterInstrument) -> RegisterMap:
+        name = f"{wire}/{unit}"
+        match described:
+            case AlicatRegistersDescription():
+                return AlicatRegisters(
+                    self._flow_controller(name, bioreactor, described.full_scale_l_min, described.zero_l_min)
+                )
+            case HamiltonDoDescription():
+                probe = self._optode(name, bioreactor, described.gain, described.zero_percent)
+                return self._keep(name, HamiltonDo(probe, device=unit))
+            case _:
+                electrode = self._electrode(name, bioreactor, described.slope_percent, described.offset_mv)
+                if isinstance(described, HamiltonPhDescription):
+                    return self._keep(name, HamiltonPh(electrode, device=unit))
+                return MettlerM80(electrode)
 
     def _electrode(self, name: str, bioreactor: str, slope_percent: float, offset_mv: float) -> PhElectrode:
         electrode = PhElectrode(

@@ -5,6 +5,8 @@ ph_electrode         a glass electrode, new or worn, and the calibration that it
 oxygen_optode        an oxygen probe, and the calibration that its transmitter keeps
 flow_controller      a mass-flow controller, whatever dialect it speaks
 ezo, ezo_ph, ezo_do  Atlas Scientific EZO circuits on a serial line
+hamilton_blocks, hamilton, hamilton_ph, hamilton_do
+                     Hamilton Arc sensors on Modbus
 alicat_ascii, alicat_modbus, watson_marlow, mettler_m80
 
 Written from the makers' manuals; nothing here is shared with, or taken from, the agent's drivers, so that a mistake on
