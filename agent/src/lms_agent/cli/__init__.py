@@ -4,6 +4,7 @@ A command's module is imported only when the command is called, so that `lms-age
 Raspberry Pi. Exit codes: 0 all good, 1 something failed, 2 the command or the configuration cannot be used.
 """
 
+import os
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -28,6 +29,8 @@ COMMANDS = {
     "doctor": _Entry("lms_agent.cli.doctor", "doctor", "Look for what is wrong, and say what to do about it."),
     "plan": _Entry("lms_agent.cli.plan", "plan", "Show what is asked on each line, and how busy that makes it."),
     "check": _Entry("lms_agent.cli.check", "check", "Check the configuration and show what it means."),
+    "service": _Entry("lms_agent.cli.service", "app", "Run the agent as a service of this computer."),
+    "completion": _Entry("lms_agent.cli.completion", "completion", "Let Tab finish what you type."),
 }
 
 
@@ -41,6 +44,14 @@ class _LazyGroup(TyperGroup):
         """A stand-in with the right name and help; `resolve_command` loads the real one."""
         entry = COMMANDS.get(cmd_name)
         return None if entry is None else TyperCommand(cmd_name, help=entry.help, short_help=entry.help)
+
+    def _main_shell_completion(self, *arguments: Any, **named: Any) -> None:
+        """Answer the shell; its words are learnt only when it asks."""
+        if "_LMS_AGENT_COMPLETE" in os.environ:
+            from typer._completion_classes import completion_init  # noqa: PLC0415 - see above; typer has no other door
+
+            completion_init()
+        super()._main_shell_completion(*arguments, **named)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)

@@ -16,6 +16,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from lms_protocol.reading import Quality, TagDescription, Value
 
+from lms_agent.cli import completing
 from lms_agent.cli.finding import CONFIG_HELP, UNUSABLE, ending, find_log
 from lms_agent.cli.screen.prose import say
 from lms_agent.cli.screen.tables import cut
@@ -36,12 +37,17 @@ _JSON_STEPS = 60
 
 def history(  # noqa: PLR0917 - typer calls it by name
     tags: Annotated[
-        list[str] | None, typer.Argument(metavar="[TAG]...", help="Such as pH/PV; without one, all in a line each.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[TAG]...", help="Such as pH/PV; without one, all in a line each.", autocompletion=completing.tags
+        ),
     ] = None,
     last: Annotated[str, typer.Option("--last", "-l", help="How far back: 90s, 10min, 1h, 2d, 1w.")] = "1h",
     begin: Annotated[str | None, typer.Option("--from", help="From this time on instead: ISO 8601.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="Up to this time; by default the newest reading.")] = None,
-    device: Annotated[str | None, typer.Option("--device", help="Of this bioreactor only.")] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="Of this bioreactor only.", autocompletion=completing.bioreactors)
+    ] = None,
     ascii_only: Annotated[bool, typer.Option("--ascii", help="Draw with characters that every terminal has.")] = False,
     config: Annotated[Path | None, typer.Option("--config", "-c", help=CONFIG_HELP)] = None,
     log: Annotated[Path | None, typer.Option("--log", help="The log itself, instead of a configuration.")] = None,

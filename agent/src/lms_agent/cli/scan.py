@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from lms_agent.cli import completing
 from lms_agent.cli.configuration import UNUSABLE
 from lms_agent.cli.scan_progress import Progress
 from lms_agent.cli.screen.prose import say
@@ -63,7 +64,9 @@ def scan(  # noqa: PLR0917 - typer calls it by name
     where: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[PORT|HOST[:PORT]]...", help="Serial ports and TCP hosts; by default all serial ports."
+            metavar="[PORT|HOST[:PORT]]...",
+            help="Serial ports and TCP hosts; by default all serial ports.",
+            autocompletion=completing.ports,
         ),
     ] = None,
     units: Annotated[str, typer.Option("--units", help="Modbus units to ask, such as 1-20 or 1,3,10-12.")] = "1-16",
