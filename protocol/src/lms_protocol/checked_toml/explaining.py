@@ -75,8 +75,9 @@ def _findings(detail: ErrorDetails, document: Mapping[str, Any], root: type[Base
     ]
 
 
-def _steps(key: str) -> list[str | int]:
-    return [int(step) if step.isdecimal() else step for step in key.split(".")] if key else []
+def _steps(key: str) -> KeyPath:
+    """`point.2.status` → `("point", 2, "status")`."""
+    return tuple(int(step) if step.isdigit() else step for step in key.split(".")) if key else ()
 
 
 def _finding(detail: ErrorDetails, document: Mapping[str, Any], root: type[BaseModel]) -> Finding:

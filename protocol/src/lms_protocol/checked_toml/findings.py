@@ -4,9 +4,10 @@ Neighbours: `problems.py` is what becomes of it; `explaining.py` makes findings 
 """
 
 import json
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple, Self
 
-from pydantic import ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
 STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -37,3 +38,20 @@ def wrong(*findings: Wrong) -> PydanticCustomError:
 def quoted(text: str) -> str:
     """Text as it stands in the file, with control characters made visible."""
     return json.dumps(text, ensure_ascii=False)
+
+
+class Checked(BaseModel):
+    """A table of a file: strict, frozen, and asked what in it contradicts itself once every key is sound."""
+
+    model_config = STRICT
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        findings = tuple(self._contradictions())
+        if findings:
+            raise wrong(*findings)
+        return self
+
+    def _contradictions(self) -> Iterator[Wrong]:
+        """What is wrong although each key by itself is not; models add theirs to those of the models they extend."""
+        return iter(())

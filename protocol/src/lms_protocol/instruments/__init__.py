@@ -1,0 +1,14 @@
+"""Instrument profiles: what has to be known of a model to read it, set it, recognise it and calibrate it.
+
+    registers.py     where a value lies in a Modbus instrument, and what its status and unit registers say
+    calibration.py   how a point is calibrated
+    facts.py         sources of facts, links, checks of identity
+    points.py        the points of a profile, for each dialect
+    model.py         the profile
+    catalogue.py     the packaged profiles (`profiles/*.toml`) and own ones from a folder
+    describing.py    a profile as a page for people
+
+The agent's configuration names a profile (`lms_agent.settings.expanding` puts its points in), `lms-agent scan` looks
+for instruments by it, and `lms-agent calibrate` follows its procedure. A profile is data: whoever has an instrument that
+is not here writes one file.
+"""
