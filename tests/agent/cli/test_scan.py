@@ -11,8 +11,9 @@ from lms_agent.scanning.interpreting import interpretations
 from lms_agent.scanning.seeking import Wanted, addresses_meant
 from lms_agent.scanning.settings_order import to_try
 from lms_agent.scanning.surveying import survey
-from lms_agent.settings.dialects.modbus import WIDTHS, RegisterPoint
+from lms_agent.settings.dialects.modbus import RegisterPoint
 from lms_firmware_sim.wires import Fault, ModbusTcpWire, RegisterMap, RtuWire
+from lms_protocol.instruments.registers import WIDTHS
 
 HOLDING, INPUT = 3, 4
 

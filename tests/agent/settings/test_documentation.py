@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from lms_agent.settings import derived, load_settings, model
 from lms_agent.settings.dialects import alicat, ezo, modbus, mt_sics, watson_marlow
+from lms_protocol.instruments import registers
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "agent-configuration.md").read_text(encoding="utf-8")
@@ -17,12 +18,12 @@ MODELS = [
     model.ModbusTcpBus,
     model.SerialBus,
     modbus.ModbusInstrument,
-    modbus.RegisterBlock,
+    registers.RegisterBlock,
     modbus.RegisterPoint,
-    modbus.StatusWord,
-    modbus.StatusCondition,
-    modbus.UnitCode,
-    modbus.UnitName,
+    registers.StatusWord,
+    registers.StatusCondition,
+    registers.UnitCode,
+    registers.UnitName,
     mt_sics.MtSicsInstrument,
     mt_sics.CommandPoint,
     ezo.EzoInstrument,

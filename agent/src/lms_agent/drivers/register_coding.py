@@ -17,9 +17,10 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from lms_protocol.errors import LmsError
+from lms_protocol.instruments.registers import Kind, Order
 from lms_protocol.reading import Value
 
-from lms_agent.settings.dialects.modbus import Kind, Order, RegisterPoint
+from lms_agent.settings.dialects.modbus import RegisterPoint
 
 Reader: TypeAlias = Callable[[bytes, int], Value]
 """(data bytes of a reply, first byte of the value) → the value in the point's unit."""

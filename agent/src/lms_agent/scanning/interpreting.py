@@ -7,8 +7,10 @@ import struct
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from lms_protocol.instruments.registers import WIDTHS, Kind, Order
+
 from lms_agent.drivers.register_coding import reader_of
-from lms_agent.settings.dialects.modbus import WIDTHS, Kind, Order, RegisterPoint
+from lms_agent.settings.dialects.modbus import RegisterPoint
 
 ORDERS: tuple[tuple[Order, Order], ...] = (("big", "big"), ("little", "big"), ("big", "little"), ("little", "little"))
 SCALES = (1.0, 0.1, 0.01, 0.001)

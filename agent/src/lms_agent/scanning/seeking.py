@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from lms_protocol.instruments.registers import WIDTHS
+
 from lms_agent.buses.modbus_frames import READ_HOLDING, READ_INPUT
 from lms_agent.scanning.interpreting import Interpretation, interpretations
 from lms_agent.scanning.reach import Reach, Words
-from lms_agent.settings.dialects.modbus import WIDTHS
 
 REGISTERS = {READ_HOLDING: "holding", READ_INPUT: "input"}
 _FAMILIES = ((400_001, READ_HOLDING), (300_001, READ_INPUT), (40_001, READ_HOLDING), (30_001, READ_INPUT))

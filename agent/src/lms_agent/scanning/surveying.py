@@ -7,8 +7,9 @@ never do, so the order that gives the most such numbers is the instrument's.
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from lms_protocol.instruments.registers import Order
+
 from lms_agent.scanning.interpreting import ORDERS, Interpretation, interpretations
-from lms_agent.settings.dialects.modbus import Order
 
 PLAUSIBLE = (1e-3, 1e6)
 _LEAST_CERTAIN = 2

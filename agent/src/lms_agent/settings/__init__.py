@@ -7,6 +7,8 @@
     processing.py    what may be done with readings
     commanding.py    which set points may be written
     consistency.py   what no single table can know: references, duplicates, overlaps
+    expanding.py     what the profile of an instrument says, put in before the check
+    line_defaults.py what a line is set to if the file does not say
     loading.py       file → `AgentSettings`, or one `SettingsError` with every problem
 
 How problems are found and said is `lms_protocol.checked_toml`'s job. Loaded once by the command line and passed down.

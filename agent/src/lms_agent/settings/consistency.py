@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 from lms_protocol.checked_toml.explaining import among
 from lms_protocol.checked_toml.findings import Finding
+from lms_protocol.instruments.registers import WIDTHS
 
 from lms_agent.settings.dialects import ADDRESSED_DRIVERS, DRIVERS, TEXT_DRIVERS, instrument_driver
-from lms_agent.settings.dialects.modbus import WIDTHS
+from lms_agent.settings.line_defaults import DEFAULT_TIMEOUTS_S
 from lms_agent.settings.processing import long_heartbeats
 
-DEFAULT_TIMEOUTS_S = {"modbus-rtu": 0.3, "modbus-tcp": 1.0, "serial": 1.0}
 _DRIVERS = {"modbus-rtu": ("modbus",), "modbus-tcp": ("modbus",), "serial": TEXT_DRIVERS}
 
 Table = Mapping[str, Any]

@@ -1,7 +1,7 @@
 """From the TOML file to `AgentSettings`, or to one `SettingsError` that names every problem with its line.
 
-Between `model.py` (what each table may hold), `consistency.py` (what the tables may not hold together) and
-`lms_protocol.checked_toml` (the file, its lines, and pydantic's errors in plain words).
+Between `expanding.py` (what profiles say), `model.py` (what each table may hold), `consistency.py` (what the tables may
+not hold together) and `lms_protocol.checked_toml` (the file, its lines, and pydantic's errors in plain words).
 """
 
 import os
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from lms_agent.errors import SettingsError
 from lms_agent.settings.consistency import contradictions
+from lms_agent.settings.expanding import expand
 from lms_agent.settings.model import AgentSettings
 
 PATH_VARIABLE = "LMS_AGENT_CONFIG"
@@ -35,18 +36,22 @@ def load_settings(path: Path) -> AgentSettings:
         SettingsError: the file cannot be read, is no TOML, or holds anything that cannot be used; with all problems.
     """
     file = read_toml(path, SettingsError, missing=_MISSING, meant="the configuration file")
-    document = file.document
+    base = path.absolute().parent
+    expansion = expand(file.document, base)
+    document = expansion.document
     findings: list[Finding] = []
     settings = None
     try:
-        settings = AgentSettings.model_validate(document, context={"base": path.absolute().parent})
+        settings = AgentSettings.model_validate(document, context={"base": base})
     except ValidationError as error:
         findings += explain(error, document, AgentSettings)
     findings += contradictions(document)
     if settings is not None:
         findings += _unfit_files(settings)
-    if findings or settings is None:
-        raise SettingsError(path, file.problems(findings))
+    findings = [finding for finding in findings if expansion.concerns(finding)]
+    if findings or expansion.findings or settings is None:
+        problems = file.problems(findings, document, expansion.written) + file.problems(expansion.findings)
+        raise SettingsError(path, sorted(dict.fromkeys(problems), key=lambda problem: problem.line or 0))
     return settings
 
 

@@ -30,6 +30,7 @@ class AgentSection(BaseModel):
     log_max_bytes: int = Field(DEFAULT_MAX_BYTES, ge=MIN_BYTES)
     log_keep_days: float | None = Field(None, gt=0, le=36_500)
     log_when_full: Literal["keep", "drop_oldest"] = "keep"
+    profiles: FilePath | None = None
     clock_wait_s: float = Field(60.0, ge=0, le=86_400)
 
     @property

@@ -1,49 +1,18 @@
 """Points: one tag each. How an instrument is asked for it is each dialect's own: `lms_agent.settings.dialects`."""
 
-from collections.abc import Iterable, Iterator
-from typing import Annotated, Literal, Self, TypeVar
+from collections.abc import Iterator
+from typing import Literal
 
-from lms_protocol.checked_toml.findings import STRICT, Wrong, quoted, wrong
+from lms_protocol.checked_toml.findings import Checked, Wrong
+from lms_protocol.instruments.calibration import Procedure
+from lms_protocol.instruments.points import TagName
 from lms_protocol.reading import Datatype
-from pydantic import AfterValidator, BaseModel, Field, model_validator
+from pydantic import Field
 
 _NO_NUMBERS = {Datatype.BOOLEAN: "bool is true or false", Datatype.STRING: "text is no quantity"}
-_RESERVED = ("Sync/", "Node Control/", "Device Control/", "Properties/")
 
 
-def _check_tag(name: str) -> str:
-    allowed = (
-        'a name such as "pH/PV": printable, up to 128 characters, no + or #, no / at either end, no space around it'
-    )
-    parts = name.split("/")
-    if not name or len(name) > 128 or not name.isprintable() or any(not part or part != part.strip() for part in parts):
-        raise wrong(("", quoted(name), allowed))
-    if "+" in name or "#" in name:
-        raise wrong(("", quoted(name), allowed))
-    if name == "bdSeq" or name.startswith(_RESERVED):
-        raise wrong(("", quoted(name), "any name that Sparkplug and LMS evo do not keep for themselves"))
-    return name
-
-
-Tag = Annotated[str, AfterValidator(_check_tag)]
-
-
-_Model = TypeVar("_Model")
-
-
-def checked(model: _Model, contradictions: Iterable[Wrong]) -> _Model:
-    """The model itself, in which nothing is wrong; for validators.
-
-    Raises:
-        PydanticCustomError: something is.
-    """
-    findings = tuple(contradictions)
-    if findings:
-        raise wrong(*findings)
-    return model
-
-
-class Point(BaseModel):
+class Point(Checked):
     """What all points have: the tag, and what people need to know of its values.
 
     `low` and `high` are the normal range, shown beside the value. `minimum` and `maximum` are what the instrument can
@@ -55,9 +24,7 @@ class Point(BaseModel):
     not again within `set_interval_s`.
     """
 
-    model_config = STRICT
-
-    tag: Tag
+    tag: TagName
     unit: str = Field("", max_length=32)
     low: float | None = None
     high: float | None = None
@@ -85,11 +52,8 @@ class Point(BaseModel):
         """The Sparkplug type that holds every value of this point exactly."""
         raise NotImplementedError
 
-    @model_validator(mode="after")
-    def _makes_sense(self) -> Self:
-        return checked(self, self._contradictions())
-
     def _contradictions(self) -> Iterator[Wrong]:
+        yield from super()._contradictions()
         for lower, upper in (("low", "high"), ("minimum", "maximum"), ("set_low", "set_high")):
             a, b = getattr(self, lower), getattr(self, upper)
             if a is not None and b is not None and not a < b:
@@ -103,3 +67,13 @@ class Point(BaseModel):
             value = getattr(self, key)
             if value is not None and self.access == "read":
                 yield key, f"{value:g}", 'only with access = "write": this point is only read'
+
+
+class InstrumentPoint(Point):
+    """What all points of instruments have besides, if the instrument has a profile.
+
+    `point` is its name there; `calibration`, how it is calibrated, comes with it.
+    """
+
+    point: str | None = None
+    calibration: Procedure | None = None

@@ -6,7 +6,7 @@ what the document says.
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,12 +33,24 @@ class TomlFile:
     document: dict[str, Any]
     lines: Mapping[KeyPath, int]
 
-    def problems(self, findings: Iterable[Finding]) -> list[SettingsProblem]:
-        """The findings with their lines, in the order of the file, each once."""
+    def problems(
+        self,
+        findings: Iterable[Finding],
+        document: Mapping[str, Any] | None = None,
+        written: Callable[[KeyPath], KeyPath] = lambda path: path,
+    ) -> list[SettingsProblem]:
+        """The findings with their lines, in the order of the file, each once.
+
+        Args:
+            findings: what is wrong, at key paths of `document`.
+            document: what was checked, if it is not what the file says but was made from it.
+            written: where in the file stands what is at a key path of `document`.
+        """
+        named = self.document if document is None else document
         problems = [
             SettingsProblem(
-                line_of(self.lines, finding.path),
-                written_path(finding.path, self.document),
+                line_of(self.lines, written(finding.path)),
+                written_path(finding.path, named),
                 finding.found,
                 finding.allowed,
             )

@@ -9,6 +9,6 @@
     describing.py    a profile as a page for people
 
 The agent's configuration names a profile (`lms_agent.settings.expanding` puts its points in), `lms-agent scan` looks
-for instruments by it, and `lms-agent calibrate` follows its procedure. A profile is data: whoever has an instrument that
-is not here writes one file.
+for instruments by it, and `lms-agent calibrate` follows its procedure. A profile is data: whoever has an instrument
+that is not here writes one file.
 """

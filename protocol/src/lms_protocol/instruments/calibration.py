@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from lms_protocol.checked_toml.findings import Checked, Wrong
-from lms_protocol.instruments.registers import Order, RegisterStatus
+from lms_protocol.instruments.registers import Order, StatusWord
 
 
 class RegisterWrite(Checked):
@@ -111,7 +111,7 @@ class Procedure(Checked):
     due_days: float | None = Field(None, gt=0, le=3660)
     before: Annotated[tuple[Step, ...], Field(strict=False)] = ()
     after: Annotated[tuple[Step, ...], Field(strict=False)] = ()
-    verdict: RegisterStatus | None = None
+    verdict: StatusWord | None = None
     notes: Annotated[tuple[str, ...], Field(strict=False)] = ()
 
     def _contradictions(self) -> Iterator[Wrong]:

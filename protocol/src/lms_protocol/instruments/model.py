@@ -5,7 +5,7 @@ the pages in docs/instruments (`describing.py`).
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -23,12 +23,13 @@ from lms_protocol.instruments.facts import (
 )
 from lms_protocol.instruments.points import AlicatPoint, BalancePoint, EzoPoint, ModbusProfilePoint, PumpPoint
 from lms_protocol.instruments.registers import (
+    Order,
     RegisterBlock,
-    RegisterCoding,
-    RegisterStatus,
-    RegisterUnit,
     StatusMeaning,
+    StatusWord,
+    UnitCode,
     UnitName,
+    WordKind,
 )
 
 
@@ -58,6 +59,10 @@ class BaseProfile(Checked):
             yield f"link.{at}", link
         yield "timing", self.timing
 
+    def instrument_keys(self) -> dict[str, Any]:
+        """What an instrument of this model is set to, as keys of the configuration's `[[instrument]]`."""
+        return {}
+
     @property
     def evidence(self) -> Evidence:
         """`verified` only if every fact is."""
@@ -75,21 +80,25 @@ class BaseProfile(Checked):
                 yield f"{path}.source", f'"{fact.source}"', f"the id of a [[source]]: {known}"
 
 
-class NamedStatus(Fact, RegisterCoding, StatusMeaning):
-    """`[[status]]`: status registers that mean the same, wherever they lie; points name it.
+class NamedStatus(Fact, StatusMeaning):
+    """`[[status]]`: status words that mean the same, wherever they lie; points name it.
 
     `address` is where all points find it; without it, each point says where its own lies (`status_address`).
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")
-    kind: Literal["uint16", "uint32", "uint64"] = "uint16"
+    kind: WordKind = "uint16"
+    word_order: Order = "big"
+    byte_order: Order = "big"
     address: int | None = Field(None, ge=0, le=65535)
 
 
-class UnitCodes(Fact, RegisterCoding):
-    """`[unit_codes]`: which number in a unit register stands for which unit."""
+class UnitCodes(Fact):
+    """`[unit_codes]`: which number in a unit word stands for which unit."""
 
-    kind: Literal["uint16", "uint32"] = "uint16"
+    kind: WordKind = "uint16"
+    word_order: Order = "big"
+    byte_order: Order = "big"
     names: Annotated[tuple[UnitName, ...], Field(strict=False, alias="name", min_length=1)]
 
 
@@ -100,6 +109,8 @@ class ModbusDefaults(Fact):
     largest_block: int = Field(125, ge=1, le=125)
     largest_bit_block: int = Field(2000, ge=1, le=2000)
     largest_gap: int = Field(8, ge=0, le=124)
+    single_writes: bool = True
+    blocks: Annotated[tuple[RegisterBlock, ...], Field(strict=False, alias="block")] = ()
 
 
 class ModbusProfile(BaseProfile):
@@ -112,6 +123,10 @@ class ModbusProfile(BaseProfile):
     unit_codes: UnitCodes | None = None
     points: Annotated[tuple[ModbusProfilePoint, ...], Field(strict=False, alias="point")] = ()
 
+    def instrument_keys(self) -> dict[str, Any]:
+        """What an instrument of this model is set to, as keys of the configuration's `[[instrument]]`."""
+        return self.instrument.model_dump(by_alias=True, exclude={"source", "page"})
+
     def facts(self) -> Iterator[tuple[str, Fact | Procedure]]:
         """Every fact, with the path of its table."""
         yield from super().facts()
@@ -123,25 +138,25 @@ class ModbusProfile(BaseProfile):
         yield from ((f"status.{at}", status) for at, status in enumerate(self.statuses))
         yield from _facts_of_points(self.points)
 
-    def status_of(self, point: ModbusProfilePoint) -> RegisterStatus | None:
-        """The status register of a point; None if it has none."""
+    def status_of(self, point: ModbusProfilePoint) -> StatusWord | None:
+        """The status word of a point; None if it has none."""
         named = next((status for status in self.statuses if status.name == point.status), None)
         address = point.status_address if point.status_address is not None else named.address if named else None
         if named is None or address is None:
             return None
-        register: Literal["holding", "input"] = "input" if point.register_ == "input" else "holding"
-        said = {key: getattr(named, key) for key in ("kind", "word_order", "byte_order", "otherwise")}
-        return RegisterStatus(register=register, address=address, code=named.codes, bit=named.bits, **said)
+        said = {key: getattr(named, key) for key in ("kind", "word_order", "byte_order", "mask", "otherwise")}
+        return StatusWord(register=_words_of(point), address=address, condition=named.conditions, **said)
 
-    def unit_of(self, point: ModbusProfilePoint, unit: str) -> RegisterUnit | None:
-        """The unit register of a point whose values are wanted in `unit`; None if it has none, or no such unit."""
+    def unit_code_of(self, point: ModbusProfilePoint, unit: str) -> UnitCode | None:
+        """The unit word of a point whose values are wanted in `unit`; None if it has none, or there is no such unit."""
         codes = self.unit_codes
         expected = next((name.code for name in codes.names if name.unit == unit), None) if codes else None
         if codes is None or point.unit_address is None or expected is None:
             return None
-        register: Literal["holding", "input"] = "input" if point.register_ == "input" else "holding"
         said = {key: getattr(codes, key) for key in ("kind", "word_order", "byte_order")}
-        return RegisterUnit(register=register, address=point.unit_address, expected=expected, name=codes.names, **said)
+        return UnitCode(
+            register=_words_of(point), address=point.unit_address, expected=expected, name=codes.names, **said
+        )
 
     def _contradictions(self) -> Iterator[Wrong]:
         yield from super()._contradictions()
@@ -160,13 +175,9 @@ class ModbusProfile(BaseProfile):
         if named is None:
             known = ", ".join(f'"{status.name}"' for status in self.statuses) or "there is none"
             yield f"{path}.status", f'"{point.status}"', f"the name of a [[status]]: {known}"
-            return
-        address = named.address if point.status_address is None else point.status_address
-        if address is None:
+        elif point.status_address is None and named.address is None:
             allowed = f'where the status lies for this point, as [[status]] "{named.name}" has no address'
             yield f"{path}.status_address", "nothing", allowed
-        elif point.block is not None and not _holds(point.block, address, named.width):
-            yield f"{path}.status_address", str(address), "an address in the point's block"
 
     def _unfit_unit(self, path: str, point: ModbusProfilePoint) -> Iterator[Wrong]:
         if point.unit_address is None:
@@ -178,8 +189,6 @@ class ModbusProfile(BaseProfile):
         if point.unit not in units:
             known = ", ".join(f'"{unit}"' for unit in units)
             yield f"{path}.unit", f'"{point.unit}"', f"a unit of [unit_codes]: {known}"
-        if point.block is not None and not _holds(point.block, point.unit_address, self.unit_codes.width):
-            yield f"{path}.unit_address", str(point.unit_address), "an address in the point's block"
 
 
 class BalanceProfile(BaseProfile):
@@ -232,6 +241,10 @@ class AlicatProfile(BaseProfile):
     identity: CommandIdentity | None = None
     points: Annotated[tuple[AlicatPoint, ...], Field(strict=False, alias="point", min_length=1)]
 
+    def instrument_keys(self) -> dict[str, Any]:
+        """What an instrument of this model is set to, as keys of the configuration's `[[instrument]]`."""
+        return self.instrument.model_dump(by_alias=True, exclude={"source", "page"})
+
     def facts(self) -> Iterator[tuple[str, Fact | Procedure]]:
         """Every fact, with the path of its table."""
         yield from super().facts()
@@ -247,7 +260,7 @@ class AlicatProfile(BaseProfile):
 class PumpDefaults(Fact):
     """`[instrument]` of a pump's profile: the pump's number."""
 
-    unit: int = Field(1, ge=1, le=16)
+    unit: int = Field(1, ge=1, le=32)
 
 
 class PumpProfile(BaseProfile):
@@ -257,6 +270,10 @@ class PumpProfile(BaseProfile):
     instrument: PumpDefaults
     identity: CommandIdentity | None = None
     points: Annotated[tuple[PumpPoint, ...], Field(strict=False, alias="point", min_length=1)]
+
+    def instrument_keys(self) -> dict[str, Any]:
+        """What an instrument of this model is set to, as keys of the configuration's `[[instrument]]`."""
+        return self.instrument.model_dump(by_alias=True, exclude={"source", "page"})
 
     def facts(self) -> Iterator[tuple[str, Fact | Procedure]]:
         """Every fact, with the path of its table."""
@@ -278,6 +295,11 @@ class ProfileFile(Checked):
     """A file that is one profile; wraps the choice among dialects, which `driver` makes."""
 
     profile: Profile = Field(discriminator="driver")
+
+
+def _words_of(point: ModbusProfilePoint) -> Literal["holding", "input"]:
+    """The registers in which the words beside a value lie: the same as the value's."""
+    return "input" if point.register_ == "input" else "holding"
 
 
 def _facts_of_points(points: tuple[AnyPoint, ...]) -> Iterator[tuple[str, Fact | Procedure]]:
@@ -326,7 +348,3 @@ def _steps(procedure: Procedure) -> Iterator[tuple[str, Step]]:
     yield from ((f"after.{at}", step) for at, step in enumerate(procedure.after))
     for which, reference in enumerate(procedure.references):
         yield from ((f"reference.{which}.step.{at}", step) for at, step in enumerate(reference.steps))
-
-
-def _holds(block: RegisterBlock, address: int, width: int) -> bool:
-    return block.address <= address and address + width <= block.end

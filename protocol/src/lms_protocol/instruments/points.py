@@ -17,7 +17,7 @@ from lms_protocol.instruments.registers import RegisterValue
 _RESERVED = ("Sync/", "Node Control/", "Device Control/", "Properties/")
 
 BalanceCommand = Literal["SI", "S"]
-EzoField = Literal["pH", "DO.%", "DO.mg"]
+EzoField = Literal["pH", "DO.%", "DO.mg", "temperature"]
 AlicatField = Literal["pressure", "temperature", "volumetric_flow", "mass_flow", "set_point", "gas"]
 PumpField = Literal["speed", "running", "direction", "tacho"]
 
@@ -80,6 +80,11 @@ class ModbusProfilePoint(ProfilePoint, RegisterValue):
     status: str | None = None
     status_address: int | None = Field(None, ge=0, le=65535)
     unit_address: int | None = Field(None, ge=0, le=65535)
+
+    def _contradictions(self) -> Iterator[Wrong]:
+        yield from super()._contradictions()
+        if self.access == "write":
+            yield from self.unwritable()
 
 
 class BalancePoint(ProfilePoint):

@@ -5,16 +5,16 @@ from string import ascii_uppercase
 from typing import Annotated, Literal
 
 from lms_protocol.checked_toml.findings import Wrong, quoted, wrong
+from lms_protocol.instruments.facts import CommandIdentity
+from lms_protocol.instruments.points import AlicatField
 from lms_protocol.reading import Datatype
 from pydantic import AfterValidator, Field
 
 from lms_agent.settings.dialects.instrument import Instrument
-from lms_agent.settings.points import Point
-
-AlicatField = Literal["pressure", "temperature", "volumetric_flow", "mass_flow", "set_point", "gas"]
+from lms_agent.settings.points import InstrumentPoint
 
 
-class AlicatPoint(Point):
+class AlicatPoint(InstrumentPoint):
     """A value of the line that an Alicat instrument answers to a poll. Only the set point can be written."""
 
     field: AlicatField
@@ -40,5 +40,6 @@ class AlicatInstrument(Instrument):
     """`[[instrument]] driver = "alicat"`: one of several on a serial bus, told apart by their unit letters."""
 
     driver: Literal["alicat"]
+    identity: CommandIdentity | None = None
     unit: Annotated[str, AfterValidator(_check_letter)] = "A"
     points: Annotated[tuple[AlicatPoint, ...], Field(strict=False, alias="point", min_length=1)]

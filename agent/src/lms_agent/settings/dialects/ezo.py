@@ -4,16 +4,16 @@ from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 from lms_protocol.checked_toml.findings import Wrong, quoted, wrong
+from lms_protocol.instruments.facts import CommandIdentity
+from lms_protocol.instruments.points import EzoField
 from lms_protocol.reading import Datatype
 from pydantic import Field, model_validator
 
 from lms_agent.settings.dialects.instrument import Instrument
-from lms_agent.settings.points import Point
-
-EzoField = Literal["pH", "DO.%", "DO.mg", "temperature"]
+from lms_agent.settings.points import InstrumentPoint
 
 
-class EzoPoint(Point):
+class EzoPoint(InstrumentPoint):
     """A value that an EZO circuit tells.
 
     `pH`; `DO.%` and `DO.mg`: dissolved oxygen in percent of saturation and in mg/L; `temperature`: the one that the
@@ -41,6 +41,7 @@ class EzoInstrument(Instrument):
     """
 
     driver: Literal["ezo"]
+    identity: CommandIdentity | None = None
     temperature_c: float | None = Field(None, ge=-20, le=130)
     points: Annotated[tuple[EzoPoint, ...], Field(strict=False, alias="point", min_length=1)]
 

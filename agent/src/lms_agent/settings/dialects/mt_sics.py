@@ -2,14 +2,15 @@
 
 from typing import Annotated, Literal
 
+from lms_protocol.instruments.facts import CommandIdentity
 from lms_protocol.reading import Datatype
 from pydantic import Field
 
 from lms_agent.settings.dialects.instrument import Instrument
-from lms_agent.settings.points import Point
+from lms_agent.settings.points import InstrumentPoint
 
 
-class CommandPoint(Point):
+class CommandPoint(InstrumentPoint):
     """A weight that a balance tells on command.
 
     `SI`: the weight now, stable or not. `S`: the next stable weight. `unit` must be what the balance sends.
@@ -29,4 +30,5 @@ class MtSicsInstrument(Instrument):
     """`[[instrument]] driver = "mt-sics"`: a Mettler Toledo balance, alone on a serial bus."""
 
     driver: Literal["mt-sics"]
+    identity: CommandIdentity | None = None
     points: Annotated[tuple[CommandPoint, ...], Field(strict=False, alias="point", min_length=1)]

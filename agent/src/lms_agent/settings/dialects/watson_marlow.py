@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from lms_protocol.checked_toml.findings import Wrong
+from lms_protocol.instruments.facts import CommandIdentity
+from lms_protocol.instruments.points import PumpField
 from lms_protocol.reading import Datatype
 from pydantic import Field
 
 from lms_agent.settings.dialects.instrument import Instrument
-from lms_agent.settings.points import Point
-
-PumpField = Literal["speed", "running", "direction", "tacho"]
+from lms_agent.settings.points import InstrumentPoint
 
 _DATATYPES: dict[PumpField, Datatype] = {
     "speed": Datatype.DOUBLE,
@@ -20,7 +20,7 @@ _DATATYPES: dict[PumpField, Datatype] = {
 }
 
 
-class PumpPoint(Point):
+class PumpPoint(InstrumentPoint):
     """A value that a pump tells of itself.
 
     `speed` in rpm, as it is set, also while the pump stands; `running`; `direction`: "CW" or "CCW"; `tacho`: counts of
@@ -44,5 +44,6 @@ class WatsonMarlowInstrument(Instrument):
     """`[[instrument]] driver = "watson-marlow"`: one of several pumps on a serial bus, told apart by their numbers."""
 
     driver: Literal["watson-marlow"]
+    identity: CommandIdentity | None = None
     unit: int = Field(1, ge=1, le=32)
     points: Annotated[tuple[PumpPoint, ...], Field(strict=False, alias="point", min_length=1)]

@@ -1,0 +1,240 @@
+"""Put what a profile says into the configuration, before it is checked: points, limits, identity.
+
+Between the parsed file and `model.py`: an instrument with `profile = "hamilton-arc-ph"` becomes what somebody would
+have written by hand from the instrument's manual, so that nothing behind it asks whether there was a profile. Problems
+are told at the place in the file that is at fault. `line_defaults.py` does the same for the lines.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from lms_protocol.checked_toml.findings import Checked, Finding, KeyPath
+from lms_protocol.checked_toml.shapes import keys_of
+from lms_protocol.instruments.catalogue import Catalogue, ProfileError, UnknownProfile
+from lms_protocol.instruments.facts import Fact
+from lms_protocol.instruments.model import AnyPoint, ModbusProfile, Profile
+from lms_protocol.instruments.points import ModbusProfilePoint, ProfilePoint
+
+from lms_agent.settings.line_defaults import Use, set_lines
+from lms_agent.settings.points import InstrumentPoint
+
+_FREE = frozenset(InstrumentPoint.model_fields) - {"calibration"}
+"""Keys of a profile's point that the file may set; all others are facts of the instrument."""
+_IN_ITS_UNIT = ("low", "high", "minimum", "maximum", "decimals", "calibration")
+_OF_THE_PROFILE = frozenset({"name", "words", "default", "status_address", "unit_address", *Fact.model_fields})
+
+
+@dataclass
+class Expansion:
+    """A document with the profiles' facts in it.
+
+    Attributes:
+        document: what is checked instead of the file's own.
+        findings: what is wrong with the use of profiles, at key paths of the file's own document.
+        unusable: instruments (their positions) whose profile could not be put in: nothing else is said of them.
+        own_points: for each point of an instrument, as (instrument, point), its position in the file; None if only the
+            profile has it.
+    """
+
+    document: dict[str, Any]
+    findings: list[Finding] = field(default_factory=list)
+    unusable: set[int] = field(default_factory=set)
+    own_points: dict[tuple[int, int], int | None] = field(default_factory=dict)
+
+    def written(self, path: KeyPath) -> KeyPath:
+        """Where in the file stands what is at `path` of the document: the profile's name if the profile says it."""
+        match path:
+            case ("instrument", int(index), "point", int(at), *rest) if (index, at) in self.own_points:
+                own = self.own_points[index, at]
+                return ("instrument", index, "profile") if own is None else ("instrument", index, "point", own, *rest)
+        return path
+
+    def concerns(self, finding: Finding) -> bool:
+        """Whether a finding of the document is worth telling."""
+        return not (finding.path[:1] == ("instrument",) and set(finding.path[1:2]) & self.unusable)
+
+
+def expand(document: Mapping[str, Any], base: Path) -> Expansion:
+    """The document with every profile's facts where the file says nothing else.
+
+    Args:
+        document: the parsed file, which may be wrong in any way.
+        base: the folder that relative paths count from.
+    """
+    expansion = Expansion(dict(document))
+    instruments = document.get("instrument")
+    if not isinstance(instruments, list):
+        return expansion
+    tables = [(index, table) for index, table in enumerate(instruments) if isinstance(table, Mapping)]
+    expansion.findings += _points_of_no_profile(tables)
+    profiled = [(index, table) for index, table in tables if isinstance(table.get("profile"), str)]
+    if not profiled:
+        return expansion
+    catalogue = _catalogue(document, base, expansion)
+    expanded: list[Any] = list(instruments)
+    uses: list[Use] = []
+    for index, table in profiled:
+        profile = _profile(catalogue, index, table, expansion)
+        if profile is not None:
+            expanded[index] = _instrument(index, table, profile, expansion)
+            uses.append(Use(index, table, profile))
+    expansion.document["instrument"] = expanded
+    expansion.document["bus"], findings = set_lines(document.get("bus"), uses)
+    expansion.findings += findings
+    return expansion
+
+
+def _points_of_no_profile(tables: list[tuple[int, Mapping[str, Any]]]) -> Iterator[Finding]:
+    for index, table in tables:
+        points = table.get("point")
+        if "profile" in table or not isinstance(points, list):
+            continue
+        for at, point in enumerate(points):
+            if isinstance(point, Mapping) and "point" in point:
+                allowed = "no such key: only an instrument with a profile has points to choose from"
+                yield Finding(("instrument", index, "point", at, "point"), f'"{point["point"]}"', allowed)
+
+
+def _catalogue(document: Mapping[str, Any], base: Path, expansion: Expansion) -> Catalogue:
+    agent = document.get("agent")
+    folder = agent.get("profiles") if isinstance(agent, Mapping) else None
+    if isinstance(folder, str):
+        try:
+            return Catalogue(base / Path(folder).expanduser())
+        except ProfileError as error:
+            problem = error.problems[0]
+            finding = Finding(("agent", "profiles"), f'"{error.path}" ({problem.found})', problem.allowed)
+            expansion.findings.append(finding)
+    return Catalogue()
+
+
+def _profile(catalogue: Catalogue, index: int, table: Mapping[str, Any], expansion: Expansion) -> Profile | None:
+    path: KeyPath = ("instrument", index, "profile")
+    try:
+        profile = catalogue.get(table["profile"])
+    except UnknownProfile as error:
+        near = get_close_matches(error.id, error.known, n=1)
+        allowed = (f'perhaps "{near[0]}"; ' if near else "") + "the id of a profile, see `lms-agent profile list`"
+        expansion.findings.append(Finding(path, f'"{error.id}"', allowed))
+    except ProfileError as error:
+        for problem in error.problems:
+            place = f"line {problem.line}, " if problem.line else ""
+            found = f'"{table["profile"]}", which cannot be used: {error.path}, {place}{problem.key}: {problem.found}'
+            expansion.findings.append(Finding(path, found, problem.allowed))
+    else:
+        driver = table.get("driver")
+        if driver in (None, profile.driver):
+            return profile
+        allowed = f'"{profile.driver}", as profile {profile.id} says, or no such key'
+        expansion.findings.append(Finding(("instrument", index, "driver"), f'"{driver}"', allowed))
+    expansion.unusable.add(index)
+    return None
+
+
+def _instrument(index: int, table: Mapping[str, Any], profile: Profile, expansion: Expansion) -> dict[str, Any]:
+    """An instrument's table with what its profile says."""
+    defaults: dict[str, Any] = {"driver": profile.driver, "period_s": profile.timing.period_s}
+    if profile.identity is not None:
+        defaults["identity"] = _dumped(profile.identity)
+    expanded = {**defaults, **profile.instrument_keys(), **table}
+    points = table.get("point", [])
+    if not isinstance(points, list):
+        return expanded
+    without = table.get("without", [])
+    without = without if isinstance(without, list) else []
+    asked = dict(_asked_for(index, points, without, profile, expansion))
+    expanded["point"] = []
+    for point in profile.points:
+        if point.name not in asked and (not point.default or point.name in without):
+            continue
+        own = asked.get(point.name)
+        said = {} if own is None else points[own]
+        expansion.own_points[index, len(expanded["point"])] = own
+        place: KeyPath = ("instrument", index, "profile") if own is None else ("instrument", index, "point", own)
+        expanded["point"].append(_point(place, point, said, profile, expansion))
+    for own, point_table in enumerate(points):
+        if not isinstance(point_table, Mapping) or "point" not in point_table:
+            expansion.own_points[index, len(expanded["point"])] = own
+            expanded["point"].append(point_table)
+    return expanded
+
+
+def _asked_for(
+    index: int, points: list[Any], without: list[Any], profile: Profile, expansion: Expansion
+) -> Iterator[tuple[str, int]]:
+    """Names of the profile's points that the file has something to say of, and where."""
+    names = [point.name for point in profile.points]
+    known = f"a point of profile {profile.id}: {', '.join(names) or 'it has none'}"
+    seen: set[str] = set()
+    for at, name in enumerate(without):
+        if name not in names:
+            expansion.findings.append(Finding(("instrument", index, "without", at), f'"{name}"', known))
+    for own, table in enumerate(points):
+        if not isinstance(table, Mapping) or "point" not in table:
+            continue
+        name = table["point"]
+        path: KeyPath = ("instrument", index, "point", own, "point")
+        if name not in names:
+            expansion.findings.append(Finding(path, f'"{name}"', known))
+        elif name in seen:
+            expansion.findings.append(Finding(path, f'"{name}" a second time', "each point of a profile once"))
+        elif name in without:
+            expansion.findings.append(Finding(path, f'"{name}", which is in without, too', "one of the two"))
+        else:
+            seen.add(name)
+            yield name, own
+
+
+def _point(
+    place: KeyPath, point: AnyPoint, said: Mapping[str, Any], profile: Profile, expansion: Expansion
+) -> dict[str, Any]:
+    """A point's table: the facts of the profile, and what the file says of it."""
+    facts = _facts_of(point)
+    fixed = {*keys_of(type(point)), "status", "unit_code"} - _FREE
+    for key in said:
+        if key in fixed:
+            allowed = f"no such key: profile {profile.id} knows it; an own profile may say otherwise"
+            expansion.findings.append(Finding((*place, key), "a fact of the instrument", allowed))
+    kept = {key: value for key, value in said.items() if key not in fixed}
+    unit = kept.get("unit", point.unit)
+    if unit != point.unit:
+        facts = {key: value for key, value in facts.items() if key not in _IN_ITS_UNIT}
+    if kept.get("access") == "write" and point.access == "read":
+        allowed = f'"read": profile {profile.id} knows no way to write it'
+        expansion.findings.append(Finding((*place, "access"), '"write"', allowed))
+    if isinstance(profile, ModbusProfile) and isinstance(point, ModbusProfilePoint):
+        facts |= _beside(place, point, unit, profile, expansion)
+    return facts | {"point": point.name} | kept
+
+
+def _facts_of(point: ProfilePoint) -> dict[str, Any]:
+    """The keys of a profile's point that a point of the configuration has, too."""
+    dumped = {key: value for key, value in _dumped(point).items() if key not in _OF_THE_PROFILE}
+    dumped.pop("status", None)  # a name; the registers themselves are put in by _beside
+    return {"tag": point.tag, **dumped}
+
+
+def _beside(
+    place: KeyPath, point: ModbusProfilePoint, unit: object, profile: ModbusProfile, expansion: Expansion
+) -> dict[str, Any]:
+    """The registers beside a value that say how far to trust it, and in which unit it is."""
+    beside: dict[str, Any] = {}
+    status = profile.status_of(point)
+    if status is not None:
+        beside["status"] = _dumped(status)
+    if point.unit_address is not None and profile.unit_codes is not None and isinstance(unit, str):
+        unit_code = profile.unit_code_of(point, unit)
+        if unit_code is None:
+            known = ", ".join(f'"{name.unit}"' for name in profile.unit_codes.names)
+            allowed = f"a unit that the instrument can say it gives: {known}"
+            expansion.findings.append(Finding((*place, "unit"), f'"{unit}"', allowed))
+        else:
+            beside["unit_code"] = _dumped(unit_code)
+    return beside
+
+
+def _dumped(model: Checked) -> dict[str, Any]:
+    return model.model_dump(by_alias=True, exclude_defaults=True)
