@@ -105,12 +105,12 @@ class ReplyTimeout(InstrumentError):
     """No complete reply came in time.
 
     Attributes:
-        unit: the Modbus unit, or None on a line with one instrument.
+        unit: the Modbus unit, the letter or number of an instrument on a line of text, or None on a line with one.
         timeout_s: how long was waited.
         received: bytes that had come by then.
     """
 
-    def __init__(self, port: str, unit: int | None, timeout_s: float, received: int = 0) -> None:
+    def __init__(self, port: str, unit: int | str | None, timeout_s: float, received: int = 0) -> None:
         self.unit = unit
         self.timeout_s = timeout_s
         self.received = received
@@ -128,7 +128,7 @@ class ReplyRefused(InstrumentError):
         reply: its bytes.
     """
 
-    def __init__(self, port: str, unit: int | None, reason: str, reply: bytes = b"") -> None:
+    def __init__(self, port: str, unit: int | str | None, reason: str, reply: bytes = b"") -> None:
         self.unit = unit
         self.reason = reason
         self.reply = reply
@@ -147,7 +147,7 @@ class InstrumentBusy(InstrumentError):
         unit: the unit asked, or None on a line with one instrument.
     """
 
-    def __init__(self, port: str, unit: int | None) -> None:
+    def __init__(self, port: str, unit: int | str | None) -> None:
         self.unit = unit
         who = "the instrument" if unit is None else f"unit {unit}"
         super().__init__(port, f"{who} on {port} is busy")
@@ -162,7 +162,7 @@ class InstrumentRefused(InstrumentError):
         meaning: what the code means.
     """
 
-    def __init__(self, port: str, unit: int | None, code: int | str, meaning: str) -> None:
+    def __init__(self, port: str, unit: int | str | None, code: int | str, meaning: str) -> None:
         self.unit = unit
         self.code = code
         self.meaning = meaning

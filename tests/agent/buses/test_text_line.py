@@ -3,9 +3,10 @@
 import re
 
 import pytest
-from lms_agent.buses.text_line import Command
+from lms_agent.buses.text_commands import Command
 from lms_agent.errors import InstrumentError, ReplyOutOfStep, ReplyRefused, ReplyTimeout
 from lms_firmware_sim.wires import BalanceWire, Fault, FaultKind
+from lms_firmware_sim.wires.text_wire import TextWire
 
 WEIGHT = Command(b"SI", re.compile(rb"S [SD] (?P<weight>[ \-0-9.]{10}) g"))
 SERIAL = Command(b"I4", re.compile(rb'I4 A ".*"|E[STL]'))
@@ -50,7 +51,7 @@ async def test_no_foreign_line_becomes_a_weight(fault, master_on):
                 wire.fault = fault
             pan.looks = number
             try:
-                match, _ = await line.ask(WEIGHT, SERIAL)
+                match, _ = await line.ask(WEIGHT, [SERIAL])
             except InstrumentError:
                 continue
             assert float(match["weight"]) == number / 100
@@ -61,15 +62,21 @@ async def test_lines_that_lag_behind_are_named(master_on):
         line = master_on(wire, timeout_s=0.4)
         wire.fault = Fault.shifted()
         with pytest.raises(ReplyTimeout, match="no reply on"):
-            await line.ask(WEIGHT, SERIAL)
+            await line.ask(WEIGHT, [SERIAL])
         with pytest.raises(ReplyOutOfStep, match="does not fit its command"):
-            await line.ask(WEIGHT, SERIAL)
+            await line.ask(WEIGHT, [SERIAL])
         with pytest.raises(ReplyRefused):
-            await line.ask(WEIGHT, SERIAL)
+            await line.ask(WEIGHT, [SERIAL])
 
 
-async def test_echo_is_named(master_on):
-    async with BalanceWire() as wire:
+async def test_echo_is_taken_off(master_on):
+    async with BalanceWire(12.5) as wire:
         wire.fault = Fault.of(FaultKind.ECHO)
-        with pytest.raises(ReplyRefused, match="echo"):
-            await master_on(wire, timeout_s=2.0).ask(WEIGHT, SERIAL)
+        match, _ = await master_on(wire, timeout_s=2.0).ask(WEIGHT, [SERIAL])
+    assert float(match["weight"]) == 12.5
+
+
+async def test_line_that_only_echoes_is_named(master_on):
+    async with TextWire([], echo=True) as wire:
+        with pytest.raises(ReplyRefused, match="only the command itself came back"):
+            await master_on(wire).ask(WEIGHT, [SERIAL])

@@ -7,7 +7,8 @@
     turns.py           whose turn it is on a line: what is urgent before polls that wait
     doubt.py           which replies may still be under way, and how to find out
     modbus.py          a master: one transaction at a time, strict; `modbus_rtu.py` and `modbus_tcp.py` frame it
-    text_line.py       instruments that answer a line of text with a line of text
+    text_line.py       instruments that answer lines of text with lines of text; `text_commands.py` says what makes a
+                       reply a sound one, and which may still be under way
     opening.py         settings → bus
     backoff.py         how long to leave what does not answer alone
 

@@ -28,7 +28,9 @@ def make_bus(settings: BusSettings, clock: Clock, chance: random.Random) -> Bus:
         return RtuMaster(
             line, character_s=line.character_s, timeout_s=settings.timeout_s, silence_s=silence_s, chance=chance
         )
-    return TextLine(line, timeout_s=settings.timeout_s, silence_s=silence_s, chance=chance)
+    return TextLine(
+        line, timeout_s=settings.timeout_s, silence_s=silence_s, chance=chance, character_s=line.character_s
+    )
 
 
 def _serial_line(settings: ModbusRtuBus | SerialBus, clock: Clock) -> SerialLine:

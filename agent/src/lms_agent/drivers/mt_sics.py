@@ -20,7 +20,8 @@ from collections.abc import Sequence
 from lms_protocol.reading import Quality, Reading, Value
 
 from lms_agent.buses.modbus import BUSY_PAUSE_S
-from lms_agent.buses.text_line import Command, TextLine
+from lms_agent.buses.text_commands import Command
+from lms_agent.buses.text_line import TextLine
 from lms_agent.drivers.driver import Failure, Go, Outcome, Written, always, quality_of
 from lms_agent.errors import (
     InstrumentBusy,
@@ -38,7 +39,10 @@ _WEIGHT = re.compile(
     rb"S (?:(?P<state>[SD]) (?P<weight>[ \-0-9.]{10}) (?P<unit>[!-~]{1,8})|(?P<code>[+\-I]))|(?P<error>E[STL])"
 )
 _NUMBER = re.compile(rb" *-?\d+(?:\.\d+)?")
-_PROBE = Command(b"I4", re.compile(rb'I4 A "[ -~]*"|I4 I|E[STL]'))
+_PROBES = tuple(
+    Command(name, re.compile(rb'%b A "[ -~]*"|%b I|E[STL]' % (name, name))) for name in (b"I4", b"I2", b"I3")
+)
+"""Serial number, model, software: all have quotes, which no weight has."""
 _ERRORS = {
     "ES": "it does not know the command; is it an MT-SICS balance, and in its normal mode?",
     "ET": "it had a transmission error; check baud, parity and cable",
@@ -86,7 +90,7 @@ class MtSics:
             return await self._ask(number, point)
 
     async def _ask(self, number: int, point: CommandPoint) -> Reading:
-        match, arrived_ms = await self._line.ask(self._commands[point.command], _PROBE)
+        match, arrived_ms = await self._line.ask(self._commands[point.command], _PROBES)
         if error := match["error"]:
             code = error.decode()
             raise InstrumentRefused(self._line.port, None, code, _ERRORS[code])
