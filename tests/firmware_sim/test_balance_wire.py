@@ -125,3 +125,77 @@ async def test_unplugged_balance_hangs_up(balance, raw_line):
     balance.fault = Fault.unplugged()
     async with awaiting("the line hangs up"):
         await line.hung_up.wait()
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        (b"I2\r\n", b'I2 A "XSR32001L 32 kg"\r\n'),
+        (b"K 2\r\n", b"K A\r\n"),
+        (b"K 9\r\n", b"K L\r\n"),
+        (b'D "HELLO"\r\n', b"D A\r\n"),
+        (b"D HELLO\r\n", b"D L\r\n"),
+        (b"DW\r\n", b"DW A\r\n"),
+        (b"ZI\r\n", b"ZI S\r\n"),
+        (b"TI\r\n", b"TI S     100.00 g\r\n"),
+        (b"TA 12.5 g\r\n", b"TA A      12.50 g\r\n"),
+        (b"TA 0.5 kg\r\n", b"TA A     500.00 g\r\n"),
+        (b"TA 12.5 stone\r\n", b"TA L\r\n"),
+        (b"TAC\r\n", b"TAC A\r\n"),
+    ],
+)
+async def test_rest_of_the_reference_has_its_answers(balance, raw_line, said, answer):
+    line = raw_line(balance.address)
+    line.write(said)
+    assert await line.read_line() == answer
+
+
+async def test_balance_lists_what_it_understands(balance, raw_line):
+    line = raw_line(balance.address)
+    line.write(b"I0\r\n")
+    named = {}
+    while True:
+        head, more, level, name = (await line.read_line()).split()
+        assert head == b"I0"
+        named[name.strip(b'"').decode()] = int(level)
+        if more == b"A":
+            break
+    assert {"S", "SI", "SIR", "Z", "@", "I4"} <= {name for name, level in named.items() if level == 0}
+    assert {"T", "TI", "TA", "TAC", "SR", "D", "DW", "K"} <= {name for name, level in named.items() if level == 1}
+
+
+async def test_what_is_too_much_cannot_be_zeroed_nor_tared(raw_line):
+    async with BalanceWire(50.0, capacity_g=400.0) as wire:
+        line = raw_line(wire.address)
+        for weight_g, said, answer in ((50.0, b"Z", b"Z +"), (-50.0, b"ZI", b"ZI -"), (500.0, b"T", b"T +")):
+            wire.weight_g = weight_g
+            line.write(said + b"\r\n")
+            assert await line.read_line() == answer + b"\r\n"
+
+
+async def test_balance_that_shows_kilograms_says_so(raw_line):
+    async with BalanceWire(1234.5, unit_shown="kg", decimals=4) as wire:
+        line = raw_line(wire.address)
+        line.write(b"S\r\n")
+        assert await line.read_line() == b"S S     1.2345 kg\r\n"
+
+
+async def test_weight_is_sent_again_when_it_has_changed(balance, raw_line):
+    line = raw_line(balance.address)
+    line.write(b"SR 5 g\r\n")
+    assert await line.read_line() == b"S S     100.00 g\r\n"
+    balance.weight_g = 104.0
+    balance.weight_g = 110.0
+    assert await line.read_line() == b"S S     110.00 g\r\n"
+    line.write(b"SI\r\n")
+    assert await line.read_line() == b"S S     110.00 g\r\n"
+
+
+async def test_weight_that_comes_to_rest_is_told_then(raw_line):
+    async with BalanceWire(1.0, is_stable=False) as wire:
+        line = raw_line(wire.address)
+        line.write(b"S\r\n")
+        line.write(b"I4\r\n")
+        assert (await line.read_line()).startswith(b"I4 A"), "other commands are heard meanwhile"
+        wire.is_stable = True
+        assert await line.read_line() == b"S S       1.00 g\r\n"

@@ -72,7 +72,7 @@ async def test_probe_of_a_served_bench_is_moved_from_the_command_line(serving, l
         assert ["ezo-ph", "4.01"] in [line.split() for line in output.splitlines()]
         for arguments, told in (
             (("ezo-ph", "cellar"), "allowed are vessel, or a buffer's pH"),
-            (("ezo-99", "air"), "known are ezo-ph"),
+            (("ezo-99", "air"), "known are balance, ezo-ph, ezo-do, m80, hamilton/1, hamilton/2"),
             (("ezo-ph",), "Where to?"),
         ):
             code, _, errors = await lms_sim("place", *arguments, "--state-dir", tmp_path)
@@ -82,3 +82,28 @@ async def test_probe_of_a_served_bench_is_moved_from_the_command_line(serving, l
             return json.loads((tmp_path / "bench.json").read_text())["instruments"]["places"]["ezo-ph"]
 
         await until(lambda: kept() == "4.01", "the place is saved")
+
+
+async def test_weight_on_the_balance_is_restless_at_first(bench, clock, raw_line):
+    async with SimulatedPlant(bench, clock=clock) as plant:
+        line = raw_line(plant.wires["balance"].address)
+        line.write(b"SI\r\n")
+        state, value = (await line.read_line()).split()[1:3]
+        truth_g = 1000.0 * plant.bioreactors["R1"].reading("Weight/PV")
+        assert (state, float(value)) == (b"S", pytest.approx(truth_g, abs=0.06))
+        plant.instruments.place("balance", "250")
+        line.write(b"SI\r\n")
+        assert (await line.read_line()).split()[1] == b"D"
+        clock.now += timedelta(seconds=30)
+        line.write(b"SI\r\n")
+        assert await line.read_line() == b"S S      250.0 g\r\n"
+
+
+def test_state_from_before_an_instrument_was_there_is_still_good(bench, clock):
+    plant = SimulatedPlant(bench, clock=clock)
+    saved = plant.to_json()
+    del saved["instruments"]
+    SimulatedPlant(bench, started_at=plant.started_at, clock=clock).restore(saved)
+    saved["instruments"] = {"kept": {"flux-compensator": {}}}
+    with pytest.raises(StateError, match="not those of this plant"):
+        SimulatedPlant(bench, started_at=plant.started_at, clock=clock).restore(saved)

@@ -1,12 +1,12 @@
 """The instruments of a plant, fitted to its bioreactors: built from the description, by the name of their wire.
 
-Instruments that share a wire have its name and their own address: `line/A`. What they keep without power (calibration,
-settings, where a probe was put) is part of the plant's saved state. Neighbours: `simulated` lays the wires on which
-they speak.
+One that is alone on its wire has the wire's name; those that share one have its name and their address: `line/A`.
+What they keep without power (calibration, settings, where a probe was put) is part of the plant's saved state.
+Neighbours: `simulated` lays the wires on which they speak.
 """
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from typing import Any, Protocol, TypeVar
 
 from lms_firmware_sim.errors import StateError, UnknownProbe
@@ -17,7 +17,7 @@ from lms_firmware_sim.instruments.ezo_ph import EzoPh
 from lms_firmware_sim.instruments.flow_controller import FlowController, GasStream
 from lms_firmware_sim.instruments.hamilton_do import HamiltonDo
 from lms_firmware_sim.instruments.hamilton_ph import HamiltonPh
-from lms_firmware_sim.instruments.immersion import Immersion
+from lms_firmware_sim.instruments.immersion import Immersion, Quantity, number
 from lms_firmware_sim.instruments.mettler_m80 import MettlerM80
 from lms_firmware_sim.instruments.oxygen_optode import OxygenOptode
 from lms_firmware_sim.instruments.ph_electrode import PhElectrode
@@ -37,7 +37,7 @@ from lms_firmware_sim.plants.text_wires import (
     TextWireDescription,
     WatsonMarlowDescription,
 )
-from lms_firmware_sim.plants.wires import ModbusRtuDescription, ModbusTcpDescription
+from lms_firmware_sim.plants.wires import BalanceDescription, ModbusRtuDescription, ModbusTcpDescription
 from lms_firmware_sim.wires.registers import RegisterMap
 from lms_firmware_sim.wires.text_wire import TextInstrument
 
@@ -62,6 +62,7 @@ class Kept(Protocol):
         """The inverse; raises StateError."""
 
 
+_PAN_RESPONSE_S = 0.5
 _Kept = TypeVar("_Kept", bound=Kept)
 
 
@@ -84,11 +85,16 @@ class FittedInstruments:
         self._clock = clock
         self._kept: dict[str, Kept] = {}
         self.probes: dict[str, Immersion] = {}
+        for wire in plant.wire:
+            if isinstance(wire, BalanceDescription):
+                self.probes[wire.id] = self._pan(wire)
         self.on_text_wires: dict[str, list[TextInstrument]] = {
             wire.id: self._on_text_wire(wire) for wire in plant.wire if isinstance(wire, TextWireDescription)
         }
         self.registers: dict[tuple[str, int], RegisterMap] = {
-            (wire.id, unit.unit): self._with_registers(wire.id, unit.unit, unit.bioreactor, unit.instrument)
+            (wire.id, unit.unit): self._with_registers(
+                _name(wire.id, unit.unit, wire.unit), unit.unit, unit.bioreactor, unit.instrument
+            )
             for wire in plant.wire
             if isinstance(wire, ModbusTcpDescription | ModbusRtuDescription)
             for unit in wire.unit
@@ -107,19 +113,21 @@ class FittedInstruments:
                 return [
                     AlicatAscii(
                         self._flow_controller(
-                            f"{wire.id}/{each.unit}", each.bioreactor, each.full_scale_l_min, each.zero_l_min
+                            _name(wire.id, each.unit, wire.controller),
+                            each.bioreactor,
+                            each.full_scale_l_min,
+                            each.zero_l_min,
                         ),
                         unit=each.unit,
                     )
                     for each in wire.controller
                 ]
             case WatsonMarlowDescription():
-                return [self._keep(f"{wire.id}/{each.number}", self._pump(each)) for each in wire.pump]
+                return [self._keep(_name(wire.id, each.number, wire.pump), self._pump(each)) for each in wire.pump]
             case _:
                 raise AssertionError(wire.kind)
 
-    def _with_registers(self, wire: str, unit: int, bioreactor: str, described: RegisterInstrument) -> RegisterMap:
-        name = f"{wire}/{unit}"
+    def _with_registers(self, name: str, unit: int, bioreactor: str, described: RegisterInstrument) -> RegisterMap:
         match described:
             case AlicatRegistersDescription():
                 return AlicatRegisters(
@@ -170,6 +178,24 @@ class FittedInstruments:
     def _pump(self, described: PumpDescription) -> Pump:
         return Pump(**described.model_dump(exclude={"bioreactor"}), clock=self._clock)
 
+    def _pan(self, described: BalanceDescription) -> Immersion:
+        """The pan of a balance: the vessel stands on it, until somebody puts a weight there instead."""
+
+        def instead(place: str) -> dict[str, float] | None:
+            weight_g = number(place, 0.0, 2.0 * described.capacity_g)
+            return None if weight_g is None else {"weight_g": weight_g}
+
+        return Immersion(
+            {
+                "weight_g": Quantity(
+                    lambda: 1000.0 * self._vessel.feel(described.bioreactor, "Weight/PV"), _PAN_RESPONSE_S
+                )
+            },
+            instead,
+            allowed="or a weight in g such as 250",
+            clock=self._clock,
+        )
+
     def _keep(self, name: str, instrument: _Kept) -> _Kept:
         self._kept[name] = instrument
         return instrument
@@ -197,19 +223,25 @@ class FittedInstruments:
         """The inverse of `to_json`.
 
         Raises:
-            StateError: an instrument is missing, or its part is damaged.
+            StateError: there is something of an instrument that is not here, or a part is damaged. An instrument of
+                which nothing was saved begins afresh.
         """
         kept, places = saved.get("kept", {}), saved.get("places", {})
         if not isinstance(kept, dict) or not isinstance(places, dict):
             raise StateError("its instruments are no JSON objects")
-        if set(kept) != set(self._kept) or set(places) != set(self.probes):
+        if not set(kept) <= set(self._kept) or not set(places) <= set(self.probes):
             raise StateError("its instruments are not those of this plant")
-        for name, instrument in self._kept.items():
-            if not isinstance(kept[name], dict):
+        for name, part in kept.items():
+            if not isinstance(part, dict):
                 raise StateError(f"instrument {name} is no JSON object")
-            instrument.restore(kept[name])
-        for name, probe in self.probes.items():
-            probe.restore(places[name])
+            self._kept[name].restore(part)
+        for name, place in places.items():
+            self.probes[name].restore(place)
+
+
+def _name(wire: str, address: int | str, on_wire: Sized) -> str:
+    """The name of an instrument: its wire's where it is alone, else with its address."""
+    return wire if len(on_wire) == 1 else f"{wire}/{address}"
 
 
 def _seed(name: str) -> int:

@@ -9,10 +9,11 @@ from lms_firmware_sim.plants.description import Plant
 from lms_firmware_sim.plants.points import Point
 from lms_firmware_sim.plants.wires import BalanceDescription, ModbusRtuDescription, ModbusTcpDescription
 from lms_firmware_sim.process.bioreactor import SimulatedBioreactor
+from lms_firmware_sim.wires.mt_sics import GRAMS_PER
 
 
 class PastReading(NamedTuple):
-    """One value: taken_at_ms in ms UTC, the tag, the value in the wire's unit (a balance gives g)."""
+    """One value: taken_at_ms in ms UTC, the tag, the value in the wire's unit (a balance gives g, if it shows g)."""
 
     taken_at_ms: int
     tag: str
@@ -43,7 +44,7 @@ def history(
             assert point.tag is not None  # noqa: S101 - chosen so by `_points`
             yield PastReading(at_ms, point.tag, decoded(point, encoded(point, simulated.reading(point.tag))))
         for balance in balances:
-            yield PastReading(at_ms, "Weight/PV", round(1000.0 * simulated.reading("Weight/PV"), balance.decimals))
+            yield PastReading(at_ms, "Weight/PV", _shown(balance, simulated.reading("Weight/PV")))
 
 
 def _points(plant: Plant, bioreactor: str) -> list[Point]:
@@ -57,6 +58,10 @@ def _points(plant: Plant, bioreactor: str) -> list[Point]:
                 if unit.bioreactor == bioreactor and point.tag is not None:
                     points.setdefault(point.tag, point)
     return list(points.values())
+
+
+def _shown(balance: BalanceDescription, weight_kg: float) -> float:
+    return round(1000.0 * weight_kg / GRAMS_PER[balance.unit_shown], balance.decimals)
 
 
 def _ms(instant: datetime) -> int:

@@ -33,7 +33,7 @@ def _wire(wire: WireDescription) -> dict[str, Any]:
         return data | {
             "baud": wire.baud,
             "bioreactor": wire.bioreactor,
-            "tags": [{"tag": "Weight/PV", "unit": "g", "decimals": wire.decimals}],
+            "tags": [{"tag": "Weight/PV", "unit": wire.unit_shown, "decimals": wire.decimals}],
         }
     if isinstance(wire, TextWireDescription):
         return data | {"baud": wire.baud, "tags": [each._asdict() for each in wire.shown()]}
@@ -74,7 +74,7 @@ def as_text(plant: Plant) -> str:
         lines.append("")
         if isinstance(wire, BalanceDescription):
             lines.append(f"wire {wire.id}: {wire.kind}, {wire.baud} baud, bioreactor {wire.bioreactor}")
-            lines.append("  SI, S    Weight/PV         g")
+            lines.append(f"  SI, S    Weight/PV         {wire.unit_shown}")
             continue
         if isinstance(wire, TextWireDescription):
             served = ", ".join(sorted(wire.bioreactors()))

@@ -25,6 +25,8 @@ from lms_firmware_sim.process.bioreactor import SimulatedBioreactor
 from lms_firmware_sim.wires import BalanceWire, ModbusTcpWire, RegisterMap, RtuWire, TextWire, Wire
 
 STATE_VERSION = 2
+_RESTLESS_G_PER_MIN = 1.0
+"""What moves faster on a balance is no stable weight."""
 
 
 class SimulatedPlant:
@@ -144,14 +146,11 @@ class SimulatedPlant:
         return BoundUnit(unit, simulated, lambda: simulated.advance_to(self._clock())).registers
 
     def _balance(self, described: BalanceDescription) -> BalanceWire:
-        simulated = self.bioreactors[described.bioreactor]
-
-        def weight_g() -> float:
-            simulated.advance_to(self._clock())
-            return 1000.0 * simulated.reading("Weight/PV")
-
+        pan = self.instruments.probes[described.id]
         return BalanceWire(
-            weight_g,
+            lambda: pan.value("weight_g"),
+            is_stable=lambda: pan.drift_per_min("weight_g") < _RESTLESS_G_PER_MIN,
+            unit_shown=described.unit_shown,
             capacity_g=described.capacity_g,
             decimals=described.decimals,
             serial_number=described.serial_number,

@@ -95,12 +95,18 @@ class ModbusRtuDescription(SerialDescription):
 
 
 class BalanceDescription(SerialDescription):
-    """`[[wire]] kind = "mt-sics"`: a balance under a vessel, on a pseudo-terminal; weighs `Weight/PV`, in g."""
+    """`[[wire]] kind = "mt-sics"`: a balance under a vessel, on a pseudo-terminal; weighs `Weight/PV`.
+
+    Attributes:
+        decimals: digits after the point, in the unit shown.
+        unit_shown: what it is set to show.
+    """
 
     kind: Literal["mt-sics"]
     bioreactor: Id
     capacity_g: float = Field(default=32_000.0, gt=0)
     decimals: int = Field(default=1, ge=0, le=4)
+    unit_shown: Literal["g", "kg", "lb"] = "g"
     serial_number: str = Field(default="B123456789", pattern=r"^[A-Za-z0-9-]{1,20}$")
 
     def bioreactors(self) -> set[str]:

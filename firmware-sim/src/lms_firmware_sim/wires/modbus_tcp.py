@@ -77,6 +77,8 @@ class ModbusTcpWire(Wire):
         self.port = listening.getsockname()[1]
         self._listening = listening
         self._accepting = asyncio.create_task(self._accept(listening), name=f"accept {self.name}")
+        # Not in the task itself: one that is cancelled before it ran would leave the socket open.
+        self._accepting.add_done_callback(lambda _: listening.close())
 
     def _unplug(self) -> None:
         if self._accepting is not None:
@@ -91,12 +93,9 @@ class ModbusTcpWire(Wire):
 
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        try:
-            while True:
-                accepted, _ = await loop.sock_accept(listening)
-                await loop.connect_accepted_socket(lambda: _Connection(self), accepted)
-        finally:
-            listening.close()
+        while True:
+            accepted, _ = await loop.sock_accept(listening)
+            await loop.connect_accepted_socket(lambda: _Connection(self), accepted)
 
     async def _settle(self) -> None:
         if self._accepting is not None:

@@ -73,6 +73,7 @@ class TextWire(SerialWire):
 
     Args:
         instruments: who listens; each command is heard by all.
+        command_end: the last byte of a command.
         echo: send back every byte that comes, as some pumps and two-wire adapters do.
     """
 
@@ -80,6 +81,7 @@ class TextWire(SerialWire):
         self,
         instruments: Sequence[TextInstrument],
         *,
+        command_end: bytes = b"\r",
         echo: bool = False,
         link: Path | str | None = None,
         baud: int = 9600,
@@ -89,6 +91,7 @@ class TextWire(SerialWire):
     ) -> None:
         super().__init__(name, link=link, baud=baud, pace=pace, seed=seed)
         self.instruments = tuple(instruments)
+        self.command_end = command_end
         self.echo = echo
         self._half = bytearray()
         self._frozen: dict[tuple[int | str | None, str], Reply] = {}
@@ -112,7 +115,7 @@ class TextWire(SerialWire):
         if self.echo and self._outbox is not None:
             self._outbox.send(data)
         self._half += data
-        while (end := self._half.find(b"\r")) >= 0:
+        while (end := self._half.find(self.command_end)) >= 0:
             heard = bytes(self._half[: end + 1])
             del self._half[: end + 1]
             self._command(heard)
