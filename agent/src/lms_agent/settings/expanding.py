@@ -23,7 +23,7 @@ from lms_agent.settings.points import InstrumentPoint
 
 _FREE = frozenset(InstrumentPoint.model_fields) - {"calibration"}
 """Keys of a profile's point that the file may set; all others are facts of the instrument."""
-_IN_ITS_UNIT = ("low", "high", "minimum", "maximum", "decimals", "calibration")
+_IN_ITS_UNIT = ("low", "high", "minimum", "maximum", "set_low", "set_high", "decimals", "calibration")
 _OF_THE_PROFILE = frozenset({"name", "words", "default", "status_address", "unit_address", *Fact.model_fields})
 
 

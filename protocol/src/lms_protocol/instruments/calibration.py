@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from lms_protocol.checked_toml.findings import Checked, Wrong
-from lms_protocol.instruments.registers import Order, StatusWord
+from lms_protocol.instruments.registers import Order, RegisterBlock, StatusWord
 
 
 class RegisterWrite(Checked):
@@ -87,6 +87,12 @@ class Plausible(Checked):
             yield "maximum", f"{self.maximum:g}", f"more than minimum = {self.minimum:g}"
 
 
+class Verdict(StatusWord):
+    """What the instrument says of a calibration afterwards: a status word, read as `block` if it must be."""
+
+    block: RegisterBlock | None = None
+
+
 class Procedure(Checked):
     """`[point.calibration]`: how the point is calibrated.
 
@@ -111,7 +117,7 @@ class Procedure(Checked):
     due_days: float | None = Field(None, gt=0, le=3660)
     before: Annotated[tuple[Step, ...], Field(strict=False)] = ()
     after: Annotated[tuple[Step, ...], Field(strict=False)] = ()
-    verdict: StatusWord | None = None
+    verdict: Verdict | None = None
     notes: Annotated[tuple[str, ...], Field(strict=False)] = ()
 
     def _contradictions(self) -> Iterator[Wrong]:

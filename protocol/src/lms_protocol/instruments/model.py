@@ -65,8 +65,9 @@ class BaseProfile(Checked):
 
     @property
     def evidence(self) -> Evidence:
-        """`verified` only if every fact is."""
-        return "verified" if all(self.evidence_of(fact) == "verified" for _, fact in self.facts()) else "reported"
+        """Whether its readings rest on the maker's word: `verified` if all that is said of points is."""
+        said = [self.evidence_of(fact) for path, fact in self.facts() if _is_of_readings(path)]
+        return "verified" if said and set(said) == {"verified"} else "reported"
 
     def _contradictions(self) -> Iterator[Wrong]:
         yield from super()._contradictions()
@@ -295,6 +296,10 @@ class ProfileFile(Checked):
     """A file that is one profile; wraps the choice among dialects, which `driver` makes."""
 
     profile: Profile = Field(discriminator="driver")
+
+
+def _is_of_readings(path: str) -> bool:
+    return path.split(".")[0] in ("point", "status", "unit_codes") and not path.endswith("calibration")
 
 
 def _words_of(point: ModbusProfilePoint) -> Literal["holding", "input"]:

@@ -45,7 +45,7 @@ class ProfilePoint(Fact):
 
     `name` is what configurations call it, `tag` what it becomes there if they say nothing else. A point with
     `default = false` is there for who asks for it by name. `minimum` and `maximum` are what the instrument can measure
-    at all.
+    at all, `set_low` and `set_high` between what it may be set.
     """
 
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_.%-]{0,39}$")
@@ -58,12 +58,14 @@ class ProfilePoint(Fact):
     maximum: float | None = None
     decimals: int | None = Field(None, ge=0, le=15)
     access: Literal["read", "write"] = "read"
+    set_low: float | None = None
+    set_high: float | None = None
     default: bool = True
     calibration: Procedure | None = None
 
     def _contradictions(self) -> Iterator[Wrong]:
         yield from super()._contradictions()
-        for lower, upper in (("low", "high"), ("minimum", "maximum")):
+        for lower, upper in (("low", "high"), ("minimum", "maximum"), ("set_low", "set_high")):
             a, b = getattr(self, lower), getattr(self, upper)
             if a is not None and b is not None and not a < b:
                 yield upper, f"{b:g}", f"more than {lower} = {a:g}"
