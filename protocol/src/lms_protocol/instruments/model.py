@@ -299,7 +299,7 @@ class ProfileFile(Checked):
 
 
 def _is_of_readings(path: str) -> bool:
-    return path.split(".")[0] in ("point", "status", "unit_codes") and not path.endswith("calibration")
+    return path.split(".", maxsplit=1)[0] in ("point", "status", "unit_codes") and not path.endswith("calibration")
 
 
 def _words_of(point: ModbusProfilePoint) -> Literal["holding", "input"]:
