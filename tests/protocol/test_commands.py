@@ -194,7 +194,7 @@ def test_what_is_no_note_is_refused(text):
 
 def test_keys_of_a_later_release_mean_nothing():
     assert Note.from_text(json.dumps(NOTE._asdict() | {"colour": "red"})) == NOTE
-    event = CommandEvent("c", State.DONE, "ada", "ramp", Source.BENCH)
+    event = CommandEvent("c", State.DONE, T, "ada", "ramp", Source.BENCH)
     assert CommandEvent.from_text(json.dumps(json.loads(event.to_text()) | {"colour": "red"})) == event
 
 
@@ -211,12 +211,12 @@ VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, 
     st.none() | st.integers(0, 10**13),
 )
 def test_event_is_read_as_it_was_written(words, state, source, value, read_back, at_ms):
-    event = CommandEvent("c", state, words, words, source, words, value, at_ms, at_ms, words, read_back, words)
+    event = CommandEvent("c", state, T, words, words, source, words, value, at_ms, at_ms, words, read_back, words)
     assert repr(CommandEvent.from_text(event.to_text())) == repr(event)
 
 
 def test_event_with_no_number_is_json():
-    event = CommandEvent("c", State.NOT_CONFIRMED, "a", "b", Source.BENCH, "t", 1.0, read_back=math.nan)
+    event = CommandEvent("c", State.NOT_CONFIRMED, T, "a", "b", Source.BENCH, "t", 1.0, read_back=math.nan)
     assert json.loads(event.to_text(), parse_constant=pytest.fail)["read_back"] == "nan"
     with pytest.raises(PayloadError):
         CommandEvent.from_text("{}")

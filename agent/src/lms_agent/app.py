@@ -10,13 +10,15 @@ Neighbours: `lms_agent.cli.run` calls it; every other part of the agent is calle
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lms_protocol.edge import EdgeSession
 from lms_protocol.reading import TagDescription
 
+from lms_agent.commands import Commands, CommandStore
+from lms_agent.commands.store import StoreUnavailable
 from lms_agent.ending import end
 from lms_agent.health import Health, InstrumentHealth, read_status
 from lms_agent.log.absence import TAKING_OVER, Absence
@@ -124,7 +126,9 @@ class _Agent:
         tags = await asyncio.to_thread(register, log, settings)
         absence = Absence(log, tags_read_together(settings, tags), gone_since_ms=gone_since_ms)
         keeping = Keeping(log, absence, self._clock.stamps)
-        parts = await self._parts(settings, tags, absence, keeping)
+        commands = Commands(await asyncio.to_thread(self._command_store, settings), log, self._clock)
+        parts = await self._parts(settings, tags, absence, keeping, commands)
+        commands.follow(settings, tags, parts.sampling.bench)
         self._clock.listen(lambda: parts.sender.wake())  # noqa: PLW0108 - the parts are exchanged
         health = Health(
             about={"agent": settings.agent.id, "group": settings.agent.group, "url": settings.broker.url},
@@ -134,18 +138,26 @@ class _Agent:
             instruments=parts.instruments,
             sampling=parts.sampling,
             clock=self._clock,
+            commands=commands,
             notifier=self._notifier,
         )
         care = Care(log, self._clock, restamp=self._clock.renewed)
-        desk = Desk(health, parts.sampling.bench)
+        desk = Desk(health, commands, self._clock, parts.sampling.bench)
         door = Door(socket_path(log.path), desk.answers)
         await keeping.close_orphans()
         LOGGER.info("Log %s, stream %s, %d batches", log.path, log.stream, log.head)
         async with asyncio.TaskGroup() as tasks:
             reading = tasks.create_task(parts.sampling.run(), name="sampling")
             sending = tasks.create_task(parts.sender.run(), name="sending")
-            background = _background(self._clock, keeping, health, care, door)
-            others = [tasks.create_task(part, name=name) for name, part in background]
+            background = {
+                "timekeeping": self._clock.run(),
+                "keeping": keeping.run(),
+                "health": health.run(),
+                "care": care.run(),
+                "commands": commands.run(),
+                "door": door.run(),
+            }
+            others = [tasks.create_task(part, name=name) for name, part in background.items()]
             self._notifier.ready()
             while await _reload_before_stop(stop, self._reloading.asked):
                 fresh = await self._reloading.fresh(parts.settings)
@@ -162,7 +174,8 @@ class _Agent:
                 )
                 keeping.resume(absence)
                 late = not in_time or keeping.state.waiting > 0
-                old, parts = parts, await self._parts(fresh, numbered, absence, keeping, others_may_come=late)
+                old, parts = parts, await self._parts(fresh, numbered, absence, keeping, commands, others_may_come=late)
+                commands.follow(fresh, numbered, parts.sampling.bench)
                 reading = tasks.create_task(parts.sampling.run(), name="sampling")
                 await keeping.close_orphans()
                 old.sender.stop()
@@ -180,6 +193,7 @@ class _Agent:
             self._notifier.stopping()
             reading.cancel()
             await asyncio.wait((reading,), timeout=LAST_SCANS_S)
+            await commands.end()
             await keeping.end()
             parts.sender.stop()
             await asyncio.wait((sending,))
@@ -193,6 +207,7 @@ class _Agent:
         tags: list[TagDescription],
         absence: Absence,
         keeping: Keeping,
+        commands: Commands,
         *,
         others_may_come: bool = False,
     ) -> _Parts:
@@ -212,15 +227,38 @@ class _Agent:
             bd_seq=log.bd_seq,
             tags=await asyncio.to_thread(to_be_born, log, tags, others_may_come=others_may_come),
             primary_host=settings.broker.primary_host,
+            takes_commands=settings.commands.remote,
         )
         sender = Sender(
-            log=log, session=session, address=broker_address(settings), clock=self._clock, holding=self._clock
+            log=log,
+            session=session,
+            address=broker_address(settings),
+            clock=self._clock,
+            holding=self._clock,
+            on_command=commands.hear,
         )
         instruments = InstrumentHealth(
             {tag: instrument for instrument, group in tags_by_instrument(settings, tags).items() for tag in group},
             absence.open_gaps,
         )
         return _Parts(settings, absence, sampling, sender, instruments)
+
+    def _command_store(self, settings: AgentSettings) -> CommandStore:
+        """What is known of commands. An agent that cannot know it reads instruments all the same."""
+        devices = [bioreactor.id for bioreactor in settings.bioreactors]
+        try:
+            store = CommandStore.open(self._log.path, devices, self._clock.wall_ms())
+        except StoreUnavailable as error:
+            LOGGER.error("%s. Until it can, all bioreactors are locked against commands of hosts.", error)
+            return CommandStore.in_memory(self._log.path, devices, error, self._clock.wall_ms())
+        if store.damaged is not None:
+            LOGGER.error(
+                "%s was damaged and is now %s: all bioreactors are LOCKED against commands of hosts, "
+                "as nobody knows which were; look, and use `lms-agent unlock`",
+                store.path,
+                store.damaged,
+            )
+        return store
 
     async def _register(self, settings: AgentSettings, keeping: Keeping) -> list[TagDescription] | None:
         """The tags of new settings, numbered; None if the log cannot be written now. Says so."""
@@ -249,18 +287,6 @@ async def _ended(reading: "asyncio.Task[None]") -> bool:
     _, late = await asyncio.wait((reading,), timeout=LAST_SCANS_S)
     await end((reading,))
     return not late
-
-
-def _background(
-    clock: Timekeeper, keeping: Keeping, health: Health, care: Care, door: Door
-) -> list[tuple[str, Coroutine[Any, Any, None]]]:
-    return [
-        ("timekeeping", clock.run()),
-        ("keeping", keeping.run()),
-        ("health", health.run()),
-        ("care", care.run()),
-        ("door", door.run()),
-    ]
 
 
 def tags_by_instrument(settings: AgentSettings, tags: list[TagDescription]) -> dict[str, tuple[int, ...]]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from lms_protocol.reading import Batch, Gap
 
+from lms_agent.commands import Commands
 from lms_agent.log.keeping import KeepingState
 from lms_agent.log.schema import FILE_MODE
 from lms_agent.log.sqlite_log import SqliteLog
@@ -123,8 +124,10 @@ class Health:
         instruments: InstrumentHealth,
         sampling: Sampling,
         clock: Timekeeper,
+        commands: Commands,
         notifier: Notifier,
     ) -> None:
+        self._commands = commands
         self._sampling = sampling
         self._about = dict(about)
         self._log = log
@@ -167,6 +170,7 @@ class Health:
             },
             "clock": asdict(self._clock.state),
             "broker": asdict(self._sending),
+            "commands": self._commands.state,
             "instruments": {name: asdict(state) for name, state in self._instruments.states.items()},
         }
 
@@ -180,6 +184,8 @@ class Health:
             parts.append(sentence(clock))
         if failing:
             parts.append(f"failing: {', '.join(failing)}")
+        if self._commands.locks:
+            parts.append(f"locked at the bench: {', '.join(sorted(self._commands.locks))}")
         aside = sum(entry.unacknowledged for entry in self._log.predecessors.values())
         if aside:
             parts.append(f"A NEW LOG WAS BEGUN, {aside} batches of the old one to send")

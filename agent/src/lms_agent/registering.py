@@ -1,13 +1,15 @@
 """Give every configured tag its number in the log.
 
-Besides the tags of the instruments each bioreactor has the two tags of acknowledged delivery.
+Besides the tags of the instruments each bioreactor has those of acknowledged delivery and, if anything of it can be
+set, the one that tells of commands.
 
 Neighbours: `lms_agent.settings` names tags, `lms_agent.log` numbers them; `lms_agent.app` and `lms-agent log import`
 ask for it.
 """
 
+from lms_protocol.commands import EVENT_TAG
 from lms_protocol.messages import SYNC_TAGS
-from lms_protocol.reading import TagDescription
+from lms_protocol.reading import Datatype, TagDescription
 
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_agent.settings import AgentSettings
@@ -24,7 +26,10 @@ def register(log: SqliteLog, settings: AgentSettings) -> list[TagDescription]:
         for bioreactor in settings.bioreactors
         for name, datatype in SYNC_TAGS.items()
     ]
-    return log.register_tags([*settings.tag_descriptions(), *sync])
+    tags = settings.tag_descriptions()
+    settable = dict.fromkeys(tag.device for tag in tags if tag.access == "write")
+    events = [TagDescription(0, device, EVENT_TAG, Datatype.STRING) for device in settable]
+    return log.register_tags([*tags, *events, *sync])
 
 
 def to_be_born(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from lms_protocol.reading import Gap, Quality, Reading, TagDescription
+from lms_protocol.reading import NOT_FOR_SCREENS, Gap, Quality, Reading, TagDescription
 
 from lms_agent.health import is_fresh, read_status
 from lms_agent.log.lock import is_written
@@ -161,7 +161,7 @@ class Watcher:
         now_ms = agent_now_ms(status)
         devices: dict[str, list[WatchedTag]] = {}
         for tag in self._reader.tags():
-            if tag.name.startswith("Sync/"):
+            if tag.name.startswith(NOT_FOR_SCREENS):
                 continue
             reading = latest.get(tag.number)
             age_s = None if reading is None else max(0.0, (now_ms - reading.taken_at_ms) / 1000)

@@ -95,6 +95,11 @@ class CommandBook:
         """What is known of a command."""
         return self._records.get(id_)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no more commands of hosts are taken."""
+        return len(self._records) >= MOST_KNOWN
+
     def recover(self, now_ms: int) -> list[Record]:
         """After a restart: what was begun is over, and nobody knows how it ended. Tell these."""
         return [
@@ -120,7 +125,7 @@ class CommandBook:
         if command.id in self._records:
             raise ValueError(f"command {command.id!r} is known")
         why = refusal(command, limits, self._with_last(command, facts), self.rules)
-        if why is None and len(self._records) >= MOST_KNOWN and command.source is Source.REMOTE:
+        if why is None and self.is_full and command.source is Source.REMOTE:
             why = Refusal(State.REFUSED, f"{MOST_KNOWN} commands came within a day; no more are taken")
         state, words = (State.BEGUN, "") if why is None else why
         return self._put(Record(command, state, facts.now_ms, words, account=account))

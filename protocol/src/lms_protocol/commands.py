@@ -16,7 +16,7 @@ carries out.
 import json
 import math
 import struct
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, Self
 
@@ -142,6 +142,10 @@ class SetPoint:
     source: Source
     issued_at_ms: int
     valid_until_ms: int
+
+    def valid_from(self, now_ms: int, lifetime_ms: int) -> "SetPoint":
+        """The same command, issued now."""
+        return replace(self, issued_at_ms=now_ms, valid_until_ms=now_ms + lifetime_ms)
 
 
 class Limits(NamedTuple):
@@ -307,6 +311,7 @@ class CommandEvent:
     Attributes:
         id: the command's; of a lock, one of its own.
         state: how far it has got, or that the bioreactor was locked or unlocked.
+        at_ms: since when, ms UTC; the reading may be a little later.
         tag, value: what was to be set; None of a lock.
         by, reason: who and why.
         source: from the bench, or from a host.
@@ -318,6 +323,7 @@ class CommandEvent:
 
     id: str
     state: State | LockState
+    at_ms: int
     by: str
     reason: str
     source: Source

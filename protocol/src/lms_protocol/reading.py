@@ -56,6 +56,8 @@ class Reading(NamedTuple):
     quality: Quality = Quality.GOOD
 
 
+NOT_FOR_SCREENS: Final = ("Sync/", "Events/")
+"""So begin the names of tags that hold no values to be watched: what delivery needs, and events, as JSON."""
 NOT_RUNNING: Final = "the agent was not running"
 """So begins the reason of a gap in which the agent read nothing at all: no log holds anything of that time."""
 

@@ -3,11 +3,15 @@
 import asyncio
 import json
 import sys
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from lms_agent.log.reader import LogReader
+from lms_agent.service.socket_file import socket_path
 from lms_firmware_sim.wires import BalanceWire, ModbusTcpWire, RegisterMap, RtuWire
+from support.patience import awaiting
 
 CONFIGURATION = """\
 [agent]
@@ -107,3 +111,38 @@ def lms_agent():
         return Answer(process.returncode, out.decode(), err.decode())
 
     return run
+
+
+@pytest.fixture
+def running(plant):
+    """`async with running():` the plant's agent, once it has read all and can be asked; no broker is there."""
+
+    @asynccontextmanager
+    async def start():
+        words = plant.config.with_name("words")
+        with words.open("wb") as errors:
+            process = await asyncio.create_subprocess_exec(
+                Path(sys.executable).with_name("lms-agent"), "run", str(plant.config), stderr=errors
+            )
+        try:
+            log = plant.config.with_name("log.sqlite3")
+            async with awaiting("the agent reads all instruments"):
+                while not (_has_read(log) and socket_path(log).is_socket()):
+                    assert process.returncode is None, words.read_text()
+                    await asyncio.sleep(0.05)
+            yield process
+        finally:
+            if process.returncode is None:
+                process.terminate()
+            await process.wait()
+        assert process.returncode == 0, words.read_text()
+
+    return start
+
+
+def _has_read(log):
+    try:
+        with LogReader.open(log) as reader:
+            return len(reader.latest().readings) >= 3
+    except Exception:
+        return False

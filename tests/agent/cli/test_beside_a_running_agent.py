@@ -1,48 +1,7 @@
 """A running agent has the serial ports; commands ask it, and neither disturbs the other."""
 
-import asyncio
-import sys
-from contextlib import asynccontextmanager
-from pathlib import Path
-
-import pytest
 from lms_agent.log.reader import LogReader
 from lms_firmware_sim.wires import Fault
-from support.patience import awaiting
-
-
-@pytest.fixture
-def running(plant):
-    """`async with running():` the plant's agent; no broker is there."""
-
-    @asynccontextmanager
-    async def start():
-        words = plant.config.with_name("words")
-        with words.open("wb") as errors:
-            process = await asyncio.create_subprocess_exec(
-                Path(sys.executable).with_name("lms-agent"), "run", str(plant.config), stderr=errors
-            )
-        try:
-            async with awaiting("the agent reads all instruments"):
-                while not _has_read(plant.config.with_name("log.sqlite3")):
-                    assert process.returncode is None, words.read_text()
-                    await asyncio.sleep(0.05)
-            yield process
-        finally:
-            if process.returncode is None:
-                process.terminate()
-            await process.wait()
-        assert process.returncode == 0, words.read_text()
-
-    return start
-
-
-def _has_read(log):
-    try:
-        with LogReader.open(log) as reader:
-            return len(reader.latest().readings) >= 3
-    except Exception:
-        return False
 
 
 async def test_running_agent_reads_for_the_command_on_its_own_ports(plant, lms_agent, running):

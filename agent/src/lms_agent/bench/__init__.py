@@ -7,7 +7,7 @@ Neighbours: `lms_agent.sampling` owns the buses of a running agent, `lms_agent.s
 shows.
 """
 
-from lms_agent.bench.bench import Bench, BenchClosed, UnknownInstrument, opened
+from lms_agent.bench.bench import Bench, BenchClosed, UnknownInstrument, UnknownTag, opened
 from lms_agent.bench.visit import Missing, Shown, Visit
 
-__all__ = ["Bench", "BenchClosed", "Missing", "Shown", "UnknownInstrument", "Visit", "opened"]
+__all__ = ["Bench", "BenchClosed", "Missing", "Shown", "UnknownInstrument", "UnknownTag", "Visit", "opened"]

@@ -13,12 +13,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from lms_protocol.errors import LmsError
+from lms_protocol.reading import Quality, Value
 
 from lms_agent.bench.visit import Visit
 from lms_agent.buses.opening import Bus, make_bus
 from lms_agent.clock import Clock, SystemClock
 from lms_agent.drivers.choosing import make_driver
-from lms_agent.drivers.driver import Driver
+from lms_agent.drivers.driver import Driver, Go, Written, always
 from lms_agent.settings import AgentSettings, InstrumentSettings
 
 
@@ -34,6 +35,19 @@ class UnknownInstrument(LmsError):
         self.name = name
         self.known = tuple(known)
         super().__init__(f"no instrument {name!r}; the configuration has {', '.join(self.known)}")
+
+
+class UnknownTag(LmsError):
+    """No instrument of the settings has such a tag.
+
+    Attributes:
+        bioreactor, tag: as they were asked for.
+    """
+
+    def __init__(self, bioreactor: str, tag: str) -> None:
+        self.bioreactor = bioreactor
+        self.tag = tag
+        super().__init__(f"{bioreactor} has no tag {tag!r}")
 
 
 class BenchClosed(LmsError):
@@ -92,6 +106,31 @@ class Bench:
         by_name = {visit.instrument: visit for line in visits for visit in line}
         return [by_name[seat.settings.id] for seat in chosen]
 
+    async def value(self, bioreactor: str, tag: str) -> Value:
+        """The value of one tag, read now; None if it cannot be read, or is not to be trusted.
+
+        Raises:
+            UnknownTag: no instrument has it.
+            BenchClosed: the buses are being given back.
+        """
+        seat, index = self._place_of(bioreactor, tag)
+        async with self._in_use(), seat.turn:
+            outcome = await seat.driver.read()
+        found = (reading for reading in outcome.readings if reading.tag == index and reading.quality is not Quality.BAD)
+        return next((reading.value for reading in found), None)
+
+    async def write(self, bioreactor: str, tag: str, value: Value, go: Go = always) -> Written:
+        """Write one tag, before polls that wait, and read back what the instrument holds; see `Driver.write`.
+
+        Raises:
+            UnknownTag: no instrument has it.
+            BenchClosed: the buses are being given back; nothing was sent.
+            InstrumentError, or what `go` raises: as `Driver.write`.
+        """
+        seat, index = self._place_of(bioreactor, tag)
+        async with self._in_use(), seat.turn:
+            return await seat.driver.write(index, value, go)
+
     async def close(self) -> None:
         """Ask nothing more, and return when the last answer is there: the buses may then be closed."""
         self._closed = True
@@ -110,6 +149,14 @@ class Bench:
         if name not in self._seats:
             raise UnknownInstrument(name, self._seats)
         return self._seats[name]
+
+    def _place_of(self, bioreactor: str, tag: str) -> tuple[_Seat, int]:
+        for seat in self._seats.values():
+            if seat.settings.bioreactor == bioreactor:
+                for index, point in enumerate(seat.settings.points):
+                    if point.tag == tag:
+                        return seat, index
+        raise UnknownTag(bioreactor, tag)
 
     @asynccontextmanager
     async def _in_use(self) -> AsyncIterator[None]:

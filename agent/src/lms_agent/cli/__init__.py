@@ -22,6 +22,10 @@ class _Entry(NamedTuple):
 COMMANDS = {
     "run": _Entry("lms_agent.cli.run", "run", "Read the instruments, keep the log and send it, until stopped."),
     "read": _Entry("lms_agent.cli.read", "read", "Read every instrument once and show the values."),
+    "set": _Entry("lms_agent.cli.set", "set_", "Set a tag that can be set, and say what became of it."),
+    "lock": _Entry("lms_agent.cli.lock", "lock", "Lock a bioreactor: hosts can set nothing on it."),
+    "unlock": _Entry("lms_agent.cli.lock", "unlock", "Take the lock away."),
+    "sync": _Entry("lms_agent.cli.sync", "sync", "Show connection, backlog, clock, last acknowledgement."),
     "watch": _Entry("lms_agent.cli.watch", "watch", "Show live values, ages and the backlog."),
     "history": _Entry("lms_agent.cli.history", "history", "Draw how tags went, from the log."),
     "log": _Entry("lms_agent.cli.log", "app", "Show what the log holds and what the cloud has acknowledged."),

@@ -40,11 +40,13 @@ def _log(params: dict[str, Any]) -> Path:
 
 
 def _tags(params: dict[str, Any]) -> Iterator[str]:
+    from lms_protocol.reading import NOT_FOR_SCREENS  # noqa: PLC0415
+
     from lms_agent.log.reader import LogReader  # noqa: PLC0415 - only where a tag is to be completed
 
     with LogReader.open(_log(params)) as reader:
         for tag in reader.tags():
-            if not tag.name.startswith("Sync/"):
+            if not tag.name.startswith(NOT_FOR_SCREENS):
                 yield tag.name
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from lms_protocol.reading import Quality, TagDescription, Value
+from lms_protocol.reading import NOT_FOR_SCREENS, Quality, TagDescription, Value
 
 from lms_agent.cli import completing
 from lms_agent.cli.finding import CONFIG_HELP, UNUSABLE, ending, find_log
@@ -70,7 +70,7 @@ def history(  # noqa: PLR0917 - typer calls it by name
 
 def _chosen(reader: LogReader, names: Sequence[str], device: str | None) -> list[TagDescription]:
     """The tags that are meant: by name, by `bioreactor/name`, or all that are not the log's own."""
-    known = [tag for tag in reader.tags() if not tag.name.startswith("Sync/")]
+    known = [tag for tag in reader.tags() if not tag.name.startswith(NOT_FOR_SCREENS)]
     if device is not None and device not in {tag.device for tag in known}:
         _refuse(
             f"the log has no bioreactor {device!r}; it has {', '.join(sorted({tag.device for tag in known})) or 'none'}"

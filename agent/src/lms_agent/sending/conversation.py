@@ -39,6 +39,11 @@ LONGEST_WAIT_S = 1.0
 """How long it may take to notice that it is another log's turn."""
 
 
+def not_taken(command: TagCommand) -> None:
+    """What becomes of commands where nobody carries them out."""
+    LOGGER.warning("%s of %s was to be set by a host; nothing here does that", command.named, command.device)
+
+
 class Conversation:
     """What is said on one connection.
 
@@ -46,6 +51,7 @@ class Conversation:
         holding: what may be sent yet.
         stopping: set when the agent ends: deaths are published and the conversation is over.
         is_over: asked before each message: whether it is another log's turn.
+        on_command: called with each command of a host; must return at once.
     """
 
     def __init__(
@@ -60,7 +66,9 @@ class Conversation:
         holding: Holding,
         stopping: asyncio.Event,
         is_over: Callable[[], bool],
+        on_command: Callable[[TagCommand], None],
     ) -> None:
+        self._on_command = on_command
         self._holding = holding
         self._client = client
         self._log = log
@@ -227,7 +235,7 @@ class Conversation:
         elif isinstance(event, Refused):
             self._take_refusal(event)
         else:
-            self._command(event)
+            self._on_command(event)
         self._wake.set()
 
     def _acknowledged(self, event: Acknowledged) -> None:
@@ -289,11 +297,3 @@ class Conversation:
         if event.online != self._host_online:
             LOGGER.info("The primary host %s is %s", event.host, "online" if event.online else "offline")
         self._host_online = self._state.host_online = event.online
-
-    def _command(self, event: TagCommand) -> None:
-        LOGGER.warning(
-            "%s of %s was to be set to %r: this agent does not write set points",
-            event.named if event.tag is None else event.tag.name,
-            event.device,
-            event.value,
-        )

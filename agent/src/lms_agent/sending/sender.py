@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from aiomqtt import Client, ProtocolVersion
 from lms_protocol.delivery import SendingWindow
-from lms_protocol.edge import EdgeSession
+from lms_protocol.edge import EdgeSession, TagCommand
 from lms_protocol.errors import LmsError
 from lms_protocol.messages import Publish
 from lms_protocol.reading import Batch
@@ -23,7 +23,7 @@ from lms_agent.ending import end
 from lms_agent.log.errors import LogError
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_agent.sending.connection import Address, UnsupportedVersion, connect, subscribe
-from lms_agent.sending.conversation import Conversation
+from lms_agent.sending.conversation import Conversation, not_taken
 from lms_agent.sending.errors import BrokerLost
 from lms_agent.sending.holding import Holding, NothingHeld
 from lms_agent.sending.legacy import Legacy, Turn
@@ -55,6 +55,7 @@ class Sender:
         connect: makes the connection.
         rng: draws the pauses.
         holding: what may be sent yet.
+        on_command: called with each command of a host; must return at once.
     """
 
     def __init__(
@@ -69,7 +70,9 @@ class Sender:
         connect: Connect = connect,
         rng: Random | None = None,
         holding: Holding | None = None,
+        on_command: Callable[[TagCommand], None] = not_taken,
     ) -> None:
+        self._on_command = on_command
         self._holding = holding or NothingHeld()
         self.state = SendingState(acked=log.acked, unacknowledged=log.head - log.acked, since_ms=clock.wall_ms())
         self._log = log
@@ -205,6 +208,7 @@ class Sender:
                 holding=turn.holding,
                 stopping=self._stopping,
                 is_over=turn.is_over,
+                on_command=self._on_command,
             )
             self._conversation = conversation
             try:

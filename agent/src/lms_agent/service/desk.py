@@ -2,16 +2,27 @@
 
     status    everything that the agent says of itself, as it is this moment
     read      instruments, now, on the agent's own buses
+    set       one tag; the answer comes when it is known what became of it
+    lock      a bioreactor against commands of hosts; `unlock` takes the lock away
 
-Neighbours: `lms_agent.service.door` hands requests over; `lms_agent.health` and `lms_agent.bench` know the answers.
+Neighbours: `lms_agent.service.door` hands requests over; `lms_agent.health`, `lms_agent.bench` and
+`lms_agent.commands` know the answers.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
+from lms_protocol.commands import MAX_ID, MAX_WORDS, Lock, SetPoint, Source, flaw_of
+
 from lms_agent.bench import Bench
+from lms_agent.clock import Clock
+from lms_agent.commands import Commands
+from lms_agent.commands.telling import event_of
 from lms_agent.health import Health
 from lms_agent.service.door import Answer, Asked, BadRequest
+
+LONGEST_S = 600
+"""How long a command from the bench may be valid."""
 
 
 class Desk:
@@ -21,8 +32,10 @@ class Desk:
         bench: asks the instruments of the settings in force; see `follow`.
     """
 
-    def __init__(self, health: Health, bench: Bench) -> None:
+    def __init__(self, health: Health, commands: Commands, clock: Clock, bench: Bench) -> None:
         self._health = health
+        self._commands = commands
+        self._clock = clock
         self._bench = bench
 
     def follow(self, bench: Bench) -> None:
@@ -32,7 +45,13 @@ class Desk:
     @property
     def answers(self) -> Mapping[str, Answer]:
         """By what is asked."""
-        return {"status": self._status, "read": self._read}
+        return {
+            "status": self._status,
+            "read": self._read,
+            "set": self._set,
+            "lock": self._lock,
+            "unlock": self._unlock,
+        }
 
     async def _status(self, _: Asked) -> dict[str, Any]:
         return {"status": self._health.status()}
@@ -42,3 +61,48 @@ class Desk:
         if names is not None and (not isinstance(names, list) or not all(isinstance(name, str) for name in names)):
             raise BadRequest("instruments is a list of ids, or is left out")
         return {"visits": [visit.to_json() for visit in await self._bench.read(names)]}
+
+    async def _set(self, asked: Asked) -> dict[str, Any]:
+        now_ms = self._clock.wall_ms()
+        value, lifetime_s = asked.what.get("value"), asked.what.get("lifetime_s")
+        if value is not None and not isinstance(value, bool | int | float | str):
+            raise BadRequest("value is a number, true, false or a text")
+        if isinstance(lifetime_s, bool) or not isinstance(lifetime_s, int | float) or not 0 < lifetime_s <= LONGEST_S:
+            raise BadRequest(f"lifetime_s is a number of seconds, at most {LONGEST_S}")
+        command = SetPoint(
+            id=_words(asked, "id", MAX_ID),
+            device=_words(asked, "bioreactor", MAX_WORDS),
+            tag=_words(asked, "tag", MAX_WORDS),
+            value=value,
+            by=_words(asked, "by", MAX_WORDS),
+            reason=_words(asked, "reason", MAX_WORDS),
+            source=Source.BENCH,
+            issued_at_ms=now_ms,
+            valid_until_ms=now_ms + round(1000 * lifetime_s),
+        )
+        record = await self._commands.set(command, asked.account)
+        return {"event": event_of(record)[1]}
+
+    async def _lock(self, asked: Asked) -> dict[str, Any]:
+        by, why = _words(asked, "by", MAX_WORDS), _words(asked, "reason", MAX_WORDS)
+        lock = Lock(by, why, self._clock.wall_ms())
+        device = _words(asked, "bioreactor", MAX_WORDS)
+        await self._commands.lock(device, lock, by=by, why=why, account=asked.account)
+        return {}
+
+    async def _unlock(self, asked: Asked) -> dict[str, Any]:
+        by, why = _words(asked, "by", MAX_WORDS), _words(asked, "reason", MAX_WORDS)
+        await self._commands.lock(_words(asked, "bioreactor", MAX_WORDS), None, by=by, why=why, account=asked.account)
+        return {}
+
+
+def _words(asked: Asked, key: str, longest: int) -> str:
+    """A text that was to be said.
+
+    Raises:
+        BadRequest: it was not, or not in its form.
+    """
+    words = asked.what.get(key)
+    if flaw := flaw_of(words, longest):
+        raise BadRequest(f"{key} {flaw}")
+    return str(words)

@@ -14,7 +14,7 @@ from lms_protocol.instruments.calibration import Procedure
 from lms_protocol.instruments.facts import Fact
 from lms_protocol.instruments.registers import RegisterValue
 
-_RESERVED = ("Sync/", "Node Control/", "Device Control/", "Properties/")
+_RESERVED = ("Sync/", "Events/", "Node Control/", "Device Control/", "Properties/")
 
 BalanceCommand = Literal["SI", "S"]
 EzoField = Literal["pH", "DO.%", "DO.mg", "temperature"]
