@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import secrets
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -59,7 +60,8 @@ async def served(broker, user: Account) -> AsyncIterator[Server]:
             await serving
 
 
-async def test_cpu_and_memory_beside_thingsboard(tmp_path: Path, migrated_database, broker) -> None:
+@pytest.mark.parametrize("peer", ["as it is shipped", "spared what it need not do"])
+async def test_cpu_and_memory_beside_thingsboard(tmp_path: Path, migrated_database, broker, peer: str) -> None:
     try:
         python = await asyncio.to_thread(thingsboard.environment)
     except thingsboard.CannotBeHad as reason:
@@ -78,8 +80,12 @@ async def test_cpu_and_memory_beside_thingsboard(tmp_path: Path, migrated_databa
             modbus_port=running.wire.port,
             tags=TAGS,
             period_s=PERIOD_S,
+            spared=peer != "as it is shipped",
         )
         gateway = spawn(thingsboard.command(python), log_path=words, env=thingsboard.surroundings(folder), cwd=folder)
+        # Making a new log's tables loads a library that an agent with a log does not need.
+        stop(running.processes["agent"], ((signal.SIGTERM, 10.0),))
+        running.again("agent")
         agent = running.processes["agent"].pid
         try:
             async with asyncio.timeout(60):
@@ -98,7 +104,7 @@ async def test_cpu_and_memory_beside_thingsboard(tmp_path: Path, migrated_databa
     show(
         f"agent, {TAGS} floats at {1 / PERIOD_S:g} Hz: CPU a second",
         f"{ours:.2f} ms",
-        beside=f"ThingsBoard's gateway: {peers:.1f} ms, a {peers / ours:.1f}th is used; the limit: 1/15",
+        beside=f"ThingsBoard's gateway, {peer}: {peers:.1f} ms, {peers / ours:.1f} times as much; the limit: 15 times",
         ratio=ours / peers / CPU_LIMIT,
     )
     show(

@@ -1,7 +1,8 @@
 """The peer of the agent's benchmark: ThingsBoard's IoT gateway, as PyPI has it, in an environment of its own.
 
-It polls the same simulated unit, keeps what it read in SQLite, and publishes to the same broker. It is spared what the
-work does not ask for: statistics, remote shell and configuration, limits of rate, words in its logs below a warning.
+It polls the same simulated unit, keeps what it read in SQLite, and publishes to the same broker: configured as its
+package ships it, or spared what the work does not ask for (statistics, limits of rate, words in its logs). In neither
+does it ask a server for its configuration, for there is none.
 Its libraries clash with ours (pymodbus 3.9, protobuf), and its connector would install them by itself at its first
 start, so `environment` makes a virtual environment under `.tools`, once.
 
@@ -13,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lms_firmware_sim.stand import broker_access
 from lms_firmware_sim.stand.programs import plain_environment
@@ -74,14 +76,30 @@ def surroundings(folder: Path) -> Mapping[str, str]:
 
 
 def configure(
-    folder: Path, *, user: broker_access.Account, broker_port: int, modbus_port: int, tags: int, period_s: float
+    folder: Path,
+    *,
+    user: broker_access.Account,
+    broker_port: int,
+    modbus_port: int,
+    tags: int,
+    period_s: float,
+    spared: bool,
 ) -> None:
     """Write its configuration: floats at the addresses 0, 2, 4 … of unit 1, `T1/PV` and so on."""
-    files = {
-        "tb_gateway.json": _main(user, broker_port, folder),
-        "modbus.json": _modbus(modbus_port, tags, period_s),
-        "logs.json": _logs(),
+    main, logs = _shipped("tb_gateway.json"), _shipped("logs.json")
+    main["thingsboard"] |= {
+        "host": "127.0.0.1",
+        "port": broker_port,
+        "remoteConfiguration": False,
+        "security": {"type": "usernamePassword", "username": user.name, "password": user.password},
     }
+    main["storage"] = {"type": "sqlite", "data_file_path": f"{folder}/data/"}
+    main["connectors"] = [{"type": "modbus", "name": "line", "configuration": "modbus.json"}]
+    if spared:
+        main["thingsboard"] |= {"statistics": {"enable": False, "enableCustom": False}, "maxPayloadSizeBytes": 65535}
+        main["thingsboard"] |= dict.fromkeys(LIMITS, "0:0,")
+        logs["loggers"] = {name: {"level": "ERROR"} for name in logs["loggers"]}
+    files = {"tb_gateway.json": main, "modbus.json": _modbus(modbus_port, tags, period_s), "logs.json": logs}
     folder.mkdir(parents=True)
     (folder / "logs").mkdir()
     (folder / "data").mkdir()
@@ -91,29 +109,11 @@ def configure(
         path.write_text(json.dumps(content, indent=1))
 
 
-def _main(user: broker_access.Account, broker_port: int, folder: Path) -> dict[str, object]:
-    unlimited = dict.fromkeys(LIMITS, "0:0,")
-    return {
-        "thingsboard": {
-            "host": "127.0.0.1",
-            "port": broker_port,
-            "remoteShell": False,
-            "remoteConfiguration": False,
-            "statistics": {"enable": False, "enableCustom": False},
-            "deviceFiltering": {"enable": False},
-            "checkingDeviceActivity": {"checkDeviceInactivity": False},
-            "maxPayloadSizeBytes": 65535,
-            "minPackSendDelayMS": 50,
-            "minPackSizeToSend": 500,
-            "qos": 1,
-            "reportStrategy": {"type": "ON_RECEIVED"},
-            "security": {"type": "usernamePassword", "username": user.name, "password": user.password},
-            **unlimited,
-        },
-        "storage": {"type": "sqlite", "data_file_path": f"{folder}/data/", "max_read_records_count": 1000},
-        "grpc": {"enabled": False},
-        "connectors": [{"type": "modbus", "name": "line", "configuration": "modbus.json"}],
-    }
+def _shipped(name: str) -> dict[str, Any]:
+    """One of the files that its package brings."""
+    (path,) = HOME.glob(f"lib/python*/site-packages/thingsboard_gateway/config/{name}")
+    shipped: dict[str, Any] = json.loads(path.read_text())
+    return shipped
 
 
 def _modbus(port: int, tags: int, period_s: float) -> dict[str, object]:
@@ -137,16 +137,4 @@ def _modbus(port: int, tags: int, period_s: float) -> dict[str, object]:
         "attributeUpdates": [],
         "rpc": [],
     }
-    return {"logLevel": "WARNING", "master": {"slaves": [slave]}}
-
-
-def _logs() -> dict[str, object]:
-    words = {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"}
-    names = ("service", "storage", "connector", "converter", "tb_connection", "database", "extension")
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "handlers": {"words": words},
-        "root": {"level": "ERROR", "handlers": ["words"]},
-        "loggers": {name: {"level": "WARNING", "handlers": ["words"], "propagate": False} for name in names},
-    }
+    return {"master": {"slaves": [slave]}}
