@@ -12,11 +12,12 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from lms_protocol.edge import EdgeSession
 from lms_protocol.reading import TagDescription
 
+from lms_agent.calibration.keeping import CalibrationKeeping
 from lms_agent.commands import Commands, CommandStore
 from lms_agent.commands.store import StoreUnavailable
 from lms_agent.ending import end
@@ -111,6 +112,14 @@ class _Parts:
         }
 
 
+class _Lasting(NamedTuple):
+    """What stays as it is when other settings are taken over."""
+
+    keeping: Keeping
+    commands: Commands
+    calibrations: CalibrationKeeping
+
+
 class _Agent:
     """The parts of the agent on one log, from its start to its end."""
 
@@ -126,8 +135,11 @@ class _Agent:
         tags = await asyncio.to_thread(register, log, settings)
         absence = Absence(log, tags_read_together(settings, tags), gone_since_ms=gone_since_ms)
         keeping = Keeping(log, absence, self._clock.stamps)
+        calibrations = CalibrationKeeping(log.path, keeping, self._clock.stamps)
+        await calibrations.load()
         commands = Commands(await asyncio.to_thread(self._command_store, settings), log, self._clock)
-        parts = await self._parts(settings, tags, absence, keeping, commands)
+        lasting = _Lasting(keeping, commands, calibrations)
+        parts = await self._parts(settings, tags, absence, lasting)
         commands.follow(settings, tags, parts.sampling.bench)
         self._clock.listen(lambda: parts.sender.wake())  # noqa: PLW0108 - the parts are exchanged
         health = Health(
@@ -145,6 +157,7 @@ class _Agent:
         desk = Desk(health, commands, self._clock, parts.sampling.bench)
         door = Door(socket_path(log.path), desk.answers)
         await keeping.close_orphans()
+        await calibrations.tell_untold(log.latest())
         LOGGER.info("Log %s, stream %s, %d batches", log.path, log.stream, log.head)
         async with asyncio.TaskGroup() as tasks:
             reading = tasks.create_task(parts.sampling.run(), name="sampling")
@@ -174,7 +187,7 @@ class _Agent:
                 )
                 keeping.resume(absence)
                 late = not in_time or keeping.state.waiting > 0
-                old, parts = parts, await self._parts(fresh, numbered, absence, keeping, commands, others_may_come=late)
+                old, parts = parts, await self._parts(fresh, numbered, absence, lasting, others_may_come=late)
                 commands.follow(fresh, numbered, parts.sampling.bench)
                 reading = tasks.create_task(parts.sampling.run(), name="sampling")
                 await keeping.close_orphans()
@@ -206,8 +219,7 @@ class _Agent:
         settings: AgentSettings,
         tags: list[TagDescription],
         absence: Absence,
-        keeping: Keeping,
-        commands: Commands,
+        lasting: _Lasting,
         *,
         others_may_come: bool = False,
     ) -> _Parts:
@@ -215,11 +227,13 @@ class _Agent:
         sampling = Sampling(
             settings,
             tags,
-            keeping.take,
+            lasting.keeping.take,
             next_gap_id=log.next_gap_id,
             open_gaps=absence.open_gaps,
             clock=self._clock.stamps,
+            calibrations=lasting.calibrations.held,
         )
+        lasting.calibrations.follow(sampling.processing, {(tag.device, tag.name): tag.number for tag in tags})
         session = EdgeSession(
             group=settings.agent.group,
             node=settings.agent.id,
@@ -235,7 +249,7 @@ class _Agent:
             address=broker_address(settings),
             clock=self._clock,
             holding=self._clock,
-            on_command=commands.hear,
+            on_command=lasting.commands.hear,
         )
         instruments = InstrumentHealth(
             {tag: instrument for instrument, group in tags_by_instrument(settings, tags).items() for tag in group},

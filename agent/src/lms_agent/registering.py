@@ -1,7 +1,7 @@
 """Give every configured tag its number in the log.
 
 Besides the tags of the instruments each bioreactor has those of acknowledged delivery and, if anything of it can be
-set, the one that tells of commands.
+set or is calibrated, those that tell of commands and of calibrations.
 
 Neighbours: `lms_agent.settings` names tags, `lms_agent.log` numbers them; `lms_agent.app` and `lms-agent log import`
 ask for it.
@@ -11,6 +11,7 @@ from lms_protocol.commands import EVENT_TAG
 from lms_protocol.messages import SYNC_TAGS
 from lms_protocol.reading import Datatype, TagDescription
 
+from lms_agent.calibration.record import EVENT_TAG as CALIBRATION_TAG
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_agent.settings import AgentSettings
 
@@ -28,7 +29,9 @@ def register(log: SqliteLog, settings: AgentSettings) -> list[TagDescription]:
     ]
     tags = settings.tag_descriptions()
     settable = dict.fromkeys(tag.device for tag in tags if tag.access == "write")
-    events = [TagDescription(0, device, EVENT_TAG, Datatype.STRING) for device in settable]
+    calibrated = dict.fromkeys(device for (device, _), point, _ in settings.measured() if point.calibration is not None)
+    told = [*((device, EVENT_TAG) for device in settable), *((device, CALIBRATION_TAG) for device in calibrated)]
+    events = [TagDescription(0, device, name, Datatype.STRING) for device, name in told]
     return log.register_tags([*tags, *events, *sync])
 
 

@@ -104,15 +104,20 @@ def test_profile_is_what_would_be_written_by_hand(load):
     assert ph.calibration.references[0].steps[0].write.address == 5161
     plain = {"status": None, "unit_code": None, "calibration": None, "point": None}
     assert ph.model_copy(update=plain) == hand.points[0]
-    assert [(tag.name, tag.unit) for tag in by_profile.tag_descriptions()] == [("pH/PV", "pH"), ("pH/Temp", "°C")]
+    assert [(tag.name, tag.unit) for tag in by_profile.tag_descriptions()] == [
+        ("pH/PV", "pH"),
+        ("pH/Temp", "°C"),
+        ("pH/Calibration", ""),
+    ]
 
 
 def test_points_are_left_out_added_and_given_other_keys(load):
-    (tag,) = load(
+    tag, beside = load(
         RTU + PH + 'without = ["temperature"]\n[[instrument.point]]\npoint = "pH"\ntag = "pH2/PV"\nlow = 6.0\n'
         "high = 8.0\nmax_rate_per_s = 0.5\n"
     ).tag_descriptions()
     assert (tag.name, tag.low, tag.high) == ("pH2/PV", 6.0, 8.0)
+    assert beside.name == "pH2/Calibration"
 
 
 def test_point_in_another_unit_loses_what_was_in_the_old_one(load):

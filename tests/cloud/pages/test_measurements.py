@@ -26,6 +26,12 @@ def test_value_set_point_and_output_are_one_measurement() -> None:
     ]
 
 
+def test_what_stands_beside_a_calibrated_value_and_events_are_no_measurements() -> None:
+    beside = [tag("pH/RAW", 7.1), tag("pH/Calibration", 3), tag("Events/Calibration", "{}")]
+    made = measurements([tag("pH/PV"), *beside, tag("Other/RAW", 1.0)], NOW)
+    assert [m.name for m in made] == ["pH", "Other/RAW"]
+
+
 def test_loops_that_matter_most_come_first() -> None:
     made = measurements([tag(f"{n}/PV") for n in ("Zinc", "Weight", "DO", "Air", "pH", "Temperature")], NOW)
     assert [m.name for m in made] == ["pH", "DO", "Temperature", "Weight", "Air", "Zinc"]

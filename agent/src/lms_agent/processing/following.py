@@ -5,6 +5,7 @@ Neighbours: `processing.py` puts them into gap records; `lms_agent.app` takes op
 
 from collections.abc import Collection, Iterable, Mapping
 
+from lms_agent.settings.companions import companion_tags
 from lms_agent.settings.derived import Key, in_order
 from lms_agent.settings.model import AgentSettings
 
@@ -12,6 +13,9 @@ from lms_agent.settings.model import AgentSettings
 def followers(settings: AgentSettings, numbers: Mapping[Key, int]) -> dict[int, tuple[int, ...]]:
     """The tags that are made from each tag, directly or not, by number; only of tags that have any."""
     sources: dict[int, set[int]] = {}
+    for key, point, _ in settings.measured():
+        for tag in companion_tags(key[0], point):
+            sources[numbers[tag.device, tag.name]] = {numbers[key]}
     for derived in in_order(settings.derived):
         inputs = [numbers[derived.bioreactor, tag] for tag in derived.parsed.tags]
         found = set(inputs).union(*(sources.get(tag, ()) for tag in inputs))

@@ -1,28 +1,38 @@
 """Everything that the configuration asks to be done with readings, scan by scan; for all bioreactors of the agent.
 
-    scan of a line → judged → derived tags → by exception → scan for the log
+    scan of a line → corrected → judged → derived tags → by exception → scan for the log
 
 A gap record always passes, and with it the readings on both its sides: nobody may take for a silence what was only not
-worth telling, nor the other way round.
+worth telling, nor the other way round. It holds for all that is made from its tags as well.
 
 Neighbours: `lms_agent.sampling.outlet` asks before it hands a scan over to the log, and says which were lost.
 """
 
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from lms_protocol.reading import Gap, Reading
 
+from lms_agent.calibration.store import Calibrations
+from lms_agent.processing.correcting import Correcting
 from lms_agent.processing.deriving import Deriving, Numbers
 from lms_agent.processing.following import followers, with_followers
 from lms_agent.processing.judging import Judging
 from lms_agent.processing.reporting import ByException
-from lms_agent.settings.derived import paces
+from lms_agent.settings.derived import Pace, paces
 from lms_agent.settings.model import AgentSettings
 from lms_agent.settings.points import Point
 from lms_agent.settings.processing import heartbeat_s
 
 Readings: TypeAlias = tuple[Reading, ...]
+UNCALIBRATED = Calibrations()
+
+
+class _Told(NamedTuple):
+    """A reading, and what is told along with it, or not at all."""
+
+    reading: Reading
+    along: Readings = ()
 
 
 class Processing:
@@ -31,23 +41,34 @@ class Processing:
     Args:
         settings: what is to be done with which tag.
         numbers: of all tags of the settings.
+        calibrations: by which readings are corrected; see `follow`.
 
     Attributes:
         following: the tags that are made from each tag.
     """
 
-    def __init__(self, settings: AgentSettings, numbers: Numbers) -> None:
+    def __init__(self, settings: AgentSettings, numbers: Numbers, calibrations: Calibrations = UNCALIBRATED) -> None:
         self._judging: dict[int, Judging] = {}
         self._reporting: dict[int, ByException] = {}
-        self._device: dict[int, str] = {}
-        measured = [(key, point) for key, point, _ in settings.measured()]
+        self._device = {number: device for (device, _), number in numbers.items()}
         known = paces(settings.derived, settings.periods_s())
-        for key, point in [*measured, *(((each.bioreactor, each.tag), each) for each in settings.derived)]:
-            self._device[numbers[key]] = key[0]
-            self._add(numbers[key], point, known[key].shortest_s)
+        points: list[tuple[str, Point]] = [(device, point) for (device, _), point, _ in settings.measured()]
+        for device, point in [*points, *((each.bioreactor, each) for each in settings.derived)]:
+            self._add(numbers[device, point.tag], point, known[device, point.tag])
+        self._correcting = Correcting(settings, numbers, calibrations)
+        paces_by_number = {numbers[key]: pace for key, pace in known.items()}
+        for _, number in self._correcting.numbers():
+            shortest_s = paces_by_number[number].shortest_s
+            self._reporting[number] = ByException(0.0, heartbeat_s(None, shortest_s), shortest_s)
         self._deriving = Deriving(settings.derived, known, numbers)
         self.following = followers(settings, numbers)
         self._idle = not (self._judging or self._reporting or settings.derived)
+
+    def follow(self, calibrations: Calibrations) -> None:
+        """From the next scan on, readings are corrected by these."""
+        for tag in self._correcting.follow(calibrations):
+            if tag in self._judging:
+                self._judging[tag].forget()
 
     def take(self, readings: Readings, gaps: tuple[Gap, ...]) -> tuple[Readings, tuple[Gap, ...]]:
         """What of a scan is to be logged.
@@ -58,14 +79,13 @@ class Processing:
         """
         if self._idle:
             return readings, gaps
-        judged = [self._judged(reading) for reading in readings]
-        judged += [self._judged(reading) for reading in self._deriving.from_readings(judged)]
+        told = [each for reading in readings for each in self._corrected(reading)]
+        everything = [reading for each in told for reading in (each.reading, *each.along)]
+        told += [_Told(self._judged(reading)) for reading in self._deriving.from_readings(everything)]
         gaps = tuple(gap._replace(tags=with_followers(gap.tags, self.following)) for gap in gaps)
-        if not self._reporting:
-            return tuple(judged), gaps
         wanted = {tag for gap in gaps for tag in gap.tags}
         due = self._held_back(wanted)
-        due += [each for reading in judged for each in self._due(reading, wanted)]
+        due += [reading for each in told for reading in self._due(each, wanted)]
         return tuple(sorted(due, key=_taken_at_ms)), gaps
 
     def lost(self, tags: Iterable[int]) -> None:
@@ -81,20 +101,26 @@ class Processing:
             held.setdefault(self._device[reading.tag], []).append(reading)
         return {device: tuple(readings) for device, readings in held.items()}
 
-    def _add(self, number: int, point: Point, period_s: float) -> None:
+    def _add(self, number: int, point: Point, pace: Pace) -> None:
         if point.max_rate_per_s is not None or point.stuck_after_s is not None:
             self._judging[number] = Judging(point.max_rate_per_s, point.stuck_after_s)
         if point.dead_band is not None:
-            longest_s = heartbeat_s(point.heartbeat_s, period_s)
-            self._reporting[number] = ByException(point.dead_band, longest_s, period_s)
+            longest_s = heartbeat_s(point.heartbeat_s, pace.shortest_s)
+            self._reporting[number] = ByException(point.dead_band, longest_s, pace.shortest_s)
+
+    def _corrected(self, reading: Reading) -> list[_Told]:
+        corrected, raw, number = self._correcting.corrected(reading)
+        return [_Told(self._judged(corrected), raw), *map(_Told, number)]
 
     def _judged(self, reading: Reading) -> Reading:
         judging = self._judging.get(reading.tag)
         return reading if judging is None else judging.judge(reading)
 
-    def _due(self, reading: Reading, wanted: set[int]) -> list[Reading]:
-        reporting = self._reporting.get(reading.tag)
-        return [reading] if reporting is None else reporting.offer(reading, wanted=reading.tag in wanted)
+    def _due(self, told: _Told, wanted: set[int]) -> list[Reading]:
+        reporting = self._reporting.get(told.reading.tag)
+        if reporting is None:
+            return [told.reading, *told.along]
+        return reporting.offer(*told, wanted=told.reading.tag in wanted)
 
     def _held_back(self, tags: Iterable[int]) -> list[Reading]:
         return [held for tag in tags if tag in self._reporting for held in self._reporting[tag].held_back()]

@@ -31,31 +31,32 @@ class ByException:
         self._dead_band = dead_band
         self._due_after_ms = 1000 * (heartbeat_s - period_s * (1 - _ON_TIME))
         self._logged: Reading | None = None
-        self._held: Reading | None = None
+        self._held: tuple[Reading, ...] = ()
 
-    def offer(self, reading: Reading, *, wanted: bool = False) -> list[Reading]:
+    def offer(self, reading: Reading, along: tuple[Reading, ...] = (), *, wanted: bool = False) -> list[Reading]:
         """What is to be logged now, in the order taken.
 
         Args:
+            along: what is logged with it, if it is.
             wanted: whether it is to be logged whatever it says.
         """
         logged = self._logged
         if logged is None or wanted or reading.quality is not logged.quality or self._differs(reading.value):
-            due = [*self.held_back(), reading]
+            due = [*self.held_back(), reading, *along]
         elif reading.taken_at_ms - logged.taken_at_ms > self._due_after_ms:
-            due = [reading]
+            due = [reading, *along]
         else:
-            self._held = reading
+            self._held = (reading, *along)
             return []
-        self._logged, self._held = reading, None
+        self._logged, self._held = reading, ()
         return due
 
     def held_back(self) -> list[Reading]:
-        """The reading that was held back last, if there is one that nobody has had; it counts as logged."""
-        if self._held is None:
-            return []
-        self._logged, held, self._held = self._held, self._held, None
-        return [held]
+        """What was held back last, if there is anything that nobody has had; it counts as logged."""
+        held, self._held = self._held, ()
+        if held:
+            self._logged = held[0]
+        return list(held)
 
     def forget(self) -> None:
         """Whatever was logged last is not: the next reading is logged."""

@@ -16,9 +16,10 @@ from lms_protocol.reading import Gap, TagDescription
 from lms_agent.bench import Bench
 from lms_agent.buses.backoff import Backoff
 from lms_agent.buses.opening import Bus, make_bus
+from lms_agent.calibration.store import Calibrations
 from lms_agent.clock import Clock, SystemClock
 from lms_agent.drivers.choosing import make_driver
-from lms_agent.processing import Processing
+from lms_agent.processing import UNCALIBRATED, Processing
 from lms_agent.sampling.outlet import MOST_WAITING, Outlet
 from lms_agent.sampling.scan import GapIds, Scan, Sink
 from lms_agent.sampling.watching import Taken, WatchedInstrument
@@ -69,6 +70,7 @@ class Sampling:
         open_gaps: gaps that were still open when the agent stopped; the first good reading closes them.
         clock, chance: time and chance, to be replaced in simulations.
         most_waiting: scans per bus that may wait for the sink.
+        calibrations: by which readings are corrected at first.
 
     Attributes:
         bench: asks the same instruments beside the scans, for as long as `run` runs.
@@ -86,6 +88,7 @@ class Sampling:
         clock: Clock | None = None,
         chance: random.Random | None = None,
         most_waiting: int = MOST_WAITING,
+        calibrations: Calibrations = UNCALIBRATED,
     ) -> None:
         self._clock = clock or SystemClock()
         self._chance = chance or random.Random()  # noqa: S311 - spreads retries; nothing secret
@@ -94,7 +97,7 @@ class Sampling:
         self._most_waiting = most_waiting
         self._open_gaps = tuple(open_gaps)
         self._numbers = {(tag.device, tag.name): tag.number for tag in tags}
-        self.processing = Processing(settings, self._numbers)
+        self.processing = Processing(settings, self._numbers, calibrations)
         self._buses: dict[str, Bus] = {}
         self._lines: list[_Line] = []
         self._tasks: list[asyncio.Task[None]] = []

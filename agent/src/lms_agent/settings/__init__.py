@@ -3,6 +3,7 @@
     model.py         what may stand in the file (frozen pydantic models)
     points.py        what all points of instruments have in common
     dialects/        instruments and points, one file per dialect
+    companions.py    the tags beside one that is calibrated
     derived.py       tags that are computed from others
     processing.py    what may be done with readings
     commanding.py    which set points may be written

@@ -13,9 +13,10 @@ from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from lms_agent.log.limits.retention import DEFAULT_MAX_BYTES, MIN_BYTES, Limits
 from lms_agent.settings.commanding import CommandsSection
+from lms_agent.settings.companions import companion_tags, datatype_of, unfit_calibrations
 from lms_agent.settings.derived import DerivedTag, Key, unfit_derived
 from lms_agent.settings.dialects import InstrumentSettings
-from lms_agent.settings.points import Point
+from lms_agent.settings.points import InstrumentPoint
 from lms_agent.settings.value_types import FilePath, Id, TimeoutS
 
 
@@ -163,9 +164,16 @@ class AgentSettings(BaseModel):
     derived: Annotated[tuple[DerivedTag, ...], Field(strict=False)] = ()
 
     @model_validator(mode="after")
-    def _derived_make_sense(self) -> Self:
-        measured = {key: point.datatype for key, point, _ in self.measured()}
-        findings = tuple(unfit_derived(self.derived, measured, self.periods_s()))
+    def _tags_make_sense(self) -> Self:
+        places = [
+            ((instrument.bioreactor, point.tag), (f"instrument.{index}.point.{at}", point))
+            for index, instrument in enumerate(self.instruments)
+            for at, point in enumerate(instrument.points)
+        ]
+        measured = {key: point.datatype for key, (_, point) in places}
+        for key, (_, point) in places:
+            measured |= {(tag.device, tag.name): tag.datatype for tag in companion_tags(key[0], point)}
+        findings = (*unfit_calibrations(places), *unfit_derived(self.derived, measured, self.periods_s()))
         if findings:
             raise wrong(*findings)
         return self
@@ -176,9 +184,13 @@ class AgentSettings(BaseModel):
 
     def periods_s(self) -> dict[Key, float]:
         """How often each tag that an instrument gives is read, by bioreactor and name: from scan to scan."""
-        return {key: period_s for key, _, period_s in self.measured()}
+        periods_s = {}
+        for key, point, period_s in self.measured():
+            tags = [key, *((tag.device, tag.name) for tag in companion_tags(key[0], point))]
+            periods_s.update(dict.fromkeys(tags, period_s))
+        return periods_s
 
-    def measured(self) -> list[tuple[Key, Point, float]]:
+    def measured(self) -> list[tuple[Key, InstrumentPoint, float]]:
         """Every point of every instrument with its tag's bioreactor and name, and how often it is read, s."""
         return [
             ((instrument.bioreactor, point.tag), point, instrument.period_s)
@@ -190,12 +202,12 @@ class AgentSettings(BaseModel):
         """Every tag of every bioreactor, in the order of the file, numbered 0: the log gives the true numbers."""
         measured = [(bioreactor, point) for (bioreactor, _), point, _ in self.measured()]
         derived = [(each.bioreactor, each) for each in self.derived]
-        return [
+        described = [
             TagDescription(
                 number=0,
                 device=bioreactor,
                 name=point.tag,
-                datatype=point.datatype,
+                datatype=datatype_of(point),
                 unit=point.unit,
                 low=point.low,
                 high=point.high,
@@ -204,3 +216,4 @@ class AgentSettings(BaseModel):
             )
             for bioreactor, point in [*measured, *derived]
         ]
+        return described + [tag for bioreactor, point in measured for tag in companion_tags(bioreactor, point)]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from lms_protocol.reading import Quality, Value
+from lms_protocol.reading import NOT_FOR_SCREENS, Quality, Value
 
 from lms_cloud.web.pages import wording
 from lms_cloud.web.pages.shapes import RangeBar, Sparkline, Trace, range_bar, sparkline
@@ -22,6 +22,7 @@ SPARK_MINUTES = 10
 
 _ORDER = ("pH", "DO", "Temperature", "Agitation", "AirFlow", "Pressure", "OffGasO2", "OffGasCO2", "Weight")
 _SUFFIXES = ("PV", "SP", "OUT")
+_BESIDE = ("RAW", "Calibration")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +118,20 @@ def measurements(
 ) -> list[Measurement]:
     """Group tags into measurements: the loops that matter most first, the rest by name.
 
+    What stands beside a calibrated value (its raw value, the calibration's number) and events are no measurements.
+
     Args:
         tags: of one bioreactor.
         now: aware time of showing; ages are told from it.
         traces: points of the last minutes by tag id, for the sparklines.
     """
     groups: dict[str, dict[str, TagNow]] = {}
+    tags = list(tags)
+    names = {tag.name for tag in tags}
     for tag in tags:
         name, _, suffix = tag.name.rpartition("/")
+        if tag.name.startswith(NOT_FOR_SCREENS) or (suffix in _BESIDE and not names.isdisjoint((name, f"{name}/PV"))):
+            continue
         if not name or suffix not in _SUFFIXES:
             name, suffix = tag.name, "PV"
         groups.setdefault(name, {})[suffix] = tag

@@ -1,0 +1,12 @@
+"""Calibration: a reading is held against known values, and from then on corrected, or the instrument adjusted.
+
+    fitting.py      measured points → the correction
+    judging.py      slope and offset against what is plausible
+    stability.py    when a reading counts as stable
+    record.py       one calibration: what was measured, by whom, why, and what came of it
+    store.py        all that there ever were: a file beside the log
+    keeping.py      those of a running agent: kept, in force, told
+
+Neighbours: `lms_protocol.instruments.calibration` says how an instrument model is calibrated;
+`lms_agent.processing.correcting` applies; `lms-agent calibrate` guides.
+"""

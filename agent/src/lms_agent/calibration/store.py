@@ -1,0 +1,202 @@
+"""All calibrations of an agent, in a file beside the log: `<log>.calibrations`, one line of JSON each, never changed.
+
+    4c1f09ae 412 {"number":3,"bioreactor":"R1","tag":"pH/PV", …}      CRC-32 and bytes of the text, and the calibration
+
+A file of its own, because a log may be set aside for another and what corrects readings must not go with it; lines of
+text, because they are read for years, by people too, and one that is damaged takes no other along. What `append`
+returned is on the disk. A last line that a power cut tore was never confirmed; the next one takes its place.
+
+If a line is damaged, nobody knows whose it was: tags whose newest calibration stands before it are *in doubt*, until
+they are calibrated again.
+
+Neighbours: `lms_agent.processing.correcting` asks which one holds; `lms-agent calibrate` and the agent's door append.
+"""
+
+import fcntl
+import json
+import os
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from lms_protocol.errors import LmsError
+
+from lms_agent.calibration.record import Calibration
+
+FILE_MODE = 0o640
+
+
+class StoreUnavailable(LmsError):
+    """The calibrations cannot be read or written.
+
+    Attributes:
+        path: the file.
+        reason: why.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(f"{path}, where calibrations are kept, cannot be used: {reason}")
+
+
+@dataclass(frozen=True)
+class Calibrations:
+    """What the file holds.
+
+    Attributes:
+        history: all that can be read, in the order made.
+        damaged: numbers of the lines that cannot, from 1.
+        in_doubt_below: calibrations up to this number stand before the last damaged line.
+    """
+
+    history: tuple[Calibration, ...] = ()
+    damaged: tuple[int, ...] = ()
+    in_doubt_below: int = 0
+
+    def newest(self, bioreactor: str, tag: str) -> Calibration | None:
+        """The one that holds for a tag; None if it was never calibrated."""
+        return next((one for one in reversed(self.history) if (one.bioreactor, one.tag) == (bioreactor, tag)), None)
+
+    def in_doubt(self, bioreactor: str, tag: str) -> bool:
+        """Whether a damaged line may have been the newest of a tag."""
+        newest = self.newest(bioreactor, tag)
+        return bool(self.damaged) and (newest is None or newest.number <= self.in_doubt_below)
+
+    @classmethod
+    def unreadable(cls) -> Self:
+        """What is known of a file that cannot be read: nothing, and every tag is in doubt."""
+        return cls(damaged=(0,))
+
+    def trouble(self, path: Path) -> str:
+        """What is wrong with the file, in a sentence; "" if nothing is."""
+        if not self.damaged:
+            return ""
+        lines = ", ".join(map(str, self.damaged))
+        return f"{path} is damaged in line {lines}: a calibration cannot be read."
+
+    @property
+    def next_number(self) -> int:
+        """The number of the next one; those of damaged lines are not given again."""
+        return max((one.number for one in self.history), default=0) + len(self.damaged) + 1
+
+
+def store_path(log_path: Path) -> Path:
+    """The file beside a log."""
+    return log_path.with_name(log_path.name + ".calibrations")
+
+
+def load(log_path: Path) -> Calibrations:
+    """Read all calibrations; none if there is no file.
+
+    Raises:
+        StoreUnavailable: it cannot be read.
+    """
+    path = store_path(log_path)
+    try:
+        return _parse(path.read_bytes())
+    except FileNotFoundError:
+        return Calibrations()
+    except OSError as error:
+        raise StoreUnavailable(path, error.strerror or str(error)) from error
+
+
+def append(log_path: Path, make: Callable[[Calibrations], Calibration]) -> tuple[Calibration, Calibrations]:
+    """Write one calibration down; it is on the disk when this returns.
+
+    Args:
+        make: makes it, knowing those before it; its number must be their `next_number`.
+
+    Returns:
+        It, and all that there are now.
+
+    Raises:
+        StoreUnavailable: the disk refuses; nothing was written that counts.
+        whatever `make` raises: nothing was written.
+    """
+    path = store_path(log_path)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+    except OSError as error:
+        raise StoreUnavailable(path, error.strerror or str(error)) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # the agent and a command may want to at once
+        before = _without_torn(_read_all(descriptor))
+        made = make(_parse(before))
+        line = _line(made) if before.endswith(b"\n") or not before else b"\n" + _line(made)
+        _write(descriptor, line, len(before))
+        _sync_folder(path)
+        return made, _parse(before + line)
+    except OSError as error:
+        raise StoreUnavailable(path, error.strerror or str(error)) from error
+    finally:
+        os.close(descriptor)
+
+
+def _write(descriptor: int, line: bytes, length: int) -> None:
+    """All of a line behind the first `length` bytes, or nothing of it."""
+    try:
+        os.ftruncate(descriptor, length)
+        written = 0
+        while written < len(line):
+            written += os.write(descriptor, line[written:])
+        os.fsync(descriptor)
+    except OSError:
+        os.ftruncate(descriptor, length)
+        raise
+
+
+def _read_all(descriptor: int) -> bytes:
+    data = b""
+    while part := os.pread(descriptor, 1 << 20, len(data)):
+        data += part
+    return data
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _line(calibration: Calibration) -> bytes:
+    text = calibration.to_text().encode()
+    return b"%08x %d %s\n" % (zlib.crc32(text), len(text), text)
+
+
+def _parse(data: bytes) -> Calibrations:
+    history: list[Calibration] = []
+    damaged: list[int] = []
+    in_doubt_below = 0
+    for at, line in enumerate(_without_torn(data).split(b"\n"), start=1):
+        calibration = _calibration(line)
+        if calibration is not None:
+            history.append(calibration)
+        elif line:
+            damaged.append(at)
+            in_doubt_below = max((one.number for one in history), default=0)
+    return Calibrations(tuple(history), tuple(damaged), in_doubt_below)
+
+
+def _calibration(line: bytes) -> Calibration | None:
+    try:
+        checksum, _, text = line.split(b" ", 2)
+        if int(checksum, 16) != zlib.crc32(text):
+            return None
+        return Calibration.from_json(json.loads(text))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _without_torn(data: bytes) -> bytes:
+    """The file without a last line that is shorter than it says, or says not even that."""
+    end = data.rfind(b"\n") + 1
+    last = data[end:]
+    parts = last.split(b" ", 2)
+    if last and (len(parts) < 3 or (parts[1].isdigit() and len(parts[2]) < int(parts[1]))):
+        return data[:end]
+    return data
