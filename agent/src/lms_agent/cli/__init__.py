@@ -30,6 +30,7 @@ COMMANDS = {
     "history": _Entry("lms_agent.cli.history", "history", "Draw how tags went, from the log."),
     "log": _Entry("lms_agent.cli.log", "app", "Show what the log holds and what the cloud has acknowledged."),
     "scan": _Entry("lms_agent.cli.scan", "scan", "Find what hangs on a line that nobody has described."),
+    "profile": _Entry("lms_agent.cli.profile", "app", "Show which instruments are known, and check your own profiles."),
     "doctor": _Entry("lms_agent.cli.doctor", "doctor", "Look for what is wrong, and say what to do about it."),
     "plan": _Entry("lms_agent.cli.plan", "plan", "Show what is asked on each line, and how busy that makes it."),
     "check": _Entry("lms_agent.cli.check", "check", "Check the configuration and show what it means."),

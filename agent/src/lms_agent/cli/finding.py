@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import typer
-from lms_protocol.checked_toml.problems import SettingsProblem
+from lms_protocol.checked_toml.problems import SettingsProblem, UnusableFile
 from lms_protocol.errors import LmsError
 
 from lms_agent.cli.screen.prose import say
@@ -62,7 +62,7 @@ def ending(*, as_json: bool = False) -> Iterator[None]:
             typer.echo(json.dumps({"error": words}, ensure_ascii=False))
         else:
             say(f"lms-agent: {words}", err=True)
-        raise typer.Exit(UNUSABLE if isinstance(error, SettingsError) else FAILED) from error
+        raise typer.Exit(UNUSABLE if isinstance(error, UnusableFile) else FAILED) from error
 
 
 def _advised(error: LmsError | OSError) -> str:

@@ -78,7 +78,6 @@ def _line(at: int, bus: Mapping[str, Any], linked: list[_Linked]) -> tuple[dict[
                 allowed = f"a value that all its instruments are set to: {told}"
                 findings.append(Finding(("bus", at, key), "nothing", allowed))
             filled[key] = next(iter(wanted))
-        findings += _unfit_rates(at, bus, linked)
     return {**filled, **bus}, findings
 
 
@@ -90,15 +89,3 @@ def _unfit_timeout(at: int, bus: Mapping[str, Any], linked: list[_Linked]) -> It
     if timeout_s < use.profile.timing.reply_s:
         takes = f"at least {use.profile.timing.reply_s:g}: so long may {use.table.get('id')} take to answer"
         yield Finding(("bus", at, "timeout_s"), f"{timeout_s:g}", takes)
-
-
-def _unfit_rates(at: int, bus: Mapping[str, Any], linked: list[_Linked]) -> Iterator[Finding]:
-    """Rates that an instrument cannot have, where its maker lists those that it can."""
-    baud = bus.get("baud")
-    for use, link in linked:
-        rates = link.all_bauds()
-        verified = use.profile.evidence_of(link) == "verified"
-        if verified and len(rates) > 1 and isinstance(baud, int) and baud not in rates:
-            allowed = f"a rate that {use.table.get('id')} can have: {', '.join(map(str, sorted(rates)))}"
-            yield Finding(("bus", at, "baud"), str(baud), allowed)
-            return

@@ -25,13 +25,13 @@ class TomlFile:
 
     Attributes:
         path: the file.
+        text: as it stands there.
         document: what it says.
-        lines: where each key stands.
     """
 
     path: Path
+    text: str
     document: dict[str, Any]
-    lines: Mapping[KeyPath, int]
 
     def problems(
         self,
@@ -46,10 +46,11 @@ class TomlFile:
             document: what was checked, if it is not what the file says but was made from it.
             written: where in the file stands what is at a key path of `document`.
         """
+        lines = locate(self.text)
         named = self.document if document is None else document
         problems = [
             SettingsProblem(
-                line_of(self.lines, written(finding.path)),
+                line_of(lines, written(finding.path)),
                 written_path(finding.path, named),
                 finding.found,
                 finding.allowed,
@@ -80,7 +81,7 @@ def read_toml(path: Path, refusal: type[UnusableFile], *, missing: str, meant: s
         line = int(place[1]) if place and place[1] else text.count("\n") + 1
         found = f"text that is not TOML ({_DECODE_PLACE.sub('', message)})"
         raise refusal(path, [SettingsProblem(line, "", found, "TOML 1.0, see toml.io")]) from error
-    return TomlFile(path, document, locate(text))
+    return TomlFile(path, text, document)
 
 
 def _text_of(path: Path, refusal: type[UnusableFile], missing: str, meant: str) -> str:

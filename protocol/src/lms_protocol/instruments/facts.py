@@ -34,7 +34,10 @@ class Fact(Checked):
 
 
 class Link(Fact):
-    """`[[link]]`: one way to connect the instrument: what it is set to in its box, and the choices."""
+    """`[[link]]`: one way to connect the instrument: what it is set to in its box, and what else it can be set to.
+
+    The choices are there to be tried (`lms-agent scan`), and for people; nobody is held to them.
+    """
 
     kind: Literal["modbus-rtu", "modbus-tcp", "serial"]
     baud: int | None = Field(None, ge=300, le=4_000_000)
