@@ -129,6 +129,29 @@ def test_point_in_another_unit_loses_what_was_in_the_old_one(load):
     assert line.points[0].calibration is None
 
 
+def test_point_that_can_be_set_may_be_only_read(load):
+    (pump,) = load(
+        '[[bus]]\nid = "b"\nkind = "serial"\nport = "/dev/ttyUSB0"\n[[instrument]]\nid = "feed"\nbus = "b"\n'
+        'bioreactor = "R1"\nprofile = "watson-marlow-520"\n[[instrument.point]]\npoint = "speed"\naccess = "read"\n'
+        '[[instrument.point]]\npoint = "running"\ntag = "Feed/ON"\n'
+    ).instruments
+    assert [(point.tag, point.access, point.set_high) for point in pump.points[:2]] == [
+        ("Pump/SP", "read", None),
+        ("Feed/ON", "write", None),
+    ]
+
+
+def test_calibration_of_the_house_goes_before_the_profiles(load):
+    (instrument,) = load(
+        RTU
+        + PH
+        + '[[instrument.point]]\npoint = "pH"\n[instrument.point.calibration]\nsource = "SOP 7"\nkind = "agent"\n'
+        "due_days = 7.0\nstability = { window_s = 10.0, drift_per_min = 0.1 }\n"
+        'reference = [{ name = "mid", value = 6.86, minimum = 6.8, maximum = 6.9 }]\n'
+    ).instruments
+    assert (instrument.points[0].calibration.source, instrument.points[0].calibration.due_days) == ("SOP 7", 7.0)
+
+
 def test_own_profiles_come_from_the_folder_and_set_the_line(load, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "own.toml").write_text(textwrap.dedent(OWN), encoding="utf-8")

@@ -21,9 +21,10 @@ from lms_protocol.instruments.points import ModbusProfilePoint, ProfilePoint
 from lms_agent.settings.line_defaults import Use, set_lines
 from lms_agent.settings.points import InstrumentPoint
 
-_FREE = frozenset(InstrumentPoint.model_fields) - {"calibration"}
+_FREE = frozenset(InstrumentPoint.model_fields)
 """Keys of a profile's point that the file may set; all others are facts of the instrument."""
 _IN_ITS_UNIT = ("low", "high", "minimum", "maximum", "set_low", "set_high", "decimals", "calibration")
+_OF_SETTING = ("set_low", "set_high")
 _OF_THE_PROFILE = frozenset({"name", "words", "default", "status_address", "unit_address", *Fact.model_fields})
 
 
@@ -205,6 +206,8 @@ def _point(
     if kept.get("access") == "write" and point.access == "read":
         allowed = f'"read": profile {profile.id} knows no way to write it'
         expansion.findings.append(Finding((*place, "access"), '"write"', allowed))
+    if kept.get("access") == "read":
+        facts = {key: value for key, value in facts.items() if key not in _OF_SETTING}
     if isinstance(profile, ModbusProfile) and isinstance(point, ModbusProfilePoint):
         facts |= _beside(place, point, unit, profile, expansion)
     return facts | {"point": point.name} | kept
