@@ -12,7 +12,7 @@ from math import isfinite
 from statistics import fmean
 from uuid import UUID
 
-from lms_protocol.reading import Value
+from lms_protocol.reading import NOT_FOR_SCREENS, Value
 from lms_protocol.units import is_former
 
 from lms_cloud.fleet.service import FleetService
@@ -54,6 +54,8 @@ class ReadingsNow:
             known = tag.typed
             if is_former(tag.name, known.unit, names[known.bioreactor_id]):
                 continue  # history: nothing is read in that unit any more
+            if tag.name.startswith(NOT_FOR_SCREENS):
+                continue  # events, as JSON for programs
             made = TagNow(tag.id, tag.name, known.unit, known.low, known.high, known.decimals)
             reading = latest.get(tag.id)
             if reading is not None:
