@@ -137,6 +137,11 @@ class Watcher:
         """
         return cls(LogReader.open(path))
 
+    @property
+    def path(self) -> Path:
+        """The log."""
+        return self._reader.path
+
     def close(self) -> None:
         """Close the log."""
         self._reader.close()

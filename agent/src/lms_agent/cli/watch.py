@@ -1,11 +1,15 @@
 """`lms-agent watch`: the live screen at the bench. Thin: `lms_agent.watching` looks, this draws.
 
+With Textual (the extra `lms-agent[screen]`) it is a screen with keys, `watch_screen.py`; without it a table.
+
 One line a tag: a bar for where the value lies in its range, value and unit, range, age, quality. Where all tags do not
 fit, trouble comes first, then process values, and the rest is counted.
 """
 
 import json
+import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,10 +18,12 @@ from lms_protocol.reading import Quality
 
 from lms_agent.cli.finding import CONFIG_HELP, ending, find_log
 from lms_agent.timekeeping.telling import needs_attention, sentence
+from lms_agent.trend.plotting import knows_dots
 from lms_agent.watching import View, WatchedTag, Watcher
 
 if TYPE_CHECKING:
     from rich.console import JustifyMethod, RenderableType
+    from rich.text import Text
 
 BAR_CELLS = 9
 COLUMNS: "tuple[tuple[JustifyMethod, int], ...]" = (
@@ -33,12 +39,15 @@ COLUMNS: "tuple[tuple[JustifyMethod, int], ...]" = (
 _FRAME_LINES = 5
 
 
-def watch(
+def watch(  # noqa: PLR0917 - typer calls it by name
     config: Annotated[Path | None, typer.Argument(help=CONFIG_HELP)] = None,
     config_option: Annotated[Path | None, typer.Option("--config", "-c", help="The same, as an option.")] = None,
     log: Annotated[Path | None, typer.Option("--log", help="The log itself, instead of a configuration.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a second.")] = False,
     once: Annotated[bool, typer.Option("--once", help="Look once and end.")] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="A table without keys, also where there could be some.")
+    ] = False,
 ) -> None:
     """Show live values, ages and the backlog, until Ctrl-C."""
     with ending(as_json=as_json):
@@ -46,12 +55,28 @@ def watch(
         try:
             if as_json:
                 _print_json(watcher, once=once)
-            else:
+            elif once or plain or not _has_keys():
                 _draw(watcher, once=once)
+            else:
+                _run_screen(watcher)
         except (KeyboardInterrupt, BrokenPipeError):
             pass
         finally:
             watcher.close()
+
+
+def _run_screen(watcher: Watcher) -> None:
+    from lms_agent.cli.watch_screen import WatchScreen  # noqa: PLC0415 - only if the extra `screen` is there
+
+    shown = WatchScreen(watcher, dots=knows_dots())
+    shown.run()
+    if shown.failure is not None:
+        raise shown.failure
+
+
+def _has_keys() -> bool:
+    """Whether there is a terminal, and Textual (the extra `screen`) to draw on it."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and find_spec("textual") is not None
 
 
 def _print_json(watcher: Watcher, *, once: bool) -> None:
@@ -95,21 +120,31 @@ def screen(view: View, lines: int) -> "RenderableType":
         mine = [tag for owner, tag in shown if owner == device]
         table.add_row(Text(device, style="bold"))
         for tag in mine:
-            table.add_row(*_row(tag))
-    parts: list[RenderableType] = [_headline(view), table]
+            table.add_row(*tag_cells(tag))
+    parts: list[RenderableType] = [headline(view), table]
     if len(shown) < len(rows):
         parts.append(Text(f"… {len(rows) - len(shown)} more tags; enlarge the window to see them", style="dim"))
-    clock = view.status.get("clock") if view.status else None
-    if clock is not None and needs_attention(clock):
-        parts.append(Text(sentence(clock), style="yellow", overflow="ellipsis", no_wrap=True))
-    if view.alarm:
-        alarm = f"ALARM: {view.alarm} (lms-agent log stats)"
-        parts.append(Text(alarm, style="bold red", overflow="ellipsis", no_wrap=True))
-    parts.append(_connection(view))
+    parts += warnings(view)
+    parts.append(connection(view))
     return Group(*parts)
 
 
-def _needs_attention(tag: WatchedTag) -> bool:
+def warnings(view: View) -> "list[Text]":
+    """What somebody should know of clock and log; a line each."""
+    from rich.text import Text  # noqa: PLC0415
+
+    lines = []
+    clock = view.status.get("clock") if view.status else None
+    if clock is not None and needs_attention(clock):
+        lines.append(Text(sentence(clock), style="yellow", overflow="ellipsis", no_wrap=True))
+    if view.alarm:
+        alarm = f"ALARM: {view.alarm} (lms-agent log stats)"
+        lines.append(Text(alarm, style="bold red", overflow="ellipsis", no_wrap=True))
+    return lines
+
+
+def tag_needs_attention(tag: WatchedTag) -> bool:
+    """Whether somebody should look at it: a gap, no good reading, or a value outside its range."""
     part = tag.part_of_range
     quality = None if tag.reading is None else tag.reading.quality
     return tag.gap is not None or quality is not Quality.GOOD or (part is not None and not 0 <= part <= 1)
@@ -117,14 +152,15 @@ def _needs_attention(tag: WatchedTag) -> bool:
 
 def _rank(tag: WatchedTag) -> int:
     """What is shown first where not all fits: trouble, then process values, then set points and outputs."""
-    return 0 if _needs_attention(tag) else 1 if tag.tag.name.endswith("/PV") else 2
+    return 0 if tag_needs_attention(tag) else 1 if tag.tag.name.endswith("/PV") else 2
 
 
-def _row(tag: WatchedTag) -> "list[RenderableType]":
+def tag_cells(tag: WatchedTag) -> "list[Text]":
+    """What a tag's line shows, one for each of `COLUMNS`."""
     from rich.text import Text  # noqa: PLC0415
 
     reading, described = tag.reading, tag.tag
-    style = "yellow" if _needs_attention(tag) else ""
+    style = "yellow" if tag_needs_attention(tag) else ""
     quality = "NO DATA" if reading is None else "GAP" if tag.gap else reading.quality.name
     normal = "" if described.low is None or described.high is None else f"{described.low:g} … {described.high:g}"
     return [
@@ -168,7 +204,8 @@ def _age(age_s: float | None) -> str:
     return f"{age_s:.1f} s"
 
 
-def _headline(view: View) -> "RenderableType":
+def headline(view: View) -> "Text":
+    """Who the agent is, whether it runs, and what its log holds."""
     from rich.text import Text  # noqa: PLC0415
 
     name = f"{view.status['group']}/{view.status['agent']}" if view.status else "agent"
@@ -177,7 +214,8 @@ def _headline(view: View) -> "RenderableType":
     return text.append(f"   {view.held.last} batches, {view.held.readings} readings", style="dim not bold")
 
 
-def _connection(view: View) -> "RenderableType":
+def connection(view: View) -> "Text":
+    """Backlog, connection and the last acknowledgement; or what is wrong with them."""
     from rich.text import Text  # noqa: PLC0415
 
     text = Text(overflow="ellipsis", no_wrap=True)
