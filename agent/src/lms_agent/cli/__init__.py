@@ -20,6 +20,7 @@ class _Entry(NamedTuple):
 
 
 COMMANDS = {
+    "init": _Entry("lms_agent.cli.init", "init", "Ask a few questions and write a checked configuration."),
     "run": _Entry("lms_agent.cli.run", "run", "Read the instruments, keep the log and send it, until stopped."),
     "read": _Entry("lms_agent.cli.read", "read", "Read every instrument once and show the values."),
     "set": _Entry("lms_agent.cli.set", "set_", "Set a tag that can be set, and say what became of it."),
