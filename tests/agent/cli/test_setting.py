@@ -1,13 +1,16 @@
 """`lms-agent set`, `lock`, `unlock`, `sync`: beside a running agent and without one, by who and why."""
 
+import asyncio
 import getpass
 import json
 import os
+import signal
 
 import pytest
 from lms_agent.log.reader import LogReader
 from lms_firmware_sim.wires import Fault
 from lms_protocol.commands import EVENT_TAG, CommandEvent
+from support.patience import awaiting
 
 SETTABLE = """
 [[instrument]]
@@ -116,6 +119,37 @@ async def test_doubt_has_an_exit_code_of_its_own(settable, lms_agent):
     answer = await lms_agent("set", "Stirrer/SP", "350", *WHO, "-c", settable.config)
     assert answer.code == 3
     assert "NOT CONFIRMED" in answer.err
+
+
+async def test_killed_agent_tells_at_its_next_start_what_it_does_not_know(settable, lms_agent, running):
+    async with running(ends_with=-signal.SIGKILL) as agent:
+        settable.tcp.fault = Fault.silence()
+        setting = asyncio.create_task(lms_agent("set", "Stirrer/SP", "350", *WHO, "-c", settable.config))
+        async with awaiting("the write is on the wire"):
+            while not [request for request in settable.tcp.requests if request.function == 6]:
+                await asyncio.sleep(0.01)
+        agent.kill()
+        answer = await setting
+        assert answer.code == 1
+        assert "gives no answer" in " ".join(answer.err.split())
+    settable.tcp.fault = None
+    settable.tcp.requests.clear()
+    async with running(), awaiting("it is told"):
+        while [str(event.state) for event in told(settable)] != ["begun", "not confirmed"]:
+            await asyncio.sleep(0.05)
+    assert not [request for request in settable.tcp.requests if request.function == 6]
+
+
+async def test_settings_that_are_taken_over_hold_for_what_is_set(settable, lms_agent, running):
+    async with running() as agent:
+        text = settable.config.read_text(encoding="utf-8")
+        settable.config.write_text(text.replace("set_high = 1200.0", "set_high = 400.0"), encoding="utf-8")
+        agent.send_signal(signal.SIGHUP)
+        async with awaiting("the new limit holds"):
+            while (await lms_agent("set", "Stirrer/SP", "500", *WHO, "-c", settable.config)).code != 1:
+                await asyncio.sleep(0.1)
+        answer = await lms_agent("set", "Stirrer/SP", "350", *WHO, "-c", settable.config)
+        assert answer.code == 0, answer.err
 
 
 async def test_sync_says_how_sending_goes(settable, lms_agent, running):

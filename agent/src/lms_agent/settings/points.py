@@ -43,9 +43,9 @@ class Point(Checked):
 
     @property
     def set_range(self) -> tuple[float | None, float | None]:
-        """Between what it may be set: as it says; else what it can measure; else its normal range."""
-        pairs = ((self.set_low, self.set_high), (self.minimum, self.maximum), (self.low, self.high))
-        return next((pair for pair in pairs if pair != (None, None)), (None, None))
+        """Between what it may be set. Each end as it says; else of what it can measure; else of its normal range."""
+        lows, highs = (self.set_low, self.minimum, self.low), (self.set_high, self.maximum, self.high)
+        return next((low for low in lows if low is not None), None), next((h for h in highs if h is not None), None)
 
     @property
     def datatype(self) -> Datatype:
