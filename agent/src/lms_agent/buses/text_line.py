@@ -59,6 +59,7 @@ class TextLine:
         self._speak_at_s = 0.0
         self._doubts: defaultdict[Unit, TextDoubt] = defaultdict(TextDoubt)
         self._asked_last: Command | None = None
+        self._may_echo: list[bytes] = []  # what was said since the last reply
 
     async def ask(
         self,
@@ -163,6 +164,7 @@ class TextLine:
 
     def _say(self, command: Command) -> None:
         self._asked_last = command
+        self._may_echo = [*self._may_echo[-3:], command.text]
         self._stream.write(command.text + command.end)
         self._pause_after(command, bytes_sent=len(command.text) + len(command.end))
 
@@ -185,6 +187,7 @@ class TextLine:
             self._quiet_until_s = asyncio.get_running_loop().time() + self._silence_s
             raise ReplyRefused(self.port, command.unit, _difference(lines, rest, command), b"\n".join([*lines, rest]))
         doubt.settled()
+        self._may_echo.clear()
         self._reopening.succeeded()
         self._pause_after(command)
         return Answer(match, self._stream.arrived_ms)
@@ -199,7 +202,8 @@ class TextLine:
         while True:
             line = self._next_line(command)
             if line is not None:
-                if not lines and line == command.text and not echoes and not command.says(line):
+                if not lines and line in self._may_echo and not command.says(line):
+                    self._may_echo.remove(line)
                     echoes += 1
                 elif not self._is_late(line, command):
                     lines.append(line)
@@ -252,8 +256,10 @@ class TextLine:
             now_s = loop.time()
         while loop.time() < self._speak_at_s:
             await stream.wait_for_bytes(self._speak_at_s)
-        if stream.received.strip(_LINE_ENDS) and self._asked_last is not None:
+        heard = {line for line in bytes(stream.received).replace(b"\n", b"\r").split(b"\r") if line}
+        if heard - set(self._may_echo) and self._asked_last is not None:
             self._doubts[self._asked_last.unit].unanswered(self._asked_last)  # the last line may have been another's
+        self._may_echo = [said for said in self._may_echo if said not in heard]
         stream.received.clear()
 
 

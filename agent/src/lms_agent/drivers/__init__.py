@@ -5,5 +5,9 @@ block_planning.py      which registers are read together
 register_coding.py     registers ⇄ numbers
 modbus_registers.py    any instrument with Modbus registers
 mt_sics.py             Mettler Toledo balances
+ezo.py                 Atlas Scientific EZO circuits
+alicat.py              Alicat flow and pressure instruments; `alicat_frames.py` knows their data frames
+watson_marlow.py       Watson-Marlow pumps
+questions.py           several questions in one scan
 choosing.py            settings + bus → driver
 """

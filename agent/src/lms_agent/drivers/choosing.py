@@ -5,10 +5,20 @@ from collections.abc import Sequence
 from lms_agent.buses.modbus import ModbusMaster
 from lms_agent.buses.opening import Bus
 from lms_agent.buses.text_line import TextLine
+from lms_agent.drivers.alicat import Alicat
 from lms_agent.drivers.driver import Driver
+from lms_agent.drivers.ezo import Ezo
 from lms_agent.drivers.modbus_registers import ModbusRegisters
 from lms_agent.drivers.mt_sics import MtSics
-from lms_agent.settings import InstrumentSettings, ModbusInstrument, MtSicsInstrument
+from lms_agent.drivers.watson_marlow import WatsonMarlow
+from lms_agent.settings import (
+    AlicatInstrument,
+    EzoInstrument,
+    InstrumentSettings,
+    ModbusInstrument,
+    MtSicsInstrument,
+    WatsonMarlowInstrument,
+)
 
 
 def make_driver(instrument: InstrumentSettings, bus: Bus, numbers: Sequence[int]) -> Driver:
@@ -24,4 +34,10 @@ def make_driver(instrument: InstrumentSettings, bus: Bus, numbers: Sequence[int]
             return ModbusRegisters(instrument, bus, numbers)
         case MtSicsInstrument(), TextLine():
             return MtSics(instrument, bus, numbers)
+        case EzoInstrument(), TextLine():
+            return Ezo(instrument, bus, numbers)
+        case AlicatInstrument(), TextLine():
+            return Alicat(instrument, bus, numbers)
+        case WatsonMarlowInstrument(), TextLine():
+            return WatsonMarlow(instrument, bus, numbers)
     raise TypeError(f"{instrument.id}: driver {instrument.driver} does not fit a {type(bus).__name__}")

@@ -16,22 +16,20 @@ Source: Mettler-Toledo, MT-SICS Interface Command reference: the weight is right
 import asyncio
 import re
 from collections.abc import Sequence
+from functools import partial
 
 from lms_protocol.reading import Quality, Reading, Value
 
 from lms_agent.buses.modbus import BUSY_PAUSE_S
 from lms_agent.buses.text_commands import Command
 from lms_agent.buses.text_line import TextLine
-from lms_agent.drivers.driver import Failure, Go, Outcome, Written, always, quality_of
+from lms_agent.drivers.driver import Go, Outcome, Written, always, quality_of
+from lms_agent.drivers.questions import Question, ask_all
 from lms_agent.errors import (
     InstrumentBusy,
-    InstrumentError,
     InstrumentRefused,
     NotWritable,
-    PortError,
-    ReplyOutOfStep,
     ReplyRefused,
-    ReplyTimeout,
 )
 from lms_agent.settings.dialects.mt_sics import CommandPoint, MtSicsInstrument
 
@@ -43,6 +41,8 @@ _PROBES = tuple(
     Command(name, re.compile(rb'%b A "[ -~]*"|%b I|E[STL]' % (name, name))) for name in (b"I4", b"I2", b"I3")
 )
 """Serial number, model, software: all have quotes, which no weight has."""
+_STABLE_S = 3.0
+"""How long a balance may wait for a stable weight before it says that it has none."""
 _ERRORS = {
     "ES": "it does not know the command; is it an MT-SICS balance, and in its normal mode?",
     "ET": "it had a transmission error; check baud, parity and cable",
@@ -62,32 +62,28 @@ class MtSics:
     def __init__(self, instrument: MtSicsInstrument, line: TextLine, numbers: Sequence[int]) -> None:
         self._line = line
         self._points = tuple(zip(numbers, instrument.points, strict=True))
-        self._commands = {point.command: Command(point.command.encode(), _WEIGHT) for point in instrument.points}
+        self._questions = tuple(
+            Question((number,), partial(self._weigh, number, point)) for number, point in self._points
+        )
+        self._commands = {
+            point.command: Command(point.command.encode(), _WEIGHT, takes_s=_STABLE_S if point.command == "S" else 0.0)
+            for point in instrument.points
+        }
 
     async def read(self) -> Outcome:
         """Ask for each point. A silent balance is not asked for the rest."""
-        readings: list[Reading] = []
-        failures: list[Failure] = []
-        for position, (number, point) in enumerate(self._points):
-            try:
-                readings.append(await self._weigh(number, point))
-            except (PortError, ReplyTimeout, ReplyOutOfStep) as error:
-                failures.append(Failure(tuple(tag for tag, _ in self._points[position:]), error))
-                break
-            except InstrumentError as error:
-                failures.append(Failure((number,), error))
-        return Outcome(readings, failures)
+        return await ask_all(self._questions)
 
     async def write(self, index: int, value: Value, go: Go = always) -> Written:
         """Weights are read only."""
         raise NotWritable(self._line.port, self._points[index][1].tag, "a balance's weight is only read")
 
-    async def _weigh(self, number: int, point: CommandPoint) -> Reading:
+    async def _weigh(self, number: int, point: CommandPoint) -> Outcome:
         try:
-            return await self._ask(number, point)
+            return Outcome([await self._ask(number, point)], [])
         except InstrumentBusy:
             await asyncio.sleep(BUSY_PAUSE_S)
-            return await self._ask(number, point)
+            return Outcome([await self._ask(number, point)], [])
 
     async def _ask(self, number: int, point: CommandPoint) -> Reading:
         match, arrived_ms = await self._line.ask(self._commands[point.command], _PROBES)

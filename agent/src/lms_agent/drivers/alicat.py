@@ -1,0 +1,148 @@
+"""Alicat mass-flow and pressure instruments, in their ASCII dialect.
+
+    asked       answered
+    A           the data frame, with everything
+    A??D*       the table of the frame: its columns, their units and decimals
+    AS1.500     the data frame, with the set point now in force
+    any         ?                                              InstrumentRefused
+
+Columns and units are each instrument's own, and may be changed at its display, so the table is asked for before the
+first frame and again after each failure. A value in another unit than the configured one is refused, one that a status
+word calls out of range is UNCERTAIN.
+
+Source: Alicat, Serial Communications Primer.
+"""
+
+import re
+from collections.abc import Sequence
+
+from lms_protocol.reading import Quality, Reading, Value
+
+from lms_agent.buses.text_commands import Answer, Command
+from lms_agent.buses.text_line import TextLine
+from lms_agent.drivers.alicat_frames import USUAL, Column, NoLayout, fits, frame_pattern, layout_of, quality_by
+from lms_agent.drivers.driver import Failure, Go, Outcome, Written, always, quality_of
+from lms_agent.drivers.questions import Question, ask_all
+from lms_agent.errors import InstrumentError, InstrumentRefused, NotWritable, ReplyRefused
+from lms_agent.settings.dialects.alicat import AlicatInstrument, AlicatPoint
+
+_END = b"\r"
+_QUIET_S = 0.15
+"""A table has ended when nothing has come for so long: between its lines lie some milliseconds."""
+_REFUSED = "it does not know the command, or does not take the value; is its set point source the serial line?"
+
+
+class Alicat:
+    """Reads and sets one instrument.
+
+    Args:
+        instrument: its unit letter and points.
+        line: the serial line, perhaps with other Alicats.
+        numbers: tag numbers, one per point.
+    """
+
+    def __init__(self, instrument: AlicatInstrument, line: TextLine, numbers: Sequence[int]) -> None:
+        self._line = line
+        self._unit = instrument.unit
+        self._points = tuple(zip(numbers, instrument.points, strict=True))
+        letter = instrument.unit.encode()
+        self._table = self._command(b"??D*", rb"(?P<table>(?:%b D\d\d [ -~]*\n?)+)|(?P<error>(?:[A-Z] +)?\?)" % letter)
+        self._probes = (
+            self._table,
+            self._command(b"??M*", rb"(?:%b M\d\d [ -~]*\n?)+|(?:[A-Z] +)?\?" % letter),
+        )
+        self._columns: tuple[Column, ...] = ()
+        self._poll = self._table
+        self._questions = (Question(tuple(numbers), self._ask_frame),)
+
+    async def read(self) -> Outcome:
+        """Ask for one data frame."""
+        outcome = await ask_all(self._questions)
+        if outcome.failures:
+            self._columns = ()
+        return outcome
+
+    async def write(self, index: int, value: Value, go: Go = always) -> Written:
+        """Set the set point; see `Driver.write`."""
+        _, point = self._points[index]
+        if point.access != "write" or isinstance(value, bool | str) or value is None:
+            raise NotWritable(self._line.port, point.tag, f"{value!r} is no set point that may be written")
+        await self._find_layout()
+        column = next((column for column in self._columns if column.field == "set_point"), None)
+        if column is None:
+            raise NotWritable(self._line.port, point.tag, f"unit {self._unit} has no set point; it only measures")
+        self._check_unit(column, point)
+        text = f"{value:.{column.decimals}f}"
+        order = Command(
+            f"{self._unit}S{text}".encode(), self._poll.reply, end=_END, unit=self._unit, prefix=self._poll.prefix,
+            changes=True, shape=self._poll.shape,
+        )  # fmt: skip
+        confirmation = await self._line.write(order, self._probes, read_back=self._poll, go=go)
+        held = [self._set_point(answer) for answer in (confirmation.answer, confirmation.read_back) if answer]
+        known = held[-1] if held else None
+        doubt = "" if confirmation.answer is not None else str(confirmation.doubt)
+        if not doubt and held[0] != float(text):
+            doubt = f"its set point is {held[0]:g} afterwards"
+        return Written(not doubt, float(text), known, doubt)
+
+    async def _find_layout(self) -> None:
+        """Ask which columns a frame has, unless that is known."""
+        if self._columns:
+            return
+        answer = await self._line.ask(self._table)
+        try:
+            columns = USUAL if answer.match["error"] else layout_of(answer.match["table"].split(b"\n"))
+        except NoLayout as error:
+            raise ReplyRefused(self._line.port, self._unit, str(error), answer.match[0]) from error
+        reply = frame_pattern(self._unit, columns)
+        prefix = f"{self._unit} ".encode()
+        self._poll = Command(self._unit.encode(), reply, end=_END, unit=self._unit, prefix=prefix, shape=b"frame")
+        self._columns = columns
+
+    async def _ask_frame(self) -> Outcome:
+        await self._find_layout()
+        answer = await self._line.ask(self._poll, self._probes)
+        self._raise_error(answer)
+        words = answer.match["words"].decode().split()
+        outcome = Outcome([], [])
+        for number, point in self._points:
+            try:
+                outcome.readings.append(self._reading(number, point, answer, words))
+            except InstrumentError as error:
+                outcome.failures.append(Failure((number,), error))
+        return outcome
+
+    def _reading(self, number: int, point: AlicatPoint, answer: Answer, words: Sequence[str]) -> Reading:
+        at = next((at for at, column in enumerate(self._columns) if column.field == point.field), None)
+        if at is None:
+            shown = ", ".join(column.field for column in self._columns if column.field)
+            reason = f"its data frame has no {point.field}, but {shown}"
+            raise ReplyRefused(self._line.port, self._unit, reason, answer.match[0])
+        self._check_unit(self._columns[at], point)
+        quality = quality_by(words, point.field)
+        if quality is Quality.BAD:
+            reason = "it reports an error of its converter (ADC): no value of it can be trusted; let it be repaired"
+            raise ReplyRefused(self._line.port, self._unit, reason, answer.match[0])
+        said = answer.match[f"c{at}"]
+        value = float(said) if self._columns[at].is_number else said.decode()
+        return Reading(number, answer.arrived_ms, value, min(quality, quality_of(value, point.minimum, point.maximum)))
+
+    def _check_unit(self, column: Column, point: AlicatPoint) -> None:
+        if not fits(column.unit, point.unit):
+            reason = f"it gives {point.field} in {column.unit}, but {point.tag} is configured in {point.unit!r}"
+            raise ReplyRefused(self._line.port, self._unit, reason)
+
+    def _set_point(self, answer: Answer) -> float:
+        self._raise_error(answer)
+        at = next(at for at, column in enumerate(self._columns) if column.field == "set_point")
+        return float(answer.match[f"c{at}"])
+
+    def _raise_error(self, answer: Answer) -> None:
+        if answer.match["error"]:
+            raise InstrumentRefused(self._line.port, self._unit, "?", _REFUSED)
+
+    def _command(self, text: bytes, reply: bytes) -> Command:
+        letter = self._unit.encode()
+        return Command(
+            letter + text, re.compile(reply), end=_END, quiet_s=_QUIET_S, unit=self._unit, prefix=letter + b" "
+        )
