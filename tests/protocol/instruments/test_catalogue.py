@@ -131,6 +131,35 @@ def test_problem_is_told_with_line_key_found_and_allowed(read, old, new, told):
     assert all(problem.line for problem in caught.value.problems)
 
 
+BALANCE = """
+    id = "sound"
+    maker = "We"
+    models = ["one"]
+    words = "a weight"
+    driver = "mt-sics"
+    source = [{ id = "manual", title = "our manual", evidence = "verified" }]
+    link = [{ kind = "serial", baud = 9600, source = "manual" }]
+    timing = { reply_s = 1.0, source = "manual" }
+    identity = { ask = "I4", answer = "^I4 A", source = "manual" }
+    point = [{ name = "weight", tag = "Weight/PV", words = "it", unit = "g", source = "manual" }]
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('"I4"', '"{unti}I4"', 'identity.ask: found "{unti}I4"; allowed: text in which braces hold `unit` or `value`'),
+        ('"I4"', '"I4\\r"', 'identity.ask: found "I4\\r"; allowed: printable ASCII'),
+        ('"^I4 A"', '"^I4 (A"', 'identity.answer: found "^I4 (A" (missing ), unterminated subpattern at position 4)'),
+    ],
+)
+def test_questions_and_patterns_are_checked(read, old, new, told):
+    assert read(BALANCE).identity.fits('I4 A "7"')
+    with pytest.raises(ProfileError) as caught:
+        read(BALANCE.replace(old, new))
+    assert told in str(caught.value)
+
+
 def test_steps_of_a_calibration_speak_the_dialect(read):
     procedure = CALIBRATION.replace('"agent"', '"instrument"') + '    step = [{ command = "Cal" }]\n'
     with pytest.raises(

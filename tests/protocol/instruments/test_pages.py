@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from lms_protocol.instruments import calibration, facts, model, points
+from lms_protocol.instruments import calibration, facts, lines_profile, model, points, registers_profile
 from lms_protocol.instruments.catalogue import Catalogue
 from lms_protocol.instruments.describing import overview, page
 
@@ -12,7 +12,8 @@ REMEDY = "stale: run `lms-agent profile pages docs/instruments` and put index.md
 MODELS = [
     facts.Source, facts.Link, facts.Timing, facts.RegisterIdentity, facts.CommandIdentity,
     model.ModbusProfile, model.BalanceProfile, model.EzoProfile, model.AlicatProfile, model.PumpProfile,
-    model.NamedStatus, model.UnitCodes, model.ModbusDefaults, model.AlicatDefaults, model.PumpDefaults,
+    registers_profile.NamedStatus, registers_profile.UnitCodes, registers_profile.ModbusDefaults,
+    lines_profile.AlicatDefaults, lines_profile.PumpDefaults,
     points.ModbusProfilePoint, points.BalancePoint, points.EzoPoint, points.AlicatPoint, points.PumpPoint,
     calibration.Procedure, calibration.Reference, calibration.Stability, calibration.Step, calibration.RegisterWrite,
     calibration.Verdict,

@@ -196,7 +196,7 @@ def _recognised(profile: Profile) -> str:
         return "by its values alone"
     if isinstance(identity, RegisterIdentity):
         return f"{' or '.join(identity.texts)} in register {identity.address}"
-    return f"its answer to {identity.ask.replace('{unit}', str(profile.instrument_keys().get('unit', '')))}"
+    return f"its answer to {identity.question(profile.instrument_keys().get('unit', ''))}"
 
 
 def _where(point: AnyPoint) -> str:

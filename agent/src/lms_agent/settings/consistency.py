@@ -82,10 +82,11 @@ def _dangling_references(document: Document) -> Iterator[Finding]:
 def _unfit_instruments(document: Document) -> Iterator[Finding]:
     buses = _by_id(document, "bus")
     for index, instrument in _tables(document, "instrument"):
-        bus = buses.get(instrument.get("bus", ""))
-        if bus is None or bus.get("kind") not in _DRIVERS:
+        named = instrument.get("bus")
+        bus = buses.get(named) if isinstance(named, str) else None
+        kind = None if bus is None else bus.get("kind")
+        if bus is None or not isinstance(kind, str) or kind not in _DRIVERS:
             continue
-        kind: str = bus["kind"]
         driver = instrument_driver(instrument)
         if driver in DRIVERS and driver not in _DRIVERS[kind]:
             found, allowed = f'"{driver}" on a {kind} bus', f"{among(_DRIVERS[kind])} on this bus"
@@ -131,7 +132,8 @@ def _crowded_lines(document: Document) -> Iterator[Finding]:
 
 
 def _address(instrument: Table) -> object:
-    return instrument.get("unit", "A" if instrument_driver(instrument) == "alicat" else 1)
+    unit = instrument.get("unit", "A" if instrument_driver(instrument) == "alicat" else 1)
+    return unit if isinstance(unit, str | int | float) else None
 
 
 def _duplicate_tags(document: Document) -> Iterator[Finding]:

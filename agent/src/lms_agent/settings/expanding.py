@@ -15,8 +15,9 @@ from lms_protocol.checked_toml.findings import Checked, Finding, KeyPath
 from lms_protocol.checked_toml.shapes import keys_of
 from lms_protocol.instruments.catalogue import Catalogue, ProfileError, UnknownProfile
 from lms_protocol.instruments.facts import Fact
-from lms_protocol.instruments.model import AnyPoint, ModbusProfile, Profile
+from lms_protocol.instruments.model import AnyPoint, Profile
 from lms_protocol.instruments.points import ModbusProfilePoint, ProfilePoint
+from lms_protocol.instruments.registers_profile import ModbusProfile
 
 from lms_agent.settings.line_defaults import Use, set_lines
 from lms_agent.settings.points import InstrumentPoint

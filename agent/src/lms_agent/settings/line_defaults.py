@@ -45,7 +45,8 @@ def set_lines(buses: Any, uses: list[Use]) -> tuple[Any, list[Finding]]:
     findings: list[Finding] = []
     expanded = list(buses)
     for at, bus in enumerate(buses):
-        if not isinstance(bus, Mapping) or bus.get("kind") not in DEFAULT_TIMEOUTS_S:
+        kind = bus.get("kind") if isinstance(bus, Mapping) else None
+        if not isinstance(kind, str) or kind not in DEFAULT_TIMEOUTS_S:
             continue
         linked = []
         for use in uses:

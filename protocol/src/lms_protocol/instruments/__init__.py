@@ -3,8 +3,9 @@
     registers.py     where a value lies in a Modbus instrument, and what its status and unit registers say
     calibration.py   how a point is calibrated
     facts.py         sources of facts, links, checks of identity
+    wording.py       what is said to instruments that talk in lines, and what they must answer
     points.py        the points of a profile, for each dialect
-    model.py         the profile
+    base.py, registers_profile.py, lines_profile.py, model.py    the profile
     catalogue.py     the packaged profiles (`profiles/*.toml`) and own ones from a folder
     describing.py    a profile as a page for people
 

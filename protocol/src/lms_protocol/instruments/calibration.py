@@ -10,6 +10,7 @@ from pydantic import Field
 
 from lms_protocol.checked_toml.findings import Checked, Wrong
 from lms_protocol.instruments.registers import Order, RegisterBlock, StatusWord
+from lms_protocol.instruments.wording import Pattern, Template
 
 
 class RegisterWrite(Checked):
@@ -33,8 +34,8 @@ class Step(Checked):
     """
 
     write: RegisterWrite | None = None
-    command: str | None = Field(None, min_length=1, max_length=80)
-    answer: str | None = Field(None, min_length=1, max_length=200)
+    command: Template | None = None
+    answer: Pattern | None = None
     wait_s: float = Field(0.0, ge=0, le=600)
 
     def _contradictions(self) -> Iterator[Wrong]:

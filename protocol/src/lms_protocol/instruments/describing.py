@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from lms_protocol.instruments.calibration import Procedure, Reference, Step
 from lms_protocol.instruments.facts import Fact, Link, RegisterIdentity
-from lms_protocol.instruments.model import AnyPoint, ModbusProfile, NamedStatus, Profile, UnitCodes
+from lms_protocol.instruments.model import AnyPoint, Profile
 from lms_protocol.instruments.points import BalancePoint, ModbusProfilePoint
 from lms_protocol.instruments.registers import StatusMeaning, StatusWord
+from lms_protocol.instruments.registers_profile import ModbusProfile, NamedStatus, UnitCodes
 
 _KINDS = {"modbus-rtu": "Modbus RTU", "modbus-tcp": "Modbus TCP", "serial": "lines of text"}
 _FUNCTIONS = {"holding": "holding register", "input": "input register", "coil": "coil", "discrete": "discrete input"}

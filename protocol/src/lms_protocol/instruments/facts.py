@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from lms_protocol.checked_toml.findings import Checked, Wrong
+from lms_protocol.instruments.wording import Pattern, Template, fits, worded
 
 Evidence = Literal["verified", "reported"]
 Parity = Literal["none", "even", "odd"]
@@ -115,5 +116,13 @@ class CommandIdentity(Fact):
     `ask` may hold `{unit}`, the instrument's address on its line.
     """
 
-    ask: str = Field(min_length=1, max_length=80)
-    answer: str = Field(min_length=1, max_length=200)
+    ask: Template
+    answer: Pattern
+
+    def question(self, unit: object = "") -> str:
+        """What is sent, without the line end, to an instrument of this address."""
+        return worded(self.ask, unit=unit)
+
+    def fits(self, answer: str, unit: object = "") -> bool:
+        """Whether an answer, without its line end, is that of this model."""
+        return fits(self.answer, answer, unit=unit)
