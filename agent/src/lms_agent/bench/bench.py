@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from lms_protocol.errors import LmsError
 from lms_protocol.reading import Quality, Value
 
+from lms_agent.bench.parts import NotObeyed, part_of
 from lms_agent.bench.visit import Visit
 from lms_agent.buses.opening import Bus, make_bus
 from lms_agent.clock import Clock, SystemClock
@@ -130,6 +131,28 @@ class Bench:
         seat, index = self._place_of(bioreactor, tag)
         async with self._in_use(), seat.turn:
             return await seat.driver.write(index, value, go)
+
+    async def tell(self, bioreactor: str, tag: str, part: str, reference: float | None = None) -> None:
+        """Tell an instrument one part of the calibration of a tag, as its procedure says.
+
+        Args:
+            part: a reference's name; or `BEFORE` or `AFTER`, what is told around a calibration.
+            reference: the value that the reference really has; None: the one that the procedure says.
+
+        Raises:
+            UnknownTag: no instrument has it.
+            NotTold: the procedure has no such part, or the value cannot be the reference's; nothing was sent.
+            NotObeyed: a step is not confirmed: nobody knows whether the instrument took it.
+            BenchClosed, InstrumentError: nothing of this step was taken; what was told before it was.
+        """
+        seat, index = self._place_of(bioreactor, tag)
+        value, steps = part_of(seat.settings.points[index], part, reference)
+        async with self._in_use(), seat.turn:
+            for step in steps:
+                written = await seat.driver.tell(step, value)
+                if not written.confirmed:
+                    raise NotObeyed(tag, part, written.doubt)
+                await self._clock.sleep(step.wait_s)
 
     async def close(self) -> None:
         """Ask nothing more, and return when the last answer is there: the buses may then be closed."""

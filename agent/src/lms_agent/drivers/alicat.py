@@ -16,6 +16,7 @@ Source: Alicat, Serial Communications Primer.
 import re
 from collections.abc import Sequence
 
+from lms_protocol.instruments.calibration import Step
 from lms_protocol.reading import Quality, Reading, Value
 
 from lms_agent.buses.text_commands import Answer, Command
@@ -84,6 +85,10 @@ class Alicat:
         if not doubt and held[0] != float(text):
             doubt = f"its set point is {held[0]:g} afterwards"
         return Written(not doubt, float(text), known, doubt)
+
+    async def tell(self, step: Step, reference: float, go: Go = always) -> Written:
+        """See `Driver.tell`."""
+        raise NotWritable(self._line.port, "the calibration", "a controller is not calibrated over its line")
 
     async def _find_layout(self) -> None:
         """Ask which columns a frame has, unless that is known."""

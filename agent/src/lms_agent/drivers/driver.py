@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 
+from lms_protocol.instruments.calibration import Step
 from lms_protocol.reading import Quality, Reading, Value
 
 from lms_agent.errors import InstrumentError
@@ -77,6 +78,20 @@ class Driver(Protocol):
             InstrumentError: it was not sent, or the instrument says that it did not take it. In doubt this does not
                 raise: then `Written.confirmed` is false.
             whatever `go` raises: it was not sent.
+        """
+        ...
+
+    async def tell(self, step: Step, reference: float, go: Go = always) -> Written:
+        """Tell the instrument one thing of a calibration, once, before polls that wait.
+
+        Args:
+            reference: the value against which the point is held, for a step that says it.
+
+        Returns:
+            `sent` is the reference; nothing is read back.
+
+        Raises:
+            InstrumentError, and what `go` raises: as `write`.
         """
         ...
 

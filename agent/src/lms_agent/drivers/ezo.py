@@ -17,6 +17,7 @@ Source: Atlas Scientific, EZO-pH and EZO-DO data sheets, chapter UART; with both
 import re
 from collections.abc import Sequence
 
+from lms_protocol.instruments.calibration import Step
 from lms_protocol.reading import Reading, Value
 
 from lms_agent.buses.text_commands import Answer, Command
@@ -115,6 +116,19 @@ class Ezo:
         known = held is not None and not held.match["error"]
         doubt = "" if confirmation.answer is not None else str(confirmation.doubt)
         return Written(not doubt, float(text), float(held.match["value"]) if held and known else None, doubt)
+
+    async def tell(self, step: Step, reference: float, go: Go = always) -> Written:
+        """Send one command of a calibration; see `Driver.tell`."""
+        if step.command is None:
+            raise NotWritable(self._line.port, "the calibration", "a circuit has no registers to write")
+        text = step.command.format(value=reference).encode("ascii", "replace")
+        await self._set_up()
+        command = _command(text, b"", takes_s=max(SETTING_S, step.wait_s), changes=True)
+        confirmation = await self._line.write(command, _PROBES, go=go)
+        if confirmation.answer is None:
+            return Written(False, reference, doubt=str(confirmation.doubt))
+        self._raise_error(confirmation.answer)
+        return Written(True, reference)
 
     async def _set_up(self) -> None:
         """Silence the circuit and find out what its readings hold, unless that is known."""

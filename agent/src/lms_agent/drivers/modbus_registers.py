@@ -7,6 +7,7 @@ Between a `ModbusMaster`, which gives the sound reply to each block, and samplin
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from lms_protocol.instruments.calibration import Step
 from lms_protocol.reading import Reading, Value
 
 from lms_agent.buses.modbus import ModbusMaster
@@ -14,7 +15,7 @@ from lms_agent.buses.modbus_frames import BIT_FUNCTIONS, FUNCTIONS, ReadRequest,
 from lms_agent.buses.wire_time import WireTime
 from lms_agent.drivers.block_planning import plan_blocks
 from lms_agent.drivers.driver import Failure, Go, Outcome, Written, always, quality_of
-from lms_agent.drivers.register_coding import Reader, ValueRangeError, bit_reader, encode, reader_of
+from lms_agent.drivers.register_coding import Reader, ValueRangeError, bit_reader, encode, pack, reader_of
 from lms_agent.errors import InstrumentError, NotWritable, PortError, ReplyOutOfStep, ReplyTimeout
 from lms_agent.settings.dialects.modbus import ModbusInstrument, RegisterPoint
 
@@ -79,6 +80,22 @@ class ModbusRegisters:
             held = read(confirmation.read_back.data, 0)
         return Written(
             confirmation.confirmed, sent, held, "" if confirmation.doubt is None else str(confirmation.doubt)
+        )
+
+    async def tell(self, step: Step, reference: float, go: Go = always) -> Written:
+        """Write the registers of one step; see `Driver.tell`."""
+        write, port = step.write, self._master.port
+        if write is None:
+            raise NotWritable(port, "the calibration", f"{step.command!r} is no register to write")
+        numbers = [reference if number == "reference" else number for number in write.values]
+        try:
+            data = b"".join(pack(number, write) for number in numbers)
+            request = WriteRequest.registers(self._instrument.unit, write.address, data)
+        except (ValueRangeError, ValueError) as error:
+            raise NotWritable(port, "the calibration", str(error)) from error
+        confirmation = await self._master.write(request, go=go)
+        return Written(
+            confirmation.confirmed, reference, doubt="" if confirmation.doubt is None else str(confirmation.doubt)
         )
 
     def _write_request(self, point: RegisterPoint, value: Value) -> tuple[WriteRequest, Value]:

@@ -18,6 +18,7 @@ import re
 from collections.abc import Sequence
 from functools import partial
 
+from lms_protocol.instruments.calibration import Step
 from lms_protocol.reading import Quality, Reading, Value
 
 from lms_agent.buses.modbus import BUSY_PAUSE_S
@@ -77,6 +78,10 @@ class MtSics:
     async def write(self, index: int, value: Value, go: Go = always) -> Written:
         """Weights are read only."""
         raise NotWritable(self._line.port, self._points[index][1].tag, "a balance's weight is only read")
+
+    async def tell(self, step: Step, reference: float, go: Go = always) -> Written:
+        """A balance adjusts itself."""
+        raise NotWritable(self._line.port, self._points[0][1].tag, "a balance adjusts itself")
 
     async def _weigh(self, number: int, point: CommandPoint) -> Outcome:
         try:

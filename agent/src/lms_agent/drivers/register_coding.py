@@ -14,7 +14,7 @@ Source: Modbus Application Protocol V1.1b3, section 4.2: a register is big-endia
 
 import struct
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from lms_protocol.errors import LmsError
 from lms_protocol.instruments.registers import Kind, Order
@@ -73,12 +73,39 @@ def encode(value: float | bool, point: RegisterPoint) -> bytes:
     """
     if point.kind == "bool":
         raise ValueRangeError(value, point.kind)
-    raw = (value - point.offset) / point.scale if point.scaled else value
+    return pack((value - point.offset) / point.scale if point.scaled else value, point)
+
+
+class Coding(Protocol):
+    """How a number stands in registers."""
+
+    @property
+    def kind(self) -> Kind:
+        """Of the number."""
+        ...
+
+    @property
+    def word_order(self) -> Order:
+        """Of its registers."""
+        ...
+
+    @property
+    def byte_order(self) -> Order:
+        """Of the two bytes of each."""
+        ...
+
+
+def pack(raw: float, coding: Coding) -> bytes:
+    """The bytes of a raw number as they stand in its registers.
+
+    Raises:
+        ValueRangeError: it does not fit the kind.
+    """
     try:
-        packed = struct.pack(">" + _CODES[point.kind], raw if point.kind.startswith("float") else round(raw))
+        packed = struct.pack(">" + _CODES[coding.kind], raw if coding.kind.startswith("float") else round(raw))
     except (struct.error, OverflowError, ValueError) as error:
-        raise ValueRangeError(value, point.kind) from error
-    return _permuted(packed, point.word_order, point.byte_order)
+        raise ValueRangeError(raw, coding.kind) from error
+    return _permuted(packed, coding.word_order, coding.byte_order)
 
 
 def _raw_reader(point: RegisterPoint) -> Reader:

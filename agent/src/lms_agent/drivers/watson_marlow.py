@@ -14,6 +14,7 @@ Source: Watson-Marlow, 520 and 323 manuals, chapter RS232.
 import re
 from collections.abc import Sequence
 
+from lms_protocol.instruments.calibration import Step
 from lms_protocol.reading import Reading, Value
 
 from lms_agent.buses.text_commands import Answer, Command
@@ -68,6 +69,10 @@ class WatsonMarlow:
         if not doubt and held != sent:
             doubt = f"the pump says {held!r} afterwards"
         return Written(not doubt, sent, held, doubt)
+
+    async def tell(self, step: Step, reference: float, go: Go = always) -> Written:
+        """See `Driver.tell`."""
+        raise NotWritable(self._line.port, "the calibration", "a pump is not calibrated over its line")
 
     def _order(self, point: PumpPoint, value: Value) -> tuple[bytes, Value]:
         """What to send, and the value as it is then."""

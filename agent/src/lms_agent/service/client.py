@@ -95,6 +95,14 @@ class Service:
         except (KeyError, TypeError, ValueError) as error:
             raise ServiceSilent(self.path, f"its answer is of another release: {error!r}") from error
 
+    def tell(self, bioreactor: str, tag: str, part: str, reference: float | None = None) -> None:
+        """Have an instrument told a part of a calibration that it keeps itself; see `Bench.tell`.
+
+        Raises:
+            ServiceError: as `ask`; a `ServiceRefused` of kind `NotObeyed` means that nobody knows whether it took it.
+        """
+        self.ask("tell", bioreactor=bioreactor, tag=tag, part=part, reference=reference)
+
     def close(self) -> None:
         """End the conversation."""
         self._lines.close()

@@ -2,6 +2,7 @@
 
     status    everything that the agent says of itself, as it is this moment
     read      instruments, now, on the agent's own buses
+    tell      an instrument a part of a calibration that it keeps itself
     set       one tag; the answer comes when it is known what became of it
     lock      a bioreactor against commands of hosts; `unlock` takes the lock away
 
@@ -9,6 +10,7 @@ Neighbours: `lms_agent.service.door` hands requests over; `lms_agent.health`, `l
 `lms_agent.commands` know the answers.
 """
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +22,8 @@ from lms_agent.commands import Commands
 from lms_agent.commands.telling import event_of
 from lms_agent.health import Health
 from lms_agent.service.door import Answer, Asked, BadRequest
+
+LOGGER = logging.getLogger(__name__)
 
 LONGEST_S = 600
 """How long a command from the bench may be valid."""
@@ -48,6 +52,7 @@ class Desk:
         return {
             "status": self._status,
             "read": self._read,
+            "tell": self._tell,
             "set": self._set,
             "lock": self._lock,
             "unlock": self._unlock,
@@ -61,6 +66,15 @@ class Desk:
         if names is not None and (not isinstance(names, list) or not all(isinstance(name, str) for name in names)):
             raise BadRequest("instruments is a list of ids, or is left out")
         return {"visits": [visit.to_json() for visit in await self._bench.read(names)]}
+
+    async def _tell(self, asked: Asked) -> dict[str, Any]:
+        reference = asked.what.get("reference")
+        if reference is not None and (isinstance(reference, bool) or not isinstance(reference, int | float)):
+            raise BadRequest("reference is a number, or is left out")
+        bioreactor, tag, part = (_words(asked, key, MAX_WORDS) for key in ("bioreactor", "tag", "part"))
+        LOGGER.info("%s has %s of %s told %r", asked.account, tag, bioreactor, part)
+        await self._bench.tell(bioreactor, tag, part, reference)
+        return {}
 
     async def _set(self, asked: Asked) -> dict[str, Any]:
         now_ms = self._clock.wall_ms()

@@ -1,0 +1,123 @@
+"""Instruments that keep their calibration themselves are told it as their profile says, once."""
+
+from contextlib import asynccontextmanager
+
+import pytest
+from lms_agent.bench import AFTER, BEFORE, BenchClosed, NotObeyed, NotTold, UnknownTag, opened
+from lms_agent.clock import SystemClock
+from lms_agent.errors import InstrumentRefused
+from lms_agent.settings import load_settings
+from lms_firmware_sim.instruments.ezo_ph import EzoPh
+from lms_firmware_sim.instruments.hamilton_ph import HamiltonPh
+from lms_firmware_sim.instruments.ph_electrode import PhElectrode
+from lms_firmware_sim.wires import Fault, RtuWire, TextWire
+
+CONFIGURATION = """\
+[agent]
+id = "agent-1"
+group = "demo-org"
+log = "log.sqlite3"
+[broker]
+url = "mqtt://127.0.0.1:1883"
+account = "agent-1"
+password_file = "secret"
+[[bioreactor]]
+id = "R1"
+[[bus]]
+id = "line"
+kind = "{kind}"
+port = "{port}"
+[[instrument]]
+id = "probe"
+bus = "line"
+bioreactor = "R1"
+profile = "{profile}"
+{more}
+"""
+
+
+class Buffer:
+    """What the electrode stands in."""
+
+    ph = 7.0
+
+
+class Hasty(SystemClock):
+    """Waits for nothing that a step has to be waited for."""
+
+    async def sleep(self, seconds):
+        await super().sleep(0)
+
+
+@pytest.fixture
+def bench_on(tmp_path):
+    @asynccontextmanager
+    async def start(kind, wire, profile, more=""):
+        (tmp_path / "secret").touch(0o600)
+        (tmp_path / "secret").write_text("x")
+        config = tmp_path / "agent.toml"
+        config.write_text(CONFIGURATION.format(kind=kind, port=wire.address, profile=profile, more=more))
+        settings = load_settings(config)
+        async with opened(settings, settings.instruments, Hasty()) as bench:
+            yield bench
+
+    return start
+
+
+def electrode(buffer):
+    now = iter(range(0, 10**9, 10_000))  # long enough for every drift to end
+    return PhElectrode(lambda: buffer.ph, lambda: 25.0, slope_percent=92.0, offset_mv=12.0, clock=lambda: next(now))
+
+
+async def test_hamilton_is_calibrated_with_the_rights_that_this_wants(bench_on):
+    buffer = Buffer()
+    sensor = HamiltonPh(electrode(buffer))
+    async with RtuWire({1: sensor}) as wire, bench_on("modbus-rtu", wire, "hamilton-arc-ph") as bench:
+        with pytest.raises(InstrumentRefused):
+            await bench.tell("R1", "pH/PV", "CP2", 7.0)  # as User nobody may
+        await bench.tell("R1", "pH/PV", BEFORE)
+        await bench.tell("R1", "pH/PV", "CP2", 7.0)
+        buffer.ph = 4.01
+        await bench.tell("R1", "pH/PV", "CP1", 4.01)
+        await bench.tell("R1", "pH/PV", AFTER)
+        assert sensor.counts == {"CP1": 1, "CP2": 1}
+        assert sensor.calibration.acid_percent == pytest.approx(92.0, abs=0.5)
+
+
+async def test_circuit_is_told_the_value_that_the_bottle_says(bench_on):
+    buffer = Buffer()
+    circuit = EzoPh(electrode(buffer), reading_s=0.0, setting_s=0.0, streaming_s=0.0)
+    async with TextWire([circuit]) as wire, bench_on("serial", wire, "atlas-ezo-ph") as bench:
+        await bench.tell("R1", "pH/PV", "mid", 7.01)
+        buffer.ph = 4.0
+        await bench.tell("R1", "pH/PV", "low")
+        assert [point.ph for point in circuit.points.values()] == [7.01, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("tag", "part", "value", "words"),
+    [
+        ("pH/PV", "middle", None, "no reference 'middle'; it has mid, low, high"),
+        ("pH/PV", "mid", 4.0, "is 6 to 8, not 4"),
+    ],
+)
+async def test_what_the_procedure_does_not_know_is_not_sent(bench_on, tag, part, value, words):
+    circuit = EzoPh(electrode(Buffer()), reading_s=0.0, setting_s=0.0, streaming_s=0.0)
+    async with TextWire([circuit]) as wire, bench_on("serial", wire, "atlas-ezo-ph") as bench:
+        with pytest.raises(NotTold, match=words):
+            await bench.tell("R1", tag, part, value)
+        with pytest.raises(UnknownTag):
+            await bench.tell("R2", tag, part, value)
+        assert circuit.points == {}
+
+
+async def test_silence_is_doubt_and_nothing_is_told_twice(bench_on):
+    circuit = EzoPh(electrode(Buffer()), reading_s=0.0, setting_s=0.0, streaming_s=0.0)
+    async with TextWire([circuit]) as wire, bench_on("serial", wire, "atlas-ezo-ph") as bench:
+        assert await bench.value("R1", "pH/PV") is not None
+        wire.fault = Fault.silence()
+        with pytest.raises(NotObeyed, match="not known whether the instrument took 'mid'"):
+            await bench.tell("R1", "pH/PV", "mid")
+        await bench.close()
+        with pytest.raises(BenchClosed):
+            await bench.tell("R1", "pH/PV", "mid")
