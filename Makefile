@@ -51,7 +51,7 @@ demo-reset: setup ## Forget the demo's data, accounts and passwords
 	@exec $(STAND) reset
 
 .PHONY: test
-test: setup broker chromium ## Run all tests, with all the set-up that they need (TESTS=tests/agent for a part)
+test: setup broker chromium mbpoll ## Run all tests, with all the set-up that they need (TESTS=tests/agent for a part)
 	@$(CACHES); exec $(PYTHON) -m pytest $(TESTS) -n $(WORKERS) --dist loadgroup -m "not bench"
 
 .PHONY: faults
@@ -130,6 +130,10 @@ chromium: ## Install Chromium for the browser tests, where we are root; else say
 	if ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1 && $$install; then exit 0; fi; \
 	if apt-get update -q && $$install; then exit 0; fi; \
 	echo "Chromium could not be installed, apt-get's reason stands above: the browser tests will be skipped."
+
+.PHONY: mbpoll
+mbpoll: setup ## Find or fetch mbpoll, a Modbus master of another make that reads the simulator in tests
+	@PYTHONPATH=tests exec $(PYTHON) -m support.mbpoll
 
 .PHONY: clean
 clean: ## Remove the environment, the tools and all caches; the demo's data stays

@@ -1,7 +1,6 @@
 """The demonstration plant on its wires, read and steered by clients of another make."""
 
 import asyncio
-import shutil
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 
@@ -188,32 +187,3 @@ async def test_history_of_a_balance_is_in_grams_and_of_a_controller_in_its_count
     assert all(8_900 < weight < 9_200 for weight in weights)
     temperatures = values("R2", "Temperature/PV")
     assert all(temperature == round(temperature, 1) for temperature in temperatures)
-
-
-@pytest.mark.skipif(shutil.which("mbpoll") is None, reason="mbpoll is not installed")
-async def test_mbpoll_reads_the_rtu_line(plant):
-    arguments = [
-        "-m",
-        "rtu",
-        "-b",
-        "19200",
-        "-P",
-        "none",
-        "-a",
-        "1",
-        "-0",
-        "-r",
-        "2092",
-        "-c",
-        "1",
-        "-t",
-        "4:float",
-        "-1",
-    ]
-    process = await asyncio.create_subprocess_exec(
-        "mbpoll", *arguments, plant.wires["str-2"].address, stdout=asyncio.subprocess.PIPE
-    )
-    output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode()
-    shown = float(output.decode().split("[2092]:")[1].split()[0])
-    assert shown == pytest.approx(plant.bioreactors["R2"].reading("pH/PV"), abs=0.02)

@@ -1,10 +1,7 @@
 """The agent's masters against servers of other hands: pymodbus over TCP, and over RTU on a pair of terminals."""
 
-import asyncio
-import os
 import random
 import struct
-import tty
 
 import pytest
 from lms_agent.buses.opening import make_bus
@@ -15,6 +12,7 @@ from lms_agent.settings.model import ModbusRtuBus, ModbusTcpBus
 from pymodbus import FramerType
 from pymodbus.server import ModbusSerialServer, ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
+from support.terminals import joined_terminals
 
 WORDS = list(struct.unpack(">6H", struct.pack(">fd", 7.25, -0.0)))
 
@@ -28,18 +26,8 @@ def device() -> SimDevice:
 
 @pytest.fixture
 async def terminals():
-    """Two terminals joined back to back: what goes into one comes out of the other."""
-    ends = [os.openpty(), os.openpty()]
-    loop = asyncio.get_running_loop()
-    for (master, slave), (other, _) in zip(ends, reversed(ends), strict=True):
-        tty.setraw(slave)
-        os.set_blocking(master, False)
-        loop.add_reader(master, lambda here=master, there=other: os.write(there, os.read(here, 4096)))
-    yield [os.ttyname(slave) for _, slave in ends]
-    for master, slave in ends:
-        loop.remove_reader(master)
-        os.close(master)
-        os.close(slave)
+    async with joined_terminals() as ends:
+        yield ends
 
 
 async def values_of(bus_settings):
