@@ -14,6 +14,7 @@
         ├── ReplyOutOfStep                the replies lag behind the requests; nothing is believed until they fit again
         ├── InstrumentBusy                the instrument says: later
         ├── InstrumentRefused             the instrument answers with an error (Modbus exception, `ES`, `ET`, `EL`)
+        ├── ValueDisowned                 the instrument itself says that a value is not to be used, or of another unit
         └── NotWritable                   a point that cannot be written, or not with this value; nothing was sent
 
 What the caller may do is the same for a whole branch: after any `InstrumentError` ask again at the next scan.
@@ -168,6 +169,22 @@ class InstrumentRefused(InstrumentError):
         self.meaning = meaning
         who = "the instrument" if unit is None else f"unit {unit}"
         super().__init__(port, f"{who} on {port} answers error {code}: {meaning}")
+
+
+class ValueDisowned(InstrumentError):
+    """The instrument gives a value, and says that it is not to be used, or in another unit than expected.
+
+    Attributes:
+        unit: the Modbus unit.
+        tag: whose value.
+        reason: what the instrument says.
+    """
+
+    def __init__(self, port: str, unit: int, tag: str, reason: str) -> None:
+        self.unit = unit
+        self.tag = tag
+        self.reason = reason
+        super().__init__(port, f"unit {unit} on {port} says of {tag}: {reason}")
 
 
 class NotWritable(InstrumentError):

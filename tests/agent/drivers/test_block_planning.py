@@ -132,6 +132,21 @@ def test_no_plan_at_all_takes_less_time(described, limits, wire):
     assert ours == pytest.approx(least_seconds(described, limits, wire))
 
 
+def test_what_overlaps_a_point_to_be_read_alone_keeps_no_others_apart():
+    described = [
+        RegisterPoint(tag="T/0", address=0),
+        RegisterPoint(tag="T/1", address=1),
+        RegisterPoint(tag="T/2", address=2, alone=True),
+        RegisterPoint(tag="T/3", address=0, kind="float64"),
+    ]
+    planned = plan_blocks(instrument(described, largest_block=2, largest_gap=0), RTU)
+    assert [(block.address, block.count, block.points) for block in planned] == [
+        (0, 2, (0, 1)),
+        (0, 4, (3,)),
+        (2, 1, (2,)),
+    ]
+
+
 def test_greedy_joining_from_the_lowest_address_on_would_cost_three_registers_more():
     """At most five: 0 to 4 and 5 to 8 are nine registers; 0 alone and 4 to 8 are six."""
     described = [

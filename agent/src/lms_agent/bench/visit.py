@@ -21,6 +21,7 @@ class Shown(NamedTuple):
     Attributes:
         taken_at_ms: when the reply came, ms UTC.
         decimals: digits after the point that the instrument really has, where known.
+        remark: what the instrument says of it, in words; "" if nothing.
     """
 
     tag: str
@@ -30,6 +31,7 @@ class Shown(NamedTuple):
     taken_at_ms: int
     datatype: Datatype
     decimals: int | None
+    remark: str = ""
 
 
 class Missing(NamedTuple):
@@ -57,7 +59,16 @@ class Visit:
             instrument.id,
             instrument.bioreactor,
             tuple(
-                Shown(point.tag, reading.value, point.unit, reading.quality, reading.taken_at_ms, *_look(point))
+                Shown(
+                    point.tag,
+                    reading.value,
+                    point.unit,
+                    reading.quality,
+                    reading.taken_at_ms,
+                    point.datatype,
+                    point.decimals,
+                    outcome.remarks.get(reading.tag, ""),
+                )
                 for reading in outcome.readings
                 for point in (points[reading.tag],)
             ),
@@ -108,10 +119,6 @@ def value_from_json(value: Any, datatype: Datatype) -> Value:
     raise ValueError(f"{value!r} is no {datatype.name}")
 
 
-def _look(point: Any) -> tuple[Datatype, int | None]:
-    return point.datatype, point.decimals
-
-
 def _shown(data: Mapping[str, Any]) -> Shown:
     datatype = Datatype(data["datatype"])
     return Shown(
@@ -122,4 +129,5 @@ def _shown(data: Mapping[str, Any]) -> Shown:
         int(data["taken_at_ms"]),
         datatype,
         None if data["decimals"] is None else int(data["decimals"]),
+        str(data.get("remark", "")),
     )

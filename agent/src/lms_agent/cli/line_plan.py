@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from lms_agent.buses.modbus_frames import FUNCTIONS
 from lms_agent.buses.wire_time import WireTime, wire_time_of
-from lms_agent.drivers.block_planning import plan_blocks
+from lms_agent.drivers.block_planning import plan_blocks, spans_of
 from lms_agent.settings import AgentSettings, BusSettings, ModbusInstrument, ModbusTcpBus
 
 BUSY_LINE = 0.8
@@ -89,14 +89,16 @@ def plan_of_line(settings: AgentSettings, bus: BusSettings) -> LinePlan | None:
 
 def plan_of_instrument(instrument: ModbusInstrument, wire: WireTime) -> InstrumentPlan:
     """What one instrument is asked, on a line with these times."""
-    one_by_one = sum(wire.of(FUNCTIONS[point.register_], point.width) for point in instrument.points)
+    one_by_one = sum(wire.of(span.function, span.count) for point in instrument.points for span in spans_of(point))
     return InstrumentPlan(instrument, tuple(_requests(instrument, wire)), one_by_one)
 
 
 def _requests(instrument: ModbusInstrument, wire: WireTime) -> Iterator[PlannedRequest]:
     for block in plan_blocks(instrument, wire):
         points = [instrument.points[index] for index in block.points]
-        wanted = {at for point in points for at in range(point.address, point.address + point.width)}
+        within = range(block.address, block.end)
+        spans = [span for point in points for span in spans_of(point) if span.function == block.function]
+        wanted = {at for span in spans for at in range(span.address, span.address + span.count) if at in within}
         yield PlannedRequest(
             _REGISTERS[block.function],
             block.address,

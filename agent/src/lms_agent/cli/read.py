@@ -75,6 +75,7 @@ def _as_json(visits: Sequence[Visit]) -> dict[str, Any]:
                 "unit": each.unit,
                 "quality": each.quality.name,
                 "taken_at_ms": each.taken_at_ms,
+                "remark": each.remark,
             }
             for visit in visits
             for each in visit.readings
@@ -100,6 +101,7 @@ def _as_table(visits: Sequence[Visit]) -> str:
         for row in rows
     ]
     for visit in visits:
+        lines += [f"{visit.instrument}: of {each.tag} it says: {each.remark}" for each in visit.readings if each.remark]
         for tags, reason in visit.failures:
             lines.append(f"{visit.instrument}: {reason} (no value for {', '.join(tags)})")
     return "\n".join(line.rstrip() for line in lines)

@@ -3,6 +3,7 @@
 driver.py              what every driver gives: an `Outcome`
 block_planning.py      which registers are read together
 register_coding.py     registers ⇄ numbers
+status_words.py        what words beside a value say of it
 modbus_registers.py    any instrument with Modbus registers
 mt_sics.py             Mettler Toledo balances
 ezo.py                 Atlas Scientific EZO circuits

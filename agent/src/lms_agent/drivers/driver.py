@@ -4,7 +4,7 @@ Between the buses and sampling.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeAlias
 
 from lms_protocol.instruments.calibration import Step
@@ -27,10 +27,15 @@ class Failure(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One pass over an instrument: each of its tags is either in `readings` or in one of `failures`."""
+    """One pass over an instrument: each of its tags is either in `readings` or in one of `failures`.
+
+    Attributes:
+        remarks: what the instrument says of a value beside the value, by tag; for people.
+    """
 
     readings: list[Reading]
     failures: list[Failure]
+    remarks: dict[int, str] = field(default_factory=dict)
 
 
 class Written(NamedTuple):

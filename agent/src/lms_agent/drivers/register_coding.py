@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 from lms_protocol.errors import LmsError
-from lms_protocol.instruments.registers import Kind, Order
+from lms_protocol.instruments.registers import WIDTHS, Kind, Order, RegisterWord
 from lms_protocol.reading import Value
 
 from lms_agent.settings.dialects.modbus import RegisterPoint
@@ -50,7 +50,9 @@ def reader_of(point: RegisterPoint) -> Reader:
 
     Integers without a scale stay integers, exact up to 64 bits; with a scale they become floats (exact to 2^53 counts).
     """
-    raw = _raw_reader(point)
+    if point.kind == "bool":
+        return _register_bit_reader(point.bit or 0, point.byte_order)
+    raw = _number_reader(point.kind, point.word_order, point.byte_order)
     if not point.scaled:
         return raw
     scale, offset = point.scale, point.offset
@@ -108,16 +110,20 @@ def pack(raw: float, coding: Coding) -> bytes:
     return _permuted(packed, coding.word_order, coding.byte_order)
 
 
-def _raw_reader(point: RegisterPoint) -> Reader:
-    if point.kind == "bool":
-        return _register_bit_reader(point.bit or 0, point.byte_order)
-    width = 2 * point.width
-    if point.word_order == point.byte_order or point.width == 1:
-        form = ("<" if point.byte_order == "little" else ">") + _CODES[point.kind]
+def word_reader(word: RegisterWord) -> Callable[[bytes, int], int]:
+    """The function that takes a status word or unit code out of a reply."""
+    read = _number_reader(word.kind, word.word_order, word.byte_order)
+    return lambda data, at: int(read(data, at))  # type: ignore[arg-type]  # never None
+
+
+def _number_reader(kind: Kind, word_order: Order, byte_order: Order) -> Reader:
+    words = WIDTHS[kind]
+    if word_order == byte_order or words == 1:
+        form = ("<" if byte_order == "little" else ">") + _CODES[kind]
         unpack_from = struct.Struct(form).unpack_from
         return lambda data, at: unpack_from(data, at)[0]
-    unpack = struct.Struct(">" + _CODES[point.kind]).unpack
-    order = tuple(_permuted(bytes(range(width)), point.word_order, point.byte_order))
+    unpack = struct.Struct(">" + _CODES[kind]).unpack
+    order = tuple(_permuted(bytes(range(2 * words)), word_order, byte_order))
     return lambda data, at: unpack(bytes([data[at + step] for step in order]))[0]
 
 

@@ -1,13 +1,13 @@
 """An Atlas Scientific EZO circuit; read by `lms_agent.drivers.ezo`."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from lms_protocol.checked_toml.findings import Wrong, quoted, wrong
+from lms_protocol.checked_toml.findings import Wrong, quoted
 from lms_protocol.instruments.facts import CommandIdentity
 from lms_protocol.instruments.points import EzoField
 from lms_protocol.reading import Datatype
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from lms_agent.settings.dialects.instrument import Instrument
 from lms_agent.settings.points import InstrumentPoint
@@ -50,14 +50,13 @@ class EzoInstrument(Instrument):
         """Which circuit it is."""
         return "pH" if any(point.field == "pH" for point in self.points) else "DO"
 
-    @model_validator(mode="after")
-    def _is_one_circuit(self) -> Self:
+    def _contradictions(self) -> Iterator[Wrong]:
+        yield from super()._contradictions()
         fields = [point.field for point in self.points]
         if "pH" in fields and any(field.startswith("DO") for field in fields):
-            raise wrong(("point", "pH and dissolved oxygen", "one or the other: each has a circuit of its own"))
+            yield "point", "pH and dissolved oxygen", "one or the other: each has a circuit of its own"
         if set(fields) == {"temperature"}:
-            raise wrong(("point", quoted("temperature") + " alone", "what the circuit measures as well"))
+            yield "point", quoted("temperature") + " alone", "what the circuit measures as well"
         if self.temperature_c is not None and any(point.access == "write" for point in self.points):
             found = f"{self.temperature_c:g} beside a temperature that can be written"
-            raise wrong(("temperature_c", found, "one of the two: this one is told with every reading"))
-        return self
+            yield "temperature_c", found, "one of the two: this one is told with every reading"

@@ -2,19 +2,17 @@
 
 from typing import Annotated
 
-from lms_protocol.checked_toml.findings import STRICT
-from pydantic import BaseModel, Field
+from lms_protocol.checked_toml.findings import Checked
+from pydantic import Field
 
 from lms_agent.settings.value_types import Id, PeriodS
 
 
-class Instrument(BaseModel):
+class Instrument(Checked):
     """`[[instrument]]`: one physical thing on a bus, whose points become tags of a bioreactor.
 
     What its `profile` says, but for the points that it shall be `without`, has been put in before the file is checked.
     """
-
-    model_config = STRICT
 
     id: Id
     bus: str

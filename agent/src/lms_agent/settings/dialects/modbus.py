@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from lms_protocol.checked_toml.findings import Wrong
 from lms_protocol.instruments.facts import RegisterIdentity
-from lms_protocol.instruments.registers import RegisterBlock, RegisterValue, StatusWord, UnitCode
+from lms_protocol.instruments.registers import RegisterBlock, RegisterValue, RegisterWord, StatusWord, UnitCode
 from pydantic import Field
 
 from lms_agent.settings.dialects.instrument import Instrument
@@ -52,3 +52,21 @@ class ModbusInstrument(Instrument):
     single_writes: bool = True
     blocks: Annotated[tuple[RegisterBlock, ...], Field(strict=False, alias="block")] = ()
     points: Annotated[tuple[RegisterPoint, ...], Field(strict=False, alias="point", min_length=1)]
+
+    def _contradictions(self) -> Iterator[Wrong]:
+        yield from super()._contradictions()
+        for at, point in enumerate(self.points):
+            for key, value in (("", point), ("status.", point.status), ("unit_code.", point.unit_code)):
+                block = next((block for block in self.blocks if value and _is_cut(value, block)), None)
+                if value is not None and block is not None:
+                    last = block.address + block.count - 1
+                    allowed = f"all of it inside or outside the block {block.address} to {last}, which is read whole"
+                    found = f"{value.address} to {value.address + value.width - 1}"
+                    yield f"point.{at}.{key}address", found, allowed
+
+
+def _is_cut(value: RegisterValue | RegisterWord, block: RegisterBlock) -> bool:
+    """Whether a part of a value lies in a block, and a part outside."""
+    end, block_end = value.address + value.width, block.address + block.count
+    apart = end <= block.address or block_end <= value.address or value.register_ != block.register_
+    return not apart and not (block.address <= value.address and end <= block_end)
