@@ -1,7 +1,7 @@
 """A small LMS evo for tests and benchmarks: one wire, one agent, ingest and web, as processes on real parts.
 
-The wire is a simulated Modbus TCP unit in the calling process, with `tags` 32-bit floats from address 0 on, so that a
-test can set what the instrument says and knows when it said it.
+The wire is a simulated Modbus unit in the calling process, on TCP or on a serial line, with `tags` 32-bit floats from
+address 0 on, so that a test can set what the instrument says and knows when it said it.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ import psycopg
 from lms_firmware_sim.stand import ports
 from lms_firmware_sim.stand.programs import plain_environment, program, run
 from lms_firmware_sim.stand.spawning import spawn, stop
+from lms_firmware_sim.wires.modbus_rtu import RtuWire
 from lms_firmware_sim.wires.modbus_tcp import ModbusTcpWire
 from lms_firmware_sim.wires.registers import RegisterMap
 
@@ -38,7 +39,7 @@ class Chain:
     group: str
     node: str
     bioreactor: UUID
-    wire: ModbusTcpWire
+    wire: ModbusTcpWire | RtuWire
     registers: RegisterMap
     web_port: int
     password: str
@@ -93,6 +94,9 @@ async def chain(
     database_port: int | None = None,
     log: Path | None = None,
     agent: Sequence[str | Path] | None = None,
+    rtu: bool = False,
+    neighbours: int = 0,
+    line_timeout_s: float | None = None,
 ) -> AsyncIterator[Chain]:
     """Start it all; give it once the first batch is committed; stop it all.
 
@@ -106,13 +110,18 @@ async def chain(
         database_port: port of a proxy on the way of ingest to the database.
         log: where the agent's log lies; `log.sqlite3` in the folder by default.
         agent: the command line of another `lms-agent` than the tests' own.
+        rtu: whether the unit is on a serial line, named as by its adapter's id, instead of on TCP.
+        neighbours: how many other units share the line, from unit 2 on; unit 2 has the tag `U2/PV`.
+        line_timeout_s: how long a unit may take to reply; by default as long as a period, at most a second.
     """
+    registers = RegisterMap()
+    units = {1: registers, **{2 + each: RegisterMap(holding={0: 0, 1: 0}) for each in range(neighbours)}}
     made = Chain(
         folder=folder,
         group=f"org-{uuid4().hex[:12]}",
         node=f"agent-{uuid4().hex[:12]}",
         bioreactor=uuid4(),
-        wire=ModbusTcpWire({1: (registers := RegisterMap())}),
+        wire=RtuWire(units, link=folder / "by-id" / "usb-adapter") if rtu else ModbusTcpWire(units),
         registers=registers,
         web_port=ports.free_port(),
         password=secrets.token_urlsafe(24),
@@ -121,10 +130,10 @@ async def chain(
     for tag in range(tags):
         registers.put(2 * tag, 1.0 + tag, "float32")
     await _populate(made, database, web=web)
-    settings = _settings(made, broker, tags, period_s, agent_port or broker.port)
+    timeout_s = line_timeout_s or min(1.0, period_s)
     try:
         async with made.wire:
-            settings.write_text(settings.read_text().replace("@port@", str(made.wire.port)))
+            settings = _settings(made, broker, _line(made.wire, tags, period_s, timeout_s), agent_port or broker.port)
             host = {"LMS_HOST_ID": made.group}
             ingest = {
                 "LMS_MQTT_URL": _by_way_of(ingest_port, broker.url("cloud-ingest")),
@@ -167,7 +176,25 @@ async def _populate(made: Chain, database: Any, *, web: bool) -> None:
         )
 
 
-def _settings(made: Chain, broker: Any, tags: int, period_s: float, broker_port: int) -> Path:
+def _line(wire: ModbusTcpWire | RtuWire, tags: int, period_s: float, timeout_s: float) -> list[str]:
+    """The settings of the line, and of the units on it; what they can measure at all is +-1e6."""
+    lines = ['[[bus]]\nid = "line"', f"timeout_s = {timeout_s}"]
+    if isinstance(wire, RtuWire):
+        lines.append(f'kind = "modbus-rtu"\nbaud = 115200\nport = "{wire.address}"')
+    else:
+        lines.append(f'kind = "modbus-tcp"\nhost = "{wire.host}"\nport = {wire.port}')
+    for unit in wire.units:
+        name = "unit" if unit == 1 else f"unit-{unit}"
+        lines.append(f'[[instrument]]\nid = "{name}"\nbus = "line"\nbioreactor = "R1"\nunit = {unit}')
+        lines.append(f"period_s = {period_s}")
+        names = [f"T{tag + 1}/PV" for tag in range(tags)] if unit == 1 else [f"U{unit}/PV"]
+        for at, tag in enumerate(names):
+            lines.append(f'[[instrument.point]]\ntag = "{tag}"\naddress = {2 * at}\nkind = "float32"')
+            lines.append("minimum = -1e6\nmaximum = 1e6")
+    return lines
+
+
+def _settings(made: Chain, broker: Any, line: list[str], broker_port: int) -> Path:
     account = broker.add_agent(made.group, made.node)
     secret = made.folder / "agent.password"
     secret.touch(mode=0o600)
@@ -183,12 +210,7 @@ def _settings(made: Chain, broker: Any, tags: int, period_s: float, broker_port:
         'password_file = "agent.password"',
         f'primary_host = "{made.group}"',
         '[[bioreactor]]\nid = "R1"',
-        '[[bus]]\nid = "line"\nkind = "modbus-tcp"\nhost = "127.0.0.1"\nport = @port@',
-        f"timeout_s = {min(1.0, period_s)}",
-        f'[[instrument]]\nid = "unit"\nbus = "line"\nbioreactor = "R1"\nunit = 1\nperiod_s = {period_s}',
-    ]
-    lines += [
-        f'[[instrument.point]]\ntag = "T{tag + 1}/PV"\naddress = {2 * tag}\nkind = "float32"' for tag in range(tags)
+        *line,
     ]
     path = made.folder / "agent.toml"
     path.touch(mode=0o600)

@@ -23,7 +23,7 @@ from lms_agent.health import read_status
 from lms_agent.log.errors import LogError
 from lms_agent.log.reader import LogReader
 from lms_firmware_sim.wires.registers import RegisterMap
-from lms_protocol.reading import Gap
+from lms_protocol.reading import Gap, Quality
 
 from support.chain import Chain, most_resident_mib, starved_s
 from support.reconciling import Cell, acked, head, logged, reconcile, stored
@@ -102,6 +102,9 @@ class Truth:
     """Makes the registers of a unit live, and knows every value that they ever had, and when.
 
     No tag says a value twice, so that a reading tells which scan it is from.
+
+    Attributes:
+        ill: bits (big-endian float64) of what an ill instrument said besides; true only where flagged UNCERTAIN.
     """
 
     def __init__(self, registers: RegisterMap, tags: int, seed: int = 1) -> None:
@@ -109,6 +112,7 @@ class Truth:
         self._chance = random.Random(seed)
         self._said = {tag: {1.0 + tag: Said(0, math.nan)} for tag in range(tags)}
         self.changes = 0
+        self.ill: set[bytes] = set()
         registers.before_read = self.change
 
     def change(self) -> None:
@@ -131,7 +135,12 @@ class Truth:
 
     def wrong(self, cells: Iterable[Cell]) -> list[Cell]:
         """Those cells that the instrument never said, or not at that time."""
-        return [cell for cell, said in self._pairs(cells) if said is None or abs(cell[2] - said.at_ms) > TRUE_WITHIN_MS]
+        return [
+            cell
+            for cell, said in self._pairs(cells)
+            if not (cell[4] in self.ill and cell[5] == Quality.UNCERTAIN)
+            and (said is None or abs(cell[2] - said.at_ms) > TRUE_WITHIN_MS)
+        ]
 
     def disordered(self, cells: Iterable[Cell]) -> list[Cell]:
         """Those cells of one agent that are not from a later scan than the cell of their tag before them.

@@ -8,32 +8,11 @@ from lms_agent.buses.modbus import ModbusMaster
 from lms_agent.buses.opening import make_bus
 from lms_agent.clock import SystemClock
 from lms_agent.settings.model import ModbusRtuBus, ModbusTcpBus, SerialBus
-from lms_firmware_sim.wires import ModbusTcpWire, RegisterMap, RtuWire
+from lms_firmware_sim.wires import ModbusTcpWire, RtuWire
 from lms_firmware_sim.wires.wire import Wire
+from support.stamped import Stamped
 
 TIMEOUT_S = 0.03
-ADDRESSES = 64
-
-
-class Stamped:
-    """A unit whose words are address and stamp; `stamp` changes with every request, so a foreign reply shows."""
-
-    def __init__(self, unit: int = 1, *, twins: bool = False) -> None:
-        self.unit = unit
-        self.stamp = 0
-        self.registers = RegisterMap(before_read=self._write)
-        self._tables = ("holding", "input") if twins else ("holding",)
-        self._write()
-
-    def _write(self) -> None:
-        for table in self._tables:
-            self.registers.tables[table].update({address: self.word(address) for address in range(ADDRESSES)})
-
-    def word(self, address: int) -> int:
-        return (self.unit * 7 + address) % 64 << 10 | self.stamp % 1024
-
-    def expected(self, address: int, count: int) -> bytes:
-        return b"".join(self.word(address + step).to_bytes(2) for step in range(count))
 
 
 @pytest.fixture

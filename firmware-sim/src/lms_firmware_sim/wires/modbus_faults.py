@@ -4,7 +4,8 @@ import random
 from typing import NamedTuple
 
 from lms_firmware_sim.wires.faults import Fault, FaultKind
-from lms_firmware_sim.wires.modbus_requests import READ_TABLES, SERVER_DEVICE_BUSY, exception_reply
+from lms_firmware_sim.wires.modbus_requests import READ_TABLES, SERVER_DEVICE_BUSY, answer, exception_reply
+from lms_firmware_sim.wires.registers import RegisterMap
 
 # Words that are far outside any instrument's range whatever the word order: 0x7F7F7F7F is 3.4e38 as a float32,
 # 32639 as an int16; 0xFFFFFFFF is no number as a float32.
@@ -42,6 +43,13 @@ class Memory:
         return owed
 
 
+def carry_out(fault: Fault | None, request: bytes, registers: RegisterMap) -> bytes:
+    """The sound reply to a request; a unit that is busy does nothing at all, and a write to it changes nothing."""
+    if fault is not None and fault.kind is FaultKind.BUSY:
+        return exception_reply(request[0], SERVER_DEVICE_BUSY)
+    return answer(request, registers)
+
+
 def damage(fault: Fault | None, request: bytes, reply: Reply, memory: Memory) -> Reply:
     """The reply as the ill unit forms it; its frame is still a good one."""
     if fault is None:
@@ -49,8 +57,6 @@ def damage(fault: Fault | None, request: bytes, reply: Reply, memory: Memory) ->
     unit, data = reply
     function = data[0]
     match fault.kind:
-        case FaultKind.BUSY:
-            return Reply(unit, exception_reply(request[0], SERVER_DEVICE_BUSY))
         case FaultKind.WRONG_UNIT:
             return Reply(unit % 247 + 1, data)
         case FaultKind.WRONG_FUNCTION:

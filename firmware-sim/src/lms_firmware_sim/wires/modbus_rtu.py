@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lms_firmware_sim.wires.faults import FaultKind
-from lms_firmware_sim.wires.modbus_faults import Memory, Reply, damage, damage_frame
+from lms_firmware_sim.wires.modbus_faults import Memory, Reply, carry_out, damage, damage_frame
 from lms_firmware_sim.wires.modbus_requests import address_and_count, answer, request_length
 from lms_firmware_sim.wires.registers import RegisterMap
 from lms_firmware_sim.wires.serial_wire import SerialWire
@@ -118,7 +118,7 @@ class RtuWire(SerialWire):
         if registers_of_unit is None:
             return
         fault = self._fault_for(unit)
-        reply = damage(fault, request, Reply(unit, answer(request, registers_of_unit)), self._memory)
+        reply = damage(fault, request, Reply(unit, carry_out(fault, request, registers_of_unit)), self._memory)
         body = bytes((reply.unit,)) + reply.data
         check = crc16(body)
         if fault is not None and fault.kind is FaultKind.BAD_CRC:

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 
 from lms_firmware_sim.errors import WireStartError
 from lms_firmware_sim.wires.faults import Fault, FaultKind
-from lms_firmware_sim.wires.modbus_faults import Memory, Reply, damage, damage_frame
-from lms_firmware_sim.wires.modbus_requests import address_and_count, answer
+from lms_firmware_sim.wires.modbus_faults import Memory, Reply, carry_out, damage, damage_frame
+from lms_firmware_sim.wires.modbus_requests import address_and_count
 from lms_firmware_sim.wires.outbox import Outbox
 from lms_firmware_sim.wires.registers import RegisterMap
 from lms_firmware_sim.wires.wire import Request, Wire
@@ -165,7 +165,7 @@ class _Connection(asyncio.Protocol):
         if registers is None:
             return
         fault = wire.take_fault(unit)
-        reply = damage(fault, request, Reply(unit, answer(request, registers)), wire.memory)
+        reply = damage(fault, request, Reply(unit, carry_out(fault, request, registers)), wire.memory)
         protocol = 1 if fault is not None and fault.kind is FaultKind.BAD_CRC else 0
         if wire.zero_transactions:
             transaction = 0
