@@ -15,6 +15,7 @@
         ├── InstrumentBusy                the instrument says: later
         ├── InstrumentRefused             the instrument answers with an error (Modbus exception, `ES`, `ET`, `EL`)
         ├── ValueDisowned                 the instrument itself says that a value is not to be used, or of another unit
+        ├── WrongInstrument               another model answers than the settings are for; nothing of it is believed
         └── NotWritable                   a point that cannot be written, or not with this value; nothing was sent
 
 What the caller may do is the same for a whole branch: after any `InstrumentError` ask again at the next scan.
@@ -185,6 +186,24 @@ class ValueDisowned(InstrumentError):
         self.tag = tag
         self.reason = reason
         super().__init__(port, f"unit {unit} on {port} says of {tag}: {reason}")
+
+
+class WrongInstrument(InstrumentError):
+    """Another model answers than the settings are for.
+
+    Attributes:
+        unit: the unit asked.
+        wanted: the profile that the settings name.
+        found: what the instrument says it is; "" if it has no words for that.
+    """
+
+    def __init__(self, port: str, unit: int, wanted: str, found: str) -> None:
+        self.unit = unit
+        self.wanted = wanted
+        self.found = found
+        remedy = f"check cables, `unit` and `profile`; `lms-agent profile show {wanted}` says what is meant"
+        said = f"says it is {found}, which is" if found else "cannot say what it is, so it is"
+        super().__init__(port, f"unit {unit} on {port} {said} no {wanted}: {remedy}")
 
 
 class NotWritable(InstrumentError):

@@ -102,6 +102,7 @@ ANSWERS = [  # examples from the makers' manuals
     ("mt-sics-balance", "ES", False),
     ("atlas-ezo-ph", "?I,pH,1.98", True),
     ("atlas-ezo-ph", "?I,DO,1.98", False),
+    ("atlas-ezo-ph", "?i,pH,2.16", True),
     ("atlas-ezo-do", "?I,D.O.,1.98", True),
     ("atlas-ezo-do", "?I,DO,2.10", True),
     ("atlas-ezo-do", "?I,pH,2.10", False),

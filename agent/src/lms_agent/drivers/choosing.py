@@ -10,6 +10,7 @@ from lms_agent.drivers.driver import Driver
 from lms_agent.drivers.ezo import Ezo
 from lms_agent.drivers.modbus_registers import ModbusRegisters
 from lms_agent.drivers.mt_sics import MtSics
+from lms_agent.drivers.recognising import Recognised
 from lms_agent.drivers.watson_marlow import WatsonMarlow
 from lms_agent.settings import (
     AlicatInstrument,
@@ -31,7 +32,10 @@ def make_driver(instrument: InstrumentSettings, bus: Bus, numbers: Sequence[int]
     """
     match instrument, bus:
         case ModbusInstrument(), ModbusMaster():
-            return ModbusRegisters(instrument, bus, numbers)
+            registers = ModbusRegisters(instrument, bus, numbers)
+            if instrument.identity is None:
+                return registers
+            return Recognised(registers, instrument, instrument.identity, bus, numbers)
         case MtSicsInstrument(), TextLine():
             return MtSics(instrument, bus, numbers)
         case EzoInstrument(), TextLine():
