@@ -75,6 +75,16 @@ async def test_tag_is_set_and_told_with_and_without_an_agent(settable, lms_agent
     assert settable.tcp.units[1].value(10) == 350
     events = told(settable)
     assert [str(event.state) for event in events] == ["begun", "done", "begun", "done", "refused"]
+    answer = await lms_agent("log", "commands", "--config", settable.config)
+    rows = [line.split()[2:] for line in answer.out.splitlines()]
+    assert [row[:5] for row in rows] == [
+        ["WHAT", "TO", "STATE", "WHO", "WHY"],
+        ["R1", "Stirrer/SP", "350", "done", "ada"],
+        ["R1", "Pump/On", "on", "done", "ada"],
+        ["R1", "Stirrer/SP", "1300", "refused", "ada"],
+    ]
+    answer = await lms_agent("log", "commands", "--config", settable.config, "--json")
+    assert [CommandEvent.from_text(line) for line in answer.out.splitlines()] == events
     assert {(event.by, event.reason, event.source) for event in events} == {("ada", "trying", "bench")}
     assert {event.account for event in events} <= {getpass.getuser(), os.environ.get("SUDO_USER")}
 
@@ -157,7 +167,7 @@ async def test_sync_says_how_sending_goes(settable, lms_agent, running):
         answer = await lms_agent("sync", settable.config)
         assert answer.code == 1
         assert "connection        none to mqtt://127.0.0.1:1883" in answer.out
-        assert "batches wait; the oldest was read" in answer.out
+        assert "batches wait; the oldest was read" in " ".join(answer.out.split())
         status = (await lms_agent("sync", settable.config, "--json")).json
         assert (status["running"], status["connected"], status["acked"]) == (True, False, 0)
         assert status["backlog"] == status["batches"] > 0

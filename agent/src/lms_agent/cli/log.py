@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from lms_protocol.reading import NOT_FOR_SCREENS
 
-from lms_agent.cli import log_upkeep
+from lms_agent.cli import log_commands, log_upkeep
 from lms_agent.cli.finding import ending, find_log
 from lms_agent.cli.log_contents import contents_as_json, contents_rows, print_rows
 from lms_agent.health import is_fresh, read_status
@@ -123,7 +124,7 @@ def import_(
 
         with SqliteLog.open(settings.agent.log) as log:
             tags = [tag for tag in register(log, settings) if tag.device == device]
-            usable = [tag for tag in tags if not tag.name.startswith("Sync/")]
+            usable = [tag for tag in tags if not tag.name.startswith(NOT_FOR_SCREENS)]
             written = log.append_all(entries(file, device, usable, progress))
         took_s = time.monotonic() - began_s
         first, end = written or (0, 0)
@@ -139,6 +140,7 @@ def _find(context: typer.Context, config: Path | None, log: Path | None) -> Path
 
 
 log_upkeep.register(app, _find)
+log_commands.register(app, _find)
 
 
 def _print_status(path: Path, *, as_json: bool) -> None:

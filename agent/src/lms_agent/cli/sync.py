@@ -110,15 +110,15 @@ def _lines(status: Mapping[str, Any] | None, told: Mapping[str, Any]) -> list[tu
     now_ms = agent_now_ms(status)
 
     def ago(ms: int | None) -> str:
-        return "never since the agent's start" if ms is None else f"{_duration(now_ms - ms)} ago, {iso(ms)}"
+        return "not since the agent's start" if ms is None else f"{iso(ms)}, {_duration(now_ms - ms)} ago"
 
     lines = [_connection(told, ago)]
     backlog = told["backlog"]
     waits = f"{backlog} of {told['batches']} batches wait"
     since = told["waiting_since_ms"]
-    lines.append(("backlog", f"{waits}; the oldest was read {ago(since)}" if backlog and since else waits, False))
+    lines.append(("backlog", f"{waits}; the oldest was read at {ago(since)}" if backlog and since else waits, False))
     if told["running"]:
-        lines.append(("acknowledged", f"up to batch {told['acked']}; last heard {ago(told['last_ack_at_ms'])}", False))
+        lines.append(("acknowledged", f"up to batch {told['acked']}; last heard: {ago(told['last_ack_at_ms'])}", False))
         lines.append(("clock", sentence(told["clock"]).removeprefix("clock: "), needs_attention(told["clock"])))
     else:
         lines.append(("acknowledged", f"up to batch {told['acked']}", False))
@@ -136,11 +136,11 @@ def _connection(told: Mapping[str, Any], ago: Any) -> tuple[str, str, bool]:
         return "connection", "no agent runs; `systemctl start lms-agent`", True
     if not told["connected"]:
         why = told["error"] or "being made"
-        return "connection", f"none to {told['url']} since {ago(told['since_ms'])}: {why}", True
+        return "connection", f"none to {told['url']}, since {ago(told['since_ms'])}: {why}", True
     if not told["host_online"]:
         return "connection", f"to {told['url']}, but the cloud is not online; readings wait", True
     state = "sending" if told["sending"] else "about to send"
-    return "connection", f"{state} to {told['url']} since {ago(told['since_ms'])}", False
+    return "connection", f"{state} to {told['url']}; connected at {ago(told['since_ms'])}", False
 
 
 def _duration(ms: int) -> str:
