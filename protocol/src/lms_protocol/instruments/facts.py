@@ -91,12 +91,12 @@ class RegisterIdentity(Fact):
         return any(text.encode("ascii", "replace") in order for text in self.texts for order in _orders(data))
 
     def shown(self, data: bytes) -> str:
-        """The text in the registers, for people; "" if it is none."""
+        """The text in the registers, for people: in both orders of characters if none is ours; "" if it is no text."""
         for text in self.texts:
             for order in _orders(data):
                 if text.encode("ascii", "replace") in order:
                     return _readable(order)
-        return _readable(data)
+        return " or ".join(dict.fromkeys(text for text in map(_readable, _orders(data)) if text))
 
 
 def _orders(data: bytes) -> tuple[bytes, bytes]:
@@ -106,7 +106,7 @@ def _orders(data: bytes) -> tuple[bytes, bytes]:
 
 
 def _readable(data: bytes) -> str:
-    text = data.split(b"\0")[0].decode("ascii", "replace").strip()
+    text = data.rstrip(b"\0").decode("ascii", "replace").strip()
     return text if text.isprintable() and "\ufffd" not in text else ""
 
 
