@@ -44,6 +44,19 @@ def _plant(config: str) -> "Plant":
     return load_plant(file)
 
 
+def _with_replays(plant: "Plant", replays: list[str], speed: float) -> "Plant":
+    """The plant with the recorded runs that the command line asks for."""
+    from lms_firmware_sim.plants.description import ReplayDescription
+
+    for each in replays:
+        bioreactor, _, file = each.partition("=")
+        if not file or bioreactor not in {described.id for described in plant.bioreactor}:
+            known = ", ".join(described.id for described in plant.bioreactor)
+            _fail(f"--replay {each!r} is not understood: allowed is ID=FILE with one of the bioreactors {known}.")
+        plant = plant.with_replay(bioreactor, ReplayDescription(file=Path(file), speed=speed))
+    return plant
+
+
 def _instant(text: str, option: str) -> datetime:
     """An instant from the command line; without a zone it is UTC."""
     try:
@@ -64,6 +77,10 @@ def serve(
     ] = None,
     mqtt_url: Annotated[str | None, typer.Option(help="Publish the true state: mqtt://account@host:port.")] = None,
     mqtt_password_file: Annotated[Path | None, typer.Option(help="Holds the account's password.")] = None,
+    replay: Annotated[
+        list[str] | None, typer.Option(metavar="ID=FILE", help="Show a run from a CSV file, such as R1=run.csv.")
+    ] = None,
+    replay_speed: Annotated[float, typer.Option(help="Recorded seconds per second.", min=0.001, max=10_000)] = 1.0,
 ) -> None:
     """Serve a plant's wires until SIGTERM; prints a JSON line with their addresses when all are laid."""
     import asyncio
@@ -73,7 +90,7 @@ def serve(
     from lms_firmware_sim.truth import TruthFeed
 
     try:
-        plant = _plant(config)
+        plant = _with_replays(_plant(config), replay or [], replay_speed)
         state = None if state_dir is None else state_path(state_dir, plant.plant.name)
         simulated = restored(
             plant,

@@ -3,6 +3,7 @@
 LmsError
 └── SimulatorError              anything that the simulator itself reports
     ├── PlantError              a plant's file cannot be used (file, key, what was found, what is allowed)
+    ├── RecordingError          a recorded run cannot be used (file, line, what was found, what is allowed)
     ├── StateError              a saved state cannot be used
     ├── WireStartError          a wire cannot be laid (port busy, link in the way, no permission)
     ├── RegisterError           a value does not fit its registers
@@ -33,6 +34,23 @@ class PlantError(SimulatorError):
         self.problems = problems
         listed = "".join(f"\n  {problem}" for problem in problems)
         super().__init__(f"{file} does not describe a plant:{listed}")
+
+
+class RecordingError(SimulatorError):
+    """A recorded run cannot be used.
+
+    Attributes:
+        file: the CSV file.
+        line: where in it, from 1; None: the whole of it.
+        reason: what is wrong.
+    """
+
+    def __init__(self, file: Path, line: int | None, reason: str) -> None:
+        self.file = file
+        self.line = line
+        self.reason = reason
+        where = str(file) if line is None else f"{file}, line {line}"
+        super().__init__(f"{where}: {reason}.")
 
 
 class StateError(SimulatorError):

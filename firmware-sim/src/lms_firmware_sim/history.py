@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 
+from lms_firmware_sim.bioreactors import make_bioreactor
 from lms_firmware_sim.bound import decoded, encoded
 from lms_firmware_sim.plants.description import Plant
 from lms_firmware_sim.plants.points import Point
 from lms_firmware_sim.plants.wires import BalanceDescription, ModbusRtuDescription, ModbusTcpDescription
-from lms_firmware_sim.process.bioreactor import SimulatedBioreactor
 from lms_firmware_sim.wires.mt_sics import GRAMS_PER
 
 
@@ -34,7 +34,7 @@ def history(
 
     Set points that clients wrote are not part of it: it is the cultivation as described.
     """
-    simulated = SimulatedBioreactor(plant.described(bioreactor).cultivation(started_at))
+    simulated = make_bioreactor(plant.described(bioreactor), started_at)
     points = _points(plant, bioreactor)
     balances = [wire for wire in plant.wire if isinstance(wire, BalanceDescription) and wire.bioreactor == bioreactor]
     begin_ms, end_ms, period_ms = _ms(begin), _ms(end), max(1, round(period_s * 1000.0))

@@ -15,13 +15,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from lms_firmware_sim.bioreactors import make_bioreactor
 from lms_firmware_sim.bound import BoundUnit
 from lms_firmware_sim.errors import StateError
 from lms_firmware_sim.fitting import FittedInstruments
 from lms_firmware_sim.plants.description import Plant
 from lms_firmware_sim.plants.text_wires import TextWireDescription
 from lms_firmware_sim.plants.wires import BalanceDescription, ModbusRtuDescription, Unit, WireDescription
-from lms_firmware_sim.process.bioreactor import SimulatedBioreactor
 from lms_firmware_sim.wires import BalanceWire, ModbusTcpWire, RegisterMap, RtuWire, TextWire, Wire
 
 STATE_VERSION = 2
@@ -38,6 +38,9 @@ class SimulatedPlant:
         wires_dir: folder for the links to pseudo-terminals (`<wires_dir>/<wire id>`); None: only links that the
             description names itself.
         clock: seconds since 1970 UTC.
+
+    Raises:
+        RecordingError: a recorded run cannot be used.
 
     Attributes:
         bioreactors: by id.
@@ -58,9 +61,7 @@ class SimulatedPlant:
         self._clock = clock
         self._wires_dir = wires_dir
         self._stack = AsyncExitStack()
-        self.bioreactors = {
-            described.id: SimulatedBioreactor(described.cultivation(self.started_at)) for described in plant.bioreactor
-        }
+        self.bioreactors = {described.id: make_bioreactor(described, self.started_at) for described in plant.bioreactor}
         self.instruments = FittedInstruments(plant, self, clock)
         self.wires: dict[str, Wire] = {}
 
@@ -191,7 +192,7 @@ class SimulatedPlant:
         bioreactors = saved.get("bioreactors")
         if not isinstance(bioreactors, dict) or set(bioreactors) != set(self.bioreactors):
             raise StateError("its bioreactors are not those of this plant")
-        fresh = {name: SimulatedBioreactor(each.cultivation) for name, each in self.bioreactors.items()}
+        fresh = {described.id: make_bioreactor(described, self.started_at) for described in self.plant.bioreactor}
         for name, bioreactor in fresh.items():
             if not isinstance(bioreactors[name], dict):
                 raise StateError(f"bioreactor {name} is no JSON object")

@@ -19,6 +19,7 @@ from lms_agent.errors import InstrumentRefused
 from lms_agent.settings.dialects.modbus import ModbusInstrument, RegisterPoint
 from lms_agent.settings.model import ModbusRtuBus, ModbusTcpBus
 from modbus_tk import defines, modbus_rtu, modbus_tcp
+from support.patience import until
 from support.terminals import joined_terminals
 from umodbus.server import tcp as umodbus_tcp
 from umodbus.server.serial import get_server as umodbus_serial_server
@@ -121,6 +122,7 @@ async def modbus_tk_on_tcp(free_port):
     fill(server)
     server.start()
     try:
+        await until(lambda: server._sockets, "the server's thread listens")
         yield ModbusTcpBus(id="b", kind="modbus-tcp", host="127.0.0.1", port=free_port, timeout_s=5.0)
     finally:
         await asyncio.to_thread(server.stop)

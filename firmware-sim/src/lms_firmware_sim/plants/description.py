@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import AwareDatetime, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from lms_firmware_sim.errors import PlantError
 from lms_firmware_sim.plants.strict import Id, Strict
 from lms_firmware_sim.plants.wires import WireDescription
-from lms_firmware_sim.process.bioreactor import Cultivation
+from lms_firmware_sim.process.bioreactor import TAGS, Cultivation
 from lms_firmware_sim.process.controller import Cascade, SetPoints, set_point_limits
 from lms_firmware_sim.process.strains import STRAINS
 from lms_firmware_sim.process.vessels import Recipe, Vessel
@@ -65,6 +65,47 @@ class SetPointsDescription(Strict):
         return SetPoints(**self.model_dump())
 
 
+class ColumnDescription(Strict):
+    """`[[bioreactor.replay.column]]`: what a name in the recording is here.
+
+    Attributes:
+        name: the column's header, or the tag, as the file has it.
+        scale: the value here for a value of 1 in the file.
+    """
+
+    name: str = Field(min_length=1)
+    tag: str
+    scale: float = Field(default=1.0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.tag not in TAGS:
+            raise ValueError(f"tag {self.tag!r} is not known; allowed are {', '.join(TAGS)}")
+        return self
+
+
+class ReplayDescription(Strict):
+    """`[bioreactor.replay]`: a recorded run that takes the place of the model.
+
+    Attributes:
+        file: a CSV file; a relative path counts from the plant's file.
+        speed: recorded seconds per second.
+        repeat: begin again at its end; else the last values stay.
+        column: what the file's names are here; without any they must be the simulator's tags.
+    """
+
+    file: Path
+    speed: float = Field(default=1.0, gt=0, le=10_000)
+    repeat: bool = True
+    column: tuple[ColumnDescription, ...] = ()
+
+    @field_validator("file")
+    @classmethod
+    def _beside_the_plant(cls, file: Path, info: ValidationInfo) -> Path:
+        folder: Path | None = None if info.context is None else info.context["folder"]
+        return file if folder is None else folder / file
+
+
 class BioreactorDescription(Strict):
     """`[[bioreactor]]`: one vessel and what grows in it.
 
@@ -82,6 +123,7 @@ class BioreactorDescription(Strict):
     vessel: VesselDescription
     recipe: RecipeDescription
     set_points: SetPointsDescription
+    replay: ReplayDescription | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -148,6 +190,14 @@ class Plant(Strict):
         """One bioreactor's description. Raises KeyError for an unknown id."""
         return {each.id: each for each in self.bioreactor}[bioreactor]
 
+    def with_replay(self, bioreactor: str, replay: ReplayDescription) -> Self:
+        """The same plant, but with a recorded run in one bioreactor. Raises KeyError for an unknown id."""
+        self.described(bioreactor)
+        bioreactors = tuple(
+            each.model_copy(update={"replay": replay}) if each.id == bioreactor else each for each in self.bioreactor
+        )
+        return self.model_copy(update={"bioreactor": bioreactors})
+
 
 def _unique(what: Literal["bioreactor", "wire"], ids: list[str]) -> None:
     doubled = sorted({each for each in ids if ids.count(each) > 1})
@@ -178,7 +228,7 @@ def plant_from(raw: dict[str, Any], file: Path) -> Plant:
         PlantError: as `load_plant`.
     """
     try:
-        return Plant.model_validate(raw)
+        return Plant.model_validate(raw, context={"folder": file.parent})
     except ValidationError as error:
         raise PlantError(file, [_sentence(problem, raw) for problem in error.errors()]) from error
 
