@@ -4,6 +4,7 @@ Neighbours: `lms_agent.timekeeping.timekeeper` makes the agent's time of it.
 """
 
 import asyncio
+import logging
 import time
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +12,8 @@ from uuid import UUID, uuid4
 
 from lms_agent.timekeeping.discipline import Observation
 from lms_agent.timekeeping.kernel import synchronised
+
+LOGGER = logging.getLogger(__name__)
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -47,8 +50,9 @@ class Computer:
         try:
             self.boot = UUID(BOOT_ID.read_text(encoding="ascii").strip())
         except (OSError, ValueError):
-            # Without /proc nobody knows whether the computer has booted since. To take each start of the agent for a
-            # boot is right: the offset is then not taken over.
+            # Nobody knows whether the computer has booted since, so this start is taken for a boot: the offset is not
+            # taken over. If it was none, what an earlier start could not date ends up before the computer's boot.
+            LOGGER.warning("%s cannot be read: every start of the agent counts as one of the computer", BOOT_ID)
             self.boot = uuid4()
 
     def boot_ms(self) -> int:
