@@ -24,6 +24,7 @@ PYTHONS := python3.14 python3.13 python3.12 python3.11 python3
 PYTHON := .venv/bin/python
 STAND := $(PYTHON) -m lms_firmware_sim.stand
 TESTS := tests
+DEB :=
 FAULTS := tests/faults
 WORKERS := 2
 SEEDS := 1000
@@ -73,6 +74,10 @@ format: setup ## Format the code and mend what the linter can mend
 .PHONY: bench
 bench: setup broker ## Measure, each figure beside the limit measured in the same run
 	@$(CACHES); exec $(PYTHON) -m pytest tests/benchmarks -m bench -n 0 -s --no-header -q --timeout 900
+
+.PHONY: deb
+deb: setup ## Build the agent's Debian package in dist/ (DEB="--architecture arm64 --debian 12 --version 1.2")
+	@$(CACHES); exec $(PYTHON) packaging/deb.py $(DEB)
 
 .PHONY: simulate
 simulate: setup ## Simulate agents, broker, ingest and database with faults (SEEDS=1000 FIRST=0; SEED=42; QUICK=1)
