@@ -1,6 +1,5 @@
 """A recorded run on the wires: what the file says is what a client reads, at its time."""
 
-import csv
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -157,18 +156,17 @@ def test_set_point_that_is_written_is_no_longer_the_recorded_one(written, clock)
     assert again.feel("R1", "Temperature/SP") == 36.0
 
 
-def test_history_of_a_run_replayed_is_that_run(written, clock, demo_plant, tmp_path):
-    window = {"begin": NOW, "end": NOW + timedelta(minutes=1), "period_s": 5.0}
-    first = list(history(demo_plant, "R1", started_at=NOW, **window))
+@pytest.mark.parametrize("bioreactor", ["R1", "R3"])
+async def test_history_of_a_run_replayed_is_that_run(demo_plant, lms_sim, tmp_path, bioreactor):
     file = tmp_path / "run.csv"
-    with file.open("w", newline="") as opened:
-        writer = csv.writer(opened)
-        writer.writerow(("taken_at", "tag", "value"))
-        for reading in first:
-            at = datetime.fromtimestamp(reading.taken_at_ms / 1000.0, UTC)
-            writer.writerow((at.isoformat(), reading.tag, repr(reading.value)))
-    again = list(history(demo_with(file, repeat=False), "R1", started_at=NOW, **window))
-    assert again == first
+    times = [at.isoformat() for at in (NOW, NOW, NOW + timedelta(minutes=1))]
+    options = zip(("--started-at", "--from", "--to"), times, strict=True)
+    flat = [part for option in options for part in option]
+    code, _, errors = await lms_sim("history", "demo", "--bioreactor", bioreactor, *flat, "--units", "--output", file)
+    assert (code, errors) == (0, "")
+    window = {"started_at": NOW, "begin": NOW, "end": NOW + timedelta(minutes=1), "period_s": 5.0}
+    replayed = demo_plant.with_replay(bioreactor, ReplayDescription(file=file, repeat=False))
+    assert list(history(replayed, bioreactor, **window)) == list(history(demo_plant, bioreactor, **window))
 
 
 def test_file_of_a_plant_lies_beside_it_and_its_tags_are_known(written, tmp_path):

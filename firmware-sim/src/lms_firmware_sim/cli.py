@@ -118,6 +118,7 @@ def history(
         str | None, typer.Option(help="When the plant was first started (default: saved, --to).")
     ] = None,
     state_dir: Annotated[Path | None, typer.Option(help="Where `serve` keeps its state: tells the start.")] = None,
+    units: Annotated[bool, typer.Option("--units", help="Add a column with the unit.")] = False,
 ) -> None:
     """Write what an agent would have read in the past: taken_at, tag, value."""
     from lms_firmware_sim import state_file
@@ -143,10 +144,11 @@ def history(
             if output != "-":
                 opened = stack.enter_context(Path(output).open("w", encoding="utf-8", newline=""))
             writer = csv.writer(opened, lineterminator="\n")
-            writer.writerow(("taken_at", "tag", "value"))
+            writer.writerow(("taken_at", "tag", "value", "unit") if units else ("taken_at", "tag", "value"))
             for reading in readings:
                 at = datetime.fromtimestamp(reading.taken_at_ms / 1000.0, UTC).isoformat(timespec="milliseconds")
-                writer.writerow((at.replace("+00:00", "Z"), reading.tag, repr(reading.value)))
+                row = (at.replace("+00:00", "Z"), reading.tag, repr(reading.value))
+                writer.writerow((*row, reading.unit) if units else row)
     except SimulatorError as error:
         _fail(str(error))
     except BrokenPipeError:

@@ -13,11 +13,12 @@ from lms_firmware_sim.wires.mt_sics import GRAMS_PER
 
 
 class PastReading(NamedTuple):
-    """One value: taken_at_ms in ms UTC, the tag, the value in the wire's unit (a balance gives g, if it shows g)."""
+    """One value: taken_at_ms in ms UTC, the tag, the value in the wire's unit, and that unit (g from most balances)."""
 
     taken_at_ms: int
     tag: str
     value: float
+    unit: str
 
 
 def history(
@@ -42,9 +43,11 @@ def history(
         simulated.advance_to(at_ms / 1000.0)
         for point in points:
             assert point.tag is not None  # noqa: S101 - chosen so by `_points`
-            yield PastReading(at_ms, point.tag, decoded(point, encoded(point, simulated.reading(point.tag))))
+            value = decoded(point, encoded(point, simulated.reading(point.tag)))
+            yield PastReading(at_ms, point.tag, value, point.unit)
         for balance in balances:
-            yield PastReading(at_ms, "Weight/PV", _shown(balance, simulated.reading("Weight/PV")))
+            value = _shown(balance, simulated.reading("Weight/PV"))
+            yield PastReading(at_ms, "Weight/PV", value, balance.unit_shown)
 
 
 def _points(plant: Plant, bioreactor: str) -> list[Point]:

@@ -2,8 +2,8 @@
 
 Two forms, told apart by the header:
 
-    taken_at,tag,value           a reading a row, as `lms-sim history`, `lms-agent log export` and the cloud's
-                                 history.csv write it; further columns `unit` and `bioreactor` are heeded
+    taken_at,tag,value           a reading a row, as `lms-sim history --units`, `lms-agent log export` and the
+                                 cloud's history.csv write it; further columns `unit` and `bioreactor` are heeded
     taken_at,pH/PV,DO/PV,…       a moment a row, a tag or other name a column
 
 Times are ISO 8601 (without a zone: UTC) or seconds; rows need no order. An empty value, NaN or text is no reading.
