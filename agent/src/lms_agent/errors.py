@@ -192,18 +192,21 @@ class WrongInstrument(InstrumentError):
     """Another model answers than the settings are for.
 
     Attributes:
-        unit: the unit asked.
-        wanted: the profile that the settings name.
+        unit: the unit asked, or None on a line with one instrument.
+        wanted: the profile that the settings name, or what they mean.
         found: what the instrument says it is; "" if it has no words for that.
     """
 
-    def __init__(self, port: str, unit: int, wanted: str, found: str) -> None:
+    def __init__(self, port: str, unit: int | None, wanted: str, found: str, *, is_profile: bool = True) -> None:
         self.unit = unit
         self.wanted = wanted
         self.found = found
-        remedy = f"check cables, `unit` and `profile`; `lms-agent profile show {wanted}` says what is meant"
+        remedy = "check cables, `unit` and `profile`"
+        if is_profile:
+            remedy += f"; `lms-agent profile show {wanted}` says what is meant"
+        who = "the instrument" if unit is None else f"unit {unit}"
         said = f"says it is {found}, which is" if found else "cannot say what it is, so it is"
-        super().__init__(port, f"unit {unit} on {port} {said} no {wanted}: {remedy}")
+        super().__init__(port, f"{who} on {port} {said} no {wanted}: {remedy}")
 
 
 class NotWritable(InstrumentError):

@@ -120,6 +120,46 @@ async def test_unit_of_another_size_is_refused(speaking):
     assert "it gives mass_flow in SLPM, but Air/PV is configured in 'mL/min'" in str(error)
 
 
+async def test_units_changed_at_the_display_are_noticed_by_the_decimals(speaking):
+    class Switched(AlicatAscii):
+        """From SLPM to SCCM: a thousand times the number, and one decimal."""
+
+        switched = False
+
+        def _describe_frame(self):
+            rows = super()._describe_frame()
+            return [row.replace("7/3 012 02 SLPM", "7/1 012 02 SCCM") for row in rows] if self.switched else rows
+
+        def frame(self):
+            return (
+                super()
+                .frame()
+                .replace(" +001.500 +001.500", " +01500.0 +01500.0" if self.switched else " +001.500 +001.500")
+            )
+
+    async with TextWire([Switched(Gas().controller())]) as wire:
+        driver = speaking(AlicatInstrument, wire, FLOW)
+        assert [reading.value for reading in (await driver.read()).readings] == [1.5]
+        wire.instruments[0].switched = True
+        ((_, error),) = (await driver.read()).failures
+        assert "other decimals than before" in str(error)
+        ((_, error),) = (await driver.read()).failures
+        assert "it gives mass_flow in SCCM, but Air/PV is configured in 'SLPM'" in str(error)
+        wire.instruments[0].switched = False
+        assert [reading.value for reading in (await driver.read()).readings] == [1.5]
+
+
+async def test_table_is_asked_again_when_the_port_was_opened_again(speaking, line_on):
+    async with TextWire([AlicatAscii(Gas().controller())]) as wire:
+        line = line_on(wire)
+        driver = speaking(AlicatInstrument, line, FLOW)
+        await driver.read()
+        line._stream.close()
+        assert len((await driver.read()).readings) == 1
+        said = [request.function for request in wire.requests]
+    assert said == ["A??D*", "A", "A", "A??D*", "A"]
+
+
 async def test_flow_beyond_what_can_be_measured_is_uncertain(speaking):
     gas = Gas()
     async with TextWire([AlicatAscii(gas.controller())]) as wire:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from lms_agent.drivers import ezo
-from lms_agent.errors import InstrumentRefused, NotWritable, ReplyRefused, ReplyTimeout
+from lms_agent.errors import InstrumentRefused, NotWritable, ReplyRefused, ReplyTimeout, WrongInstrument
 from lms_agent.settings.dialects.ezo import EzoInstrument, EzoPoint
 from lms_firmware_sim.instruments.ezo import EzoError
 from lms_firmware_sim.instruments.ezo_do import EzoDo
@@ -13,6 +13,7 @@ from lms_firmware_sim.instruments.oxygen_optode import OxygenOptode
 from lms_firmware_sim.instruments.ph_electrode import PhElectrode
 from lms_firmware_sim.wires import Fault, TextWire
 from lms_protocol.reading import Quality
+from support.patience import until
 
 QUICK = {"reading_s": 0.0, "setting_s": 0.0, "streaming_s": 0.0}
 PH = EzoPoint(tag="pH/PV", field="pH", minimum=0.0, maximum=14.0)
@@ -74,7 +75,8 @@ async def test_output_that_somebody_switches_off_is_noticed(speaking):
 async def test_circuit_of_another_kind_is_refused(speaking):
     async with TextWire([oxygen_circuit(Vessel())]) as wire:
         ((_, error),) = (await speaking(EzoInstrument, wire, PH).read()).failures
-    assert "it is an EZO circuit for DO, but its points are of pH" in str(error)
+    assert isinstance(error, WrongInstrument)
+    assert "says it is an EZO circuit for DO, which is no EZO circuit for pH" in str(error)
 
 
 async def test_restart_and_silence_are_survived(speaking):
@@ -94,6 +96,31 @@ async def test_restart_and_silence_are_survived(speaking):
                 break
         assert [reading.value for reading in outcome.readings] == [pytest.approx(6.5, abs=0.03)]
         assert (wire.instruments[0].streaming_s, wire.instruments[0].temperature_c) == (0.0, 37.0)
+
+
+async def test_restart_between_two_scans_costs_no_reading_and_is_noticed(speaking, line_on):
+    """`*RS *RE` that nobody asked for: another circuit may have been plugged in, with other outputs."""
+    async with TextWire([oxygen_circuit(Vessel())]) as wire:
+        line = line_on(wire)
+        driver = speaking(EzoInstrument, line, PERCENT)
+        await driver.read()
+        circuit = wire.instruments[0]
+        circuit.shows = {"mg": True, "%": False}
+        circuit._power_up("*RS", "*RE")
+        await until(lambda: len(line._stream.received) == 8)
+        (reading,) = (await driver.read()).readings
+    assert reading.value == pytest.approx(40.0, abs=0.2)
+
+
+async def test_circuit_on_a_port_that_was_opened_again_is_asked_what_it_is(speaking, line_on):
+    async with TextWire([oxygen_circuit(Vessel())]) as wire:
+        line = line_on(wire)
+        driver = speaking(EzoInstrument, line, PERCENT)
+        await driver.read()
+        line._stream.close()
+        wire.instruments[0].shows = {"mg": True, "%": False}
+        (reading,) = (await driver.read()).readings
+    assert reading.value == pytest.approx(40.0, abs=0.2)
 
 
 async def test_refusal_is_told(speaking):

@@ -6,7 +6,7 @@ import pytest
 from lms_agent.buses.opening import make_bus
 from lms_agent.clock import SystemClock
 from lms_agent.drivers.choosing import make_driver
-from lms_agent.errors import ReplyTimeout, WrongInstrument
+from lms_agent.errors import PortLost, ReplyTimeout, WrongInstrument
 from lms_agent.settings.dialects.modbus import ModbusInstrument, RegisterPoint
 from lms_agent.settings.model import ModbusTcpBus
 from lms_firmware_sim.wires import Fault, FaultKind, ModbusTcpWire, RegisterMap
@@ -86,6 +86,29 @@ async def test_nothing_is_written_to_another_model(driver_on):
         with pytest.raises(WrongInstrument):
             await driver_on(wire).tell(step, 7.0)
         assert registers.value(0, "float32") == 40.0
+
+
+async def test_port_that_was_opened_again_leads_to_somebody_who_is_asked_first(driver_on):
+    registers = _registers("EPHUM011", 7.0)
+    async with ModbusTcpWire({1: registers}) as wire:
+        driver = driver_on(wire)
+        assert len((await driver.read()).readings) == 1
+        _say(registers, "DOUM0123")
+        driver._master._stream.close()
+        ((_, error),) = (await driver.read()).failures
+        assert isinstance(error, WrongInstrument)
+
+
+async def test_nothing_is_written_through_a_port_that_was_opened_again(driver_on):
+    registers = _registers("EPHUM011", 7.0)
+    async with ModbusTcpWire({1: registers}) as wire:
+        driver = driver_on(wire)
+        assert len((await driver.read()).readings) == 1
+        driver._master._stream.close()
+        with pytest.raises(PortLost, match="nothing was sent, try again"):
+            await driver.write(0, 6.0)
+        assert [reading.value for reading in (await driver.read()).readings] == [7.0]
+        assert (await driver.write(0, 6.0)).confirmed
 
 
 async def test_after_a_silence_it_is_asked_again_who_it_is(driver_on):

@@ -93,12 +93,16 @@ class ModbusMaster(ABC):
         timeout_s: how long a unit may take to reply.
         wire_time: how long transactions take on the line.
         chance: for the back-off when the port cannot be opened.
+
+    Attributes:
+        openings: how often the port was opened: each time another instrument may have been plugged in.
     """
 
     def __init__(self, stream: ByteStream, *, timeout_s: float, wire_time: WireTime, chance: random.Random) -> None:
         self.port = stream.port
         self.wire_time = wire_time
         self.timeout_s = timeout_s
+        self.openings = 0
         self._stream = stream
         self._turns = Turns()
         self._doubts: defaultdict[int, Doubt] = defaultdict(Doubt)
@@ -216,6 +220,7 @@ class ModbusMaster(ABC):
             self._closed_for = (asyncio.get_running_loop().time() + self._reopening.failed(), error)
             raise
         self._closed_for = None
+        self.openings += 1
 
     async def _prove(self, request: Request, doubt: Doubt) -> None:
         """Read something of another shape, to find out whether replies are in step with requests.

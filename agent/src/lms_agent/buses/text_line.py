@@ -36,6 +36,11 @@ class TextLine:
         silence_s: how long the line is left alone after a failure.
         chance: for the back-off when the port cannot be opened.
         character_s: time that a character takes on the wire.
+
+    Attributes:
+        openings: how often the port was opened: each time another instrument may have been plugged in.
+        unasked: how often something came that nobody had asked for: an instrument that has just been switched on, or a
+            reply that came late.
     """
 
     def __init__(
@@ -59,6 +64,8 @@ class TextLine:
         self._speak_at_s = 0.0
         self._doubts: defaultdict[Unit, TextDoubt] = defaultdict(TextDoubt)
         self._asked_last: Command | None = None
+        self.openings = 0
+        self.unasked = 0
         self._may_echo: list[bytes] = []  # what was said since the last reply
 
     async def ask(
@@ -144,6 +151,7 @@ class TextLine:
             self._closed_for = (loop.time() + self._reopening.failed(), error)
             raise
         self._closed_for = None
+        self.openings += 1
 
     async def _prepare(self, command: Command, probes: Sequence[Command]) -> None:
         """Make sure that the line is open and quiet, and that no older reply can be taken for the one to `command`."""
@@ -257,8 +265,10 @@ class TextLine:
         while loop.time() < self._speak_at_s:
             await stream.wait_for_bytes(self._speak_at_s)
         heard = {line for line in bytes(stream.received).replace(b"\n", b"\r").split(b"\r") if line}
-        if heard - set(self._may_echo) and self._asked_last is not None:
-            self._doubts[self._asked_last.unit].unanswered(self._asked_last)  # the last line may have been another's
+        if heard - set(self._may_echo):
+            self.unasked += 1
+            if self._asked_last is not None:  # the last line may have been another's
+                self._doubts[self._asked_last.unit].unanswered(self._asked_last)
         self._may_echo = [said for said in self._may_echo if said not in heard]
         stream.received.clear()
 

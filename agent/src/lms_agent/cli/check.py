@@ -14,9 +14,11 @@ from lms_agent.cli.line_plan import counted, plan_of_instrument, plan_of_line, s
 from lms_agent.settings import (
     AgentSettings,
     BusSettings,
+    EzoInstrument,
     InstrumentSettings,
     ModbusInstrument,
     ModbusTcpBus,
+    MtSicsInstrument,
 )
 from lms_agent.timekeeping.kernel import synchronised
 
@@ -81,8 +83,9 @@ def _instrument(instrument: InstrumentSettings, wire: WireTime | None) -> dict[s
         "period_s": instrument.period_s,
         "tags": tags,
     }
-    if isinstance(instrument, ModbusInstrument) and wire is not None:
+    if not isinstance(instrument, MtSicsInstrument | EzoInstrument):
         described["unit"] = instrument.unit
+    if isinstance(instrument, ModbusInstrument) and wire is not None:
         described["blocks"] = [
             {
                 "register": request.register,
@@ -134,7 +137,8 @@ def line_setting(bus: BusSettings) -> str:
 
 
 def _instrument_lines(instrument: dict[str, Any]) -> list[str]:
-    unit = f", unit {instrument['unit']}" if "unit" in instrument else f", {instrument['driver']}"
+    speaks = "" if "blocks" in instrument else f", {instrument['driver']}"
+    unit = speaks + (f", unit {instrument['unit']}" if "unit" in instrument else "")
     lines = [f"  {instrument['id']}{unit}: {instrument['bioreactor']}, every {instrument['period_s']:g} s"]
     if "blocks" not in instrument:
         return [*lines, f"    {', '.join(instrument['tags'])}"]

@@ -22,7 +22,7 @@ from lms_protocol.reading import Quality, Reading, Value
 from lms_agent.buses.text_commands import Answer, Command
 from lms_agent.buses.text_line import TextLine
 from lms_agent.drivers.alicat_frames import USUAL, Column, NoLayout, fits, frame_pattern, layout_of, quality_by
-from lms_agent.drivers.driver import Failure, Go, Outcome, Written, always, quality_of
+from lms_agent.drivers.driver import Failure, Go, Outcome, Written, always, quality_of, unless_reopened
 from lms_agent.drivers.questions import Question, ask_all
 from lms_agent.errors import InstrumentError, InstrumentRefused, NotWritable, ReplyRefused
 from lms_agent.settings.dialects.alicat import AlicatInstrument, AlicatPoint
@@ -53,6 +53,8 @@ class Alicat:
             self._command(b"??M*", rb"(?:%b M\d\d [ -~]*\n?)+|(?:[A-Z] +)?\?" % letter),
         )
         self._columns: tuple[Column, ...] = ()
+        self._decimals: tuple[int, ...] | None = None  # of the first frame with these columns
+        self._known_at = -1  # which opening of the port
         self._poll = self._table
         self._questions = (Question(tuple(numbers), self._ask_frame),)
 
@@ -78,7 +80,9 @@ class Alicat:
             f"{self._unit}S{text}".encode(), self._poll.reply, end=_END, unit=self._unit, prefix=self._poll.prefix,
             changes=True, shape=self._poll.shape,
         )  # fmt: skip
-        confirmation = await self._line.write(order, self._probes, read_back=self._poll, go=go)
+        confirmation = await self._line.write(
+            order, self._probes, read_back=self._poll, go=unless_reopened(self._line, go)
+        )
         held = [self._set_point(answer) for answer in (confirmation.answer, confirmation.read_back) if answer]
         known = held[-1] if held else None
         doubt = "" if confirmation.answer is not None else str(confirmation.doubt)
@@ -92,7 +96,7 @@ class Alicat:
 
     async def _find_layout(self) -> None:
         """Ask which columns a frame has, unless that is known."""
-        if self._columns:
+        if self._columns and self._known_at == self._line.openings:
             return
         answer = await self._line.ask(self._table)
         try:
@@ -102,12 +106,15 @@ class Alicat:
         reply = frame_pattern(self._unit, columns)
         prefix = f"{self._unit} ".encode()
         self._poll = Command(self._unit.encode(), reply, end=_END, unit=self._unit, prefix=prefix, shape=b"frame")
-        self._columns = columns
+        self._columns, self._decimals, self._known_at = columns, None, self._line.openings
 
     async def _ask_frame(self) -> Outcome:
         await self._find_layout()
         answer = await self._line.ask(self._poll, self._probes)
         self._raise_error(answer)
+        if self._known_at != self._line.openings:  # the port was lost, and has just been opened for this frame
+            return await self._ask_frame()
+        self._check_decimals(answer)
         words = answer.match["words"].decode().split()
         outcome = Outcome([], [])
         for number, point in self._points:
@@ -136,6 +143,17 @@ class Alicat:
         if not fits(column.unit, point.unit):
             reason = f"it gives {point.field} in {column.unit}, but {point.tag} is configured in {point.unit!r}"
             raise ReplyRefused(self._line.port, self._unit, reason)
+
+    def _check_decimals(self, answer: Answer) -> None:
+        """Whoever chooses another unit at the display chooses other decimals, too, and nothing else in a frame shows
+        that.
+        """
+        numbers = [answer.match[f"c{at}"] for at, column in enumerate(self._columns) if column.is_number]
+        decimals = tuple(len(number.partition(b".")[2]) for number in numbers)
+        if self._decimals is not None and decimals != self._decimals:
+            reason = "its numbers have other decimals than before: its units may have been changed"
+            raise ReplyRefused(self._line.port, self._unit, reason, answer.match[0])
+        self._decimals = decimals
 
     def _set_point(self, answer: Answer) -> float:
         self._raise_error(answer)

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 from lms_protocol.instruments.calibration import Step
 from lms_protocol.reading import Quality, Reading, Value
 
-from lms_agent.errors import InstrumentError
+from lms_agent.errors import InstrumentError, PortLost
 
 
 class Failure(NamedTuple):
@@ -63,6 +63,26 @@ What waits for a busy line may be void by the time that it is free.
 
 def always() -> None:
     """Send it, whenever the line is free."""
+
+
+class Line(Protocol):
+    """What can be plugged out and in again, and then perhaps leads to another instrument."""
+
+    port: str
+    openings: int
+
+
+def unless_reopened(line: Line, go: Go) -> Go:
+    """`go`, for a write to the instrument that the port leads to now: if it was opened since, nothing is sent."""
+    known_at = line.openings
+
+    def still_the_same() -> None:
+        if line.openings != known_at:
+            reason = "it had to be opened again, and another instrument may be on it now; nothing was sent, try again"
+            raise PortLost(line.port, reason)
+        go()
+
+    return still_the_same
 
 
 class Driver(Protocol):

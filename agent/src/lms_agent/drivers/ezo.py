@@ -22,9 +22,9 @@ from lms_protocol.reading import Reading, Value
 
 from lms_agent.buses.text_commands import Answer, Command
 from lms_agent.buses.text_line import TextLine
-from lms_agent.drivers.driver import Failure, Go, Outcome, Written, always, quality_of
+from lms_agent.drivers.driver import Failure, Go, Outcome, Written, always, quality_of, unless_reopened
 from lms_agent.drivers.questions import Question, ask_all
-from lms_agent.errors import InstrumentError, InstrumentRefused, NotWritable, ReplyRefused
+from lms_agent.errors import InstrumentError, InstrumentRefused, NotWritable, ReplyRefused, WrongInstrument
 from lms_agent.settings.dialects.ezo import EzoInstrument, EzoPoint
 
 READING_S = {"pH": 0.9, "DO": 0.6}
@@ -82,21 +82,33 @@ class Ezo:
         self._told = [(n, p) for n, p in zip(numbers, instrument.points, strict=True) if p.field == "temperature"]
         self._reading = b"R" if instrument.temperature_c is None else b"RT,%.2f" % instrument.temperature_c
         self._fields: tuple[str, ...] = ()  # what a reading holds, once that is known
+        self._set_up_at = (0, 0)
         questions = [Question(tuple(number for number, _ in self._measured), self._measure)]
         if self._told:
             questions.append(Question(tuple(number for number, _ in self._told), self._ask_temperature))
         self._questions = tuple(questions)
 
     async def read(self) -> Outcome:
-        """Ask for a reading, and for the temperature if a point wants it."""
-        try:
-            await self._set_up()
-        except InstrumentError as error:
-            return Outcome([], [Failure(tuple(tag for question in self._questions for tag in question.tags), error)])
-        outcome = await ask_all(self._questions)
-        if outcome.failures:
-            self._fields = ()  # its power may have failed, or somebody has switched something
-        return outcome
+        """Ask for a reading, and for the temperature if a point wants it.
+
+        If it turns out that the circuit has been restarted or changed meanwhile, everything is asked again, once.
+        """
+        for _ in range(2):
+            try:
+                await self._set_up()
+            except InstrumentError as error:
+                return self._failed(error)
+            outcome = await ask_all(self._questions)
+            is_undisturbed = self._set_up_at == self._moment()
+            if outcome.failures or not is_undisturbed:
+                self._fields = ()  # its power may have failed, or somebody has switched something
+            if is_undisturbed:
+                return outcome
+        reason = "it says something again and again that nobody asked for"
+        return outcome if outcome.failures else self._failed(ReplyRefused(self._line.port, None, reason))
+
+    def _failed(self, error: InstrumentError) -> Outcome:
+        return Outcome([], [Failure(tuple(tag for question in self._questions for tag in question.tags), error)])
 
     async def write(self, index: int, value: Value, go: Go = always) -> Written:
         """Tell the temperature to compensate for; see `Driver.write`."""
@@ -108,7 +120,10 @@ class Ezo:
         await self._set_up()
         text = b"%.2f" % value
         confirmation = await self._line.write(
-            _command(b"T," + text, b"", changes=True), _PROBES, read_back=_COMPENSATION, go=go
+            _command(b"T," + text, b"", changes=True),
+            _PROBES,
+            read_back=_COMPENSATION,
+            go=unless_reopened(self._line, go),
         )
         if confirmation.answer is not None:
             self._raise_error(confirmation.answer)
@@ -124,7 +139,7 @@ class Ezo:
         text = step.command.format(value=reference).encode("ascii", "replace")
         await self._set_up()
         command = _command(text, b"", takes_s=max(SETTING_S, step.wait_s), changes=True)
-        confirmation = await self._line.write(command, _PROBES, go=go)
+        confirmation = await self._line.write(command, _PROBES, go=unless_reopened(self._line, go))
         if confirmation.answer is None:
             return Written(False, reference, doubt=str(confirmation.doubt))
         self._raise_error(confirmation.answer)
@@ -132,16 +147,21 @@ class Ezo:
 
     async def _set_up(self) -> None:
         """Silence the circuit and find out what its readings hold, unless that is known."""
-        if self._fields:
+        if self._fields and self._set_up_at == self._moment():
             return
         for command in _SILENCED:
             await self._line.ask(command)
         (match, _) = await self._line.ask(_IDENTITY)
         kind = match["kind"].decode("ascii", "replace")
-        if kind.upper() not in (self._measures.upper(), "D.O."):
-            reason = f"it is an EZO circuit for {kind}, but its points are of {self._measures}"
-            raise ReplyRefused(self._line.port, None, reason, match[0])
-        self._fields = ("pH",) if self._measures == "pH" else await self._outputs()
+        if kind.upper().replace(".", "") != self._measures.upper():
+            wanted = f"EZO circuit for {self._measures}"
+            raise WrongInstrument(self._line.port, None, wanted, f"an EZO circuit for {kind}", is_profile=False)
+        fields = ("pH",) if self._measures == "pH" else await self._outputs()
+        self._fields, self._set_up_at = fields, self._moment()
+
+    def _moment(self) -> tuple[int, int]:
+        """Another one since the last set-up: the circuit may have been restarted, or be another one."""
+        return self._line.openings, self._line.unasked
 
     async def _outputs(self) -> tuple[str, ...]:
         """Switch on the outputs that points want; what a reading holds then."""

@@ -19,7 +19,7 @@ from lms_protocol.reading import Reading, Value
 
 from lms_agent.buses.text_commands import Answer, Command
 from lms_agent.buses.text_line import TextLine
-from lms_agent.drivers.driver import Failure, Go, Outcome, Written, always, quality_of
+from lms_agent.drivers.driver import Failure, Go, Outcome, Written, always, quality_of, unless_reopened
 from lms_agent.drivers.questions import Question, ask_all
 from lms_agent.errors import NotWritable, ReplyRefused
 from lms_agent.settings.dialects.watson_marlow import PumpPoint, WatsonMarlowInstrument
@@ -49,6 +49,8 @@ class WatsonMarlow:
         self._points = tuple(zip(numbers, instrument.points, strict=True))
         self._status = self._command(b"RS", re.compile(_STATUS % self._unit))
         self._probes = (self._command(b"ZY", re.compile(rb"[01]")), self._command(b"RT", re.compile(rb"\d{2,}")))
+        self._has_whole_rpm = False
+        self._known_at = -1  # which opening of the port
         self._questions = (Question(tuple(numbers), self._ask_status),)
 
     async def read(self) -> Outcome:
@@ -58,9 +60,14 @@ class WatsonMarlow:
     async def write(self, index: int, value: Value, go: Go = always) -> Written:
         """Set speed, direction or whether it runs; see `Driver.write`."""
         _, point = self._points[index]
+        if point.field == "speed" and self._known_at != self._line.openings:
+            self._learn(await self._line.ask(self._status, self._probes, urgent=True))
         text, sent = self._order(point, value)
         confirmation = await self._line.write(
-            self._command(text, None, changes=True), self._probes, read_back=self._status, go=go
+            self._command(text, None, changes=True),
+            self._probes,
+            read_back=self._status,
+            go=unless_reopened(self._line, go),
         )
         held: Value = None
         doubt = str(confirmation.doubt or "")
@@ -74,6 +81,10 @@ class WatsonMarlow:
         """See `Driver.tell`."""
         raise NotWritable(self._line.port, "the calibration", "a pump is not calibrated over its line")
 
+    def _learn(self, answer: Answer) -> None:
+        """A 323 takes whole rpm only."""
+        self._has_whole_rpm, self._known_at = answer.match["tacho"] is None, self._line.openings
+
     def _order(self, point: PumpPoint, value: Value) -> tuple[bytes, Value]:
         """What to send, and the value as it is then."""
         match point.field, value:
@@ -84,7 +95,7 @@ class WatsonMarlow:
             case "direction", "CW" | "CCW":
                 return _DIRECTIONS[value], value
             case "speed", (float() | int()) if not isinstance(value, bool) and 0 <= value <= MOST_RPM:
-                text = b"%05.1f" % value
+                text = b"%03.0f" % value if self._has_whole_rpm else b"%05.1f" % value
                 return b"SP" + text, float(text)
             case _:
                 reason = f"{value!r} is no {point.field}: true or false, CW or CCW, or 0 to {MOST_RPM:g} rpm"
@@ -92,6 +103,7 @@ class WatsonMarlow:
 
     async def _ask_status(self) -> Outcome:
         answer = await self._line.ask(self._status, self._probes)
+        self._learn(answer)
         values = _values(answer)
         outcome = Outcome([], [])
         for number, point in self._points:
