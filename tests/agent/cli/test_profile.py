@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from lms_agent.cli import app
+import typer
+from lms_agent.cli import app, completing
 from lms_protocol.instruments.catalogue import PACKAGED
 from typer.testing import CliRunner
 
@@ -92,3 +93,13 @@ def test_pages_are_written_for_packaged_and_own_profiles(run, mine, tmp_path):
     assert done.exit_code == 0
     assert "our-m80.md" in (tmp_path / "pages" / "index.md").read_text(encoding="utf-8")
     assert "Profile `our-m80`" in (tmp_path / "pages" / "our-m80.md").read_text(encoding="utf-8")
+
+
+def test_tab_offers_packaged_and_own_profiles(mine):
+    offered = completing.profiles(typer.Context(typer.main.get_command(app), info_name="x"), "mettler")
+    assert offered == ["mettler-m80"]
+    context = typer.Context(typer.main.get_command(app), info_name="x")
+    context.params = {"folder": mine}
+    assert completing.profiles(context, "our") == ["our-m80"]
+    context.params = {"folder": mine / "nowhere"}
+    assert completing.profiles(context, "our") == []

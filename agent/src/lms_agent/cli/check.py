@@ -83,6 +83,8 @@ def _instrument(instrument: InstrumentSettings, wire: WireTime | None) -> dict[s
         "period_s": instrument.period_s,
         "tags": tags,
     }
+    if instrument.profile is not None:
+        described["profile"] = instrument.profile
     if not isinstance(instrument, MtSicsInstrument | EzoInstrument):
         described["unit"] = instrument.unit
     if isinstance(instrument, ModbusInstrument) and wire is not None:
@@ -137,8 +139,8 @@ def line_setting(bus: BusSettings) -> str:
 
 
 def _instrument_lines(instrument: dict[str, Any]) -> list[str]:
-    speaks = "" if "blocks" in instrument else f", {instrument['driver']}"
-    unit = speaks + (f", unit {instrument['unit']}" if "unit" in instrument else "")
+    speaks = instrument.get("profile", "" if "blocks" in instrument else instrument["driver"])
+    unit = f", {speaks}" * bool(speaks) + (f", unit {instrument['unit']}" if "unit" in instrument else "")
     lines = [f"  {instrument['id']}{unit}: {instrument['bioreactor']}, every {instrument['period_s']:g} s"]
     if "blocks" not in instrument:
         return [*lines, f"    {', '.join(instrument['tags'])}"]

@@ -64,4 +64,10 @@ def _ports(_: dict[str, Any]) -> Iterator[str]:
     yield from (port.port for port in present_ports())
 
 
-tags, bioreactors, instruments, ports = map(_silently, (_tags, _bioreactors, _instruments, _ports))
+def _profiles(params: dict[str, Any]) -> Iterator[str]:
+    from lms_protocol.instruments.catalogue import Catalogue  # noqa: PLC0415 - only where a profile is to be completed
+
+    yield from Catalogue(params.get("folder")).entries
+
+
+tags, bioreactors, instruments, ports, profiles = map(_silently, (_tags, _bioreactors, _instruments, _ports, _profiles))

@@ -16,6 +16,7 @@ from lms_protocol.instruments.facts import RegisterIdentity
 from lms_protocol.instruments.model import AnyPoint, Profile
 from lms_protocol.instruments.points import ModbusProfilePoint
 
+from lms_agent.cli import completing
 from lms_agent.cli.finding import CONFIG_HELP, UNUSABLE, ending
 from lms_agent.cli.screen.prose import beside, say
 from lms_agent.cli.screen.tables import table
@@ -68,7 +69,7 @@ def list_(folder: Folder = None, config: Config = None, as_json: Json = False) -
 
 @app.command()
 def show(
-    profile: Annotated[str, typer.Argument(help="The id of a profile, or a file.")],
+    profile: Annotated[str, typer.Argument(help="The id of a profile, or a file.", autocompletion=completing.profiles)],
     folder: Folder = None,
     config: Config = None,
     as_json: Json = False,

@@ -5,7 +5,7 @@ have written by hand from the instrument's manual, so that nothing behind it ask
 are told at the place in the file that is at fault. `line_defaults.py` does the same for the lines.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -54,9 +54,20 @@ class Expansion:
                 return ("instrument", index, "profile") if own is None else ("instrument", index, "point", own, *rest)
         return path
 
-    def concerns(self, finding: Finding) -> bool:
-        """Whether a finding of the document is worth telling."""
-        return not (finding.path[:1] == ("instrument",) and set(finding.path[1:2]) & self.unusable)
+    def told(self, findings: Iterable[Finding]) -> list[Finding]:
+        """The findings of the document that are worth telling; of a point that the file does not name, what to do."""
+        return [self._with_remedy(finding) for finding in findings if not self._is_of_unusable(finding)]
+
+    def _is_of_unusable(self, finding: Finding) -> bool:
+        return finding.path[:1] == ("instrument",) and bool(set(finding.path[1:2]) & self.unusable)
+
+    def _with_remedy(self, finding: Finding) -> Finding:
+        match finding.path:
+            case ("instrument", int(index), "point", int(at), "tag") if self.own_points.get((index, at), 0) is None:
+                name = self.document["instrument"][index]["point"][at]["point"]
+                remedy = f'give this one another: [[instrument.point]] point = "{name}", tag = "…"'
+                return finding._replace(allowed=f"{finding.allowed}; {remedy}")
+        return finding
 
 
 def expand(document: Mapping[str, Any], base: Path) -> Expansion:

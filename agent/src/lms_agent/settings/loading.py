@@ -48,7 +48,7 @@ def load_settings(path: Path) -> AgentSettings:
     findings += contradictions(document)
     if settings is not None:
         findings += _unfit_files(settings)
-    findings = [finding for finding in findings if expansion.concerns(finding)]
+    findings = expansion.told(findings)
     if findings or expansion.findings or settings is None:
         problems = file.problems(findings, document, expansion.written) + file.problems(expansion.findings)
         raise SettingsError(path, sorted(dict.fromkeys(problems), key=lambda problem: problem.line or 0))
