@@ -160,6 +160,27 @@ def test_line_finds_back_into_step_when_the_instrument_is_well_again(course, cou
     assert found[-1][0] == found[-1][1]
 
 
+@pytest.mark.parametrize("seed", [20261125, 20261126])
+def test_ten_thousand_commands_with_mostly_ill_replies_give_no_wrong_value(seed):
+    chance = random.Random(seed)
+    commands, found = 0, []
+    while commands < 10_000:
+        units = [b"A"] if chance.random() < 0.5 else [b"A", b"B", b"C"]
+        course = [
+            Fate(
+                chance.choice((0.01, chance.uniform(0.0, 3.0 * TIMEOUT_S))),
+                chance.choice(KINDS),
+                chance.randint(1, 4),
+                chance.choice((0.0, 0.02, 0.4)),
+            )
+            for _ in range(8 * len(units))
+        ]
+        found += accepted(units, course, echoes=chance.random() < 0.5)
+        commands += len(course)
+    assert len(found) > 500
+    assert [pair for pair in found if pair[0] != pair[1]] == [], f"seed {seed}"
+
+
 def test_dead_unit_costs_no_neighbour_a_reading():
     course = [fate for _ in range(8) for fate in (Fate(), Fate(kind="lost"))]
     assert accepted([b"A", b"B"], course, echoes=False) == [(asked, asked) for asked in range(1, 17, 2)]

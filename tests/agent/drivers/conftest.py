@@ -33,7 +33,9 @@ def speaking(line_on):
         if not hasattr(line, "ask"):
             line = line_on(line, timeout_s=timeout_s)
         driver = {"EzoInstrument": "ezo", "AlicatInstrument": "alicat", "WatsonMarlowInstrument": "watson-marlow"}
-        settings = model(id="i", bus="b", bioreactor="R1", driver=driver[model.__name__], point=points, **instrument)
+        settings = model(
+            id="i", period_s=5.0, bus="b", bioreactor="R1", driver=driver[model.__name__], point=points, **instrument
+        )
         return make_driver(settings, line, [100 + number for number in range(len(points))])
 
     return make

@@ -58,6 +58,22 @@ async def test_orders_are_confirmed_by_the_status(echo, speaking):
         assert wire.instruments[0].speed_rpm == 110.0
 
 
+@pytest.mark.parametrize(("index", "value"), [(0, 20.0), (1, True), (2, "CCW")])
+async def test_first_thing_that_a_pump_is_asked_may_be_an_order(index, value, speaking):
+    async with TextWire([pump()]) as wire:
+        assert await speaking(WatsonMarlowInstrument, wire, *ALL).write(index, value) == (True, value, value, "")
+
+
+async def test_no_order_goes_through_a_port_that_was_opened_again(speaking, line_on):
+    async with TextWire([pump()]) as wire:
+        line = line_on(wire)
+        driver = speaking(WatsonMarlowInstrument, line, *ALL)
+        await driver.read()
+        line._stream.close()
+        assert (await driver.read()).failures == []
+        assert (await driver.write(1, True)).confirmed
+
+
 async def test_speed_beyond_the_pump_is_in_doubt_with_what_holds(speaking):
     async with TextWire([pump()]) as wire:
         written = await speaking(WatsonMarlowInstrument, wire, SPEED).write(0, 300.0)

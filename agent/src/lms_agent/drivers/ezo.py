@@ -25,11 +25,8 @@ from lms_agent.buses.text_line import TextLine
 from lms_agent.drivers.driver import Failure, Go, Outcome, Written, always, quality_of, unless_reopened
 from lms_agent.drivers.questions import Question, ask_all
 from lms_agent.errors import InstrumentError, InstrumentRefused, NotWritable, ReplyRefused, WrongInstrument
-from lms_agent.settings.dialects.ezo import EzoInstrument, EzoPoint
+from lms_agent.settings.dialects.ezo import READING_S, SETTING_S, EzoInstrument, EzoPoint
 
-READING_S = {"pH": 0.9, "DO": 0.6}
-"""How long a circuit needs for a reading."""
-SETTING_S = 0.3
 _END = b"\r"
 _LAST = re.compile(rb"\*(?:OK|ER|WA|SL)")
 _NUMBER = rb"-?\d+(?:\.\d+)?"

@@ -60,7 +60,7 @@ class WatsonMarlow:
     async def write(self, index: int, value: Value, go: Go = always) -> Written:
         """Set speed, direction or whether it runs; see `Driver.write`."""
         _, point = self._points[index]
-        if point.field == "speed" and self._known_at != self._line.openings:
+        if self._known_at != self._line.openings:
             self._learn(await self._line.ask(self._status, self._probes, urgent=True))
         text, sent = self._order(point, value)
         confirmation = await self._line.write(

@@ -12,6 +12,11 @@ from pydantic import Field
 from lms_agent.settings.dialects.instrument import Instrument
 from lms_agent.settings.points import InstrumentPoint
 
+READING_S = {"pH": 0.9, "DO": 0.6}
+"""How long a circuit needs for a reading."""
+SETTING_S = 0.3
+"""And for anything else that it is asked or told."""
+
 
 class EzoPoint(InstrumentPoint):
     """A value that an EZO circuit tells.
@@ -60,3 +65,6 @@ class EzoInstrument(Instrument):
         if self.temperature_c is not None and any(point.access == "write" for point in self.points):
             found = f"{self.temperature_c:g} beside a temperature that can be written"
             yield "temperature_c", found, "one of the two: this one is told with every reading"
+        needed_s = READING_S[self.measures] + ("temperature" in fields) * SETTING_S
+        if self.period_s < needed_s:
+            yield "period_s", f"{self.period_s:g}", f"at least {needed_s:g}: so long the circuit needs to answer"
