@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from lms_agent.health import read_status
 from lms_agent.log.errors import LogError
 from lms_agent.log.reader import LogReader
 from lms_firmware_sim.wires.modbus_tcp import ModbusTcpWire
@@ -169,6 +170,9 @@ async def test_first_installation_waits_for_a_configuration(
     await installed.until_logged(3)
     await until(lambda: installed.machine.unit(UNIT, "StatusText"), "the service says how it does")
     assert "not sending" in await installed.unit("StatusText")
+    status = read_status(installed.machine.root / "var/lib/lms-agent/log.sqlite3")
+    assert status is not None
+    assert status["clock"]["synchronised"] is not None, "the unit keeps the agent from asking the kernel"
     told = await installed.on("runuser", "-u", "lms-agent", "--", "lms-agent", "read")
     assert "pH/PV" in told.stdout
 

@@ -19,12 +19,13 @@ def unit() -> configparser.ConfigParser:
     return parser
 
 
-def test_exposure_is_at_most_1_5() -> None:
+def test_exposure_is_at_most_2() -> None:
+    """Four tenths of it for asking the kernel whether the clock is synchronised; setting it takes a capability."""
     program = shutil.which("systemd-analyze")
     if program is None:
         pytest.skip("needs systemd-analyze")
     answer = subprocess.run(
-        [program, "security", "--offline=true", "--threshold=15", str(UNIT)],
+        [program, "security", "--offline=true", "--threshold=20", str(UNIT)],
         capture_output=True,
         text=True,
         check=False,
