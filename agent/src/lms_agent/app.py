@@ -135,7 +135,7 @@ class _Agent:
         tags = await asyncio.to_thread(register, log, settings)
         absence = Absence(log, tags_read_together(settings, tags), gone_since_ms=gone_since_ms)
         keeping = Keeping(log, absence, self._clock.stamps)
-        calibrations = CalibrationKeeping(log.path, keeping, self._clock.stamps)
+        calibrations = CalibrationKeeping(log.path, keeping, self._clock)
         await calibrations.load()
         commands = Commands(await asyncio.to_thread(self._command_store, settings), log, self._clock)
         lasting = _Lasting(keeping, commands, calibrations)
@@ -154,7 +154,7 @@ class _Agent:
             notifier=self._notifier,
         )
         care = Care(log, self._clock, restamp=self._clock.renewed)
-        desk = Desk(health, commands, self._clock, parts.sampling.bench)
+        desk = Desk(health, commands, calibrations, self._clock, parts.sampling.bench)
         door = Door(socket_path(log.path), desk.answers)
         await keeping.close_orphans()
         await calibrations.tell_untold(log.latest())
@@ -233,7 +233,7 @@ class _Agent:
             clock=self._clock.stamps,
             calibrations=lasting.calibrations.held,
         )
-        lasting.calibrations.follow(sampling.processing, {(tag.device, tag.name): tag.number for tag in tags})
+        lasting.calibrations.follow(settings, sampling.processing, {(tag.device, tag.name): tag.number for tag in tags})
         session = EdgeSession(
             group=settings.agent.group,
             node=settings.agent.id,

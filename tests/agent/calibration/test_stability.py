@@ -60,3 +60,7 @@ def test_reading_that_is_no_newer_counts_once():
 
 def test_slow_instrument_is_judged_by_the_same_window():
     assert settle(Stability(60.0, 0.1), [7.0] * 12, every_ms=9000).index(True) == 7
+
+
+def test_instrument_that_is_slower_than_the_window_is_judged_by_four_readings():
+    assert settle(Stability(10.0, 0.1), [7.0] * 6, every_ms=15_000).index(True) == 3

@@ -8,7 +8,7 @@ Neighbours: `lms_agent.sampling` has the buses of a running agent; `opened` make
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -18,6 +18,7 @@ from lms_protocol.reading import Quality, Value
 from lms_agent.bench.parts import NotObeyed, part_of
 from lms_agent.bench.visit import Visit
 from lms_agent.buses.opening import Bus, make_bus
+from lms_agent.calibration.store import Calibrations, load_or_doubt
 from lms_agent.clock import Clock, SystemClock
 from lms_agent.drivers.choosing import make_driver
 from lms_agent.drivers.driver import Driver, Go, Written, always
@@ -73,10 +74,18 @@ class Bench:
     Args:
         instruments: those that may be asked.
         buses: the open lines by id, of all these instruments.
+        calibrations: those by which readings are corrected now.
     """
 
-    def __init__(self, instruments: Iterable[InstrumentSettings], buses: Mapping[str, Bus], clock: Clock) -> None:
+    def __init__(
+        self,
+        instruments: Iterable[InstrumentSettings],
+        buses: Mapping[str, Bus],
+        clock: Clock,
+        calibrations: Callable[[], Calibrations] = Calibrations,
+    ) -> None:
         self._clock = clock
+        self._calibrations = calibrations
         self._seats = {
             instrument.id: _Seat(
                 instrument, make_driver(instrument, buses[instrument.bus], range(len(instrument.points)))
@@ -166,7 +175,8 @@ class Bench:
         async with seat.turn:
             start_s = self._clock.monotonic_s()
             outcome = await seat.driver.read()
-            return Visit.of(seat.settings, outcome, 1000 * (self._clock.monotonic_s() - start_s))
+            took_ms = 1000 * (self._clock.monotonic_s() - start_s)
+            return Visit.of(seat.settings, outcome, took_ms, self._calibrations())
 
     def _seat(self, name: str) -> _Seat:
         if name not in self._seats:
@@ -204,8 +214,9 @@ async def opened(
     wanted = {instrument.bus for instrument in instruments}
     chance = random.Random()  # noqa: S311 - spreads retries; nothing secret
     buses = {bus.id: make_bus(bus, clock, chance) for bus in settings.buses if bus.id in wanted}
+    calibrations = await asyncio.to_thread(load_or_doubt, settings.agent.log)
     try:
-        yield Bench(instruments, buses, clock)
+        yield Bench(instruments, buses, clock, lambda: calibrations)
     finally:
         for bus in buses.values():
             await bus.close()

@@ -5,14 +5,19 @@ It holds all that is needed to show it, so that it can be told by a running agen
 Neighbours: `lms_agent.bench.bench` makes it, `lms-agent read` shows it, `lms_agent.service` carries it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
-from lms_protocol.reading import Datatype, Quality, Value
+from lms_protocol.reading import Datatype, Quality, Reading, Value
 
+from lms_agent.calibration.holding import by_holding, holding
+from lms_agent.calibration.store import Calibrations
 from lms_agent.drivers.driver import Outcome
 from lms_agent.settings import InstrumentSettings
+from lms_agent.settings.companions import companions_of, datatype_of
+
+UNCALIBRATED = Calibrations()
 
 
 class Shown(NamedTuple):
@@ -52,25 +57,26 @@ class Visit:
     milliseconds: float
 
     @classmethod
-    def of(cls, instrument: InstrumentSettings, outcome: Outcome, milliseconds: float) -> Self:
-        """What came of reading an instrument with a driver whose tags are numbered by the order of its points."""
+    def of(
+        cls,
+        instrument: InstrumentSettings,
+        outcome: Outcome,
+        milliseconds: float,
+        calibrations: Calibrations = UNCALIBRATED,
+    ) -> Self:
+        """What came of reading an instrument with a driver whose tags are numbered by the order of its points.
+
+        Args:
+            calibrations: by which its readings are corrected, as they would be in the log.
+        """
         points = instrument.points
         return cls(
             instrument.id,
             instrument.bioreactor,
             tuple(
-                Shown(
-                    point.tag,
-                    reading.value,
-                    point.unit,
-                    reading.quality,
-                    reading.taken_at_ms,
-                    point.datatype,
-                    point.decimals,
-                    outcome.remarks.get(reading.tag, ""),
-                )
+                shown
                 for reading in outcome.readings
-                for point in (points[reading.tag],)
+                for shown in _all_shown(instrument, reading, outcome.remarks.get(reading.tag, ""), calibrations)
             ),
             tuple(
                 Missing(tuple(points[tag].tag for tag in failure.tags), str(failure.error))
@@ -117,6 +123,25 @@ def value_from_json(value: Any, datatype: Datatype) -> Value:
     if value is None or isinstance(value, bool | int | str):
         return value
     raise ValueError(f"{value!r} is no {datatype.name}")
+
+
+def _all_shown(
+    instrument: InstrumentSettings, reading: Reading, remark: str, calibrations: Calibrations
+) -> Iterator[Shown]:
+    """A reading with those beside it: a calibrated value, the one that was read, the calibration's number."""
+    index, at_ms, value, quality = reading
+    point = instrument.points[index]
+    beside = companions_of(point)
+    shown = Shown(point.tag, value, point.unit, quality, at_ms, datatype_of(point), point.decimals, remark)
+    if beside is None or isinstance(value, bool) or not isinstance(value, int | float):
+        yield shown
+        return
+    holds = holding((instrument.bioreactor, point.tag), point.unit, calibrations)
+    value, quality = by_holding(holds, value, quality, corrects=beside.raw is not None)
+    yield shown._replace(value=value, quality=quality)
+    if beside.raw is not None:
+        yield shown._replace(tag=beside.raw, datatype=point.datatype)
+    yield Shown(beside.number, holds.number, "", Quality.GOOD, at_ms, Datatype.INT64, None)
 
 
 def _shown(data: Mapping[str, Any]) -> Shown:

@@ -3,6 +3,8 @@
     fitting.py      measured points → the correction
     judging.py      slope and offset against what is plausible
     stability.py    when a reading counts as stable
+    session.py      the steps of one calibration, as a state machine
+    making.py       what was measured, and by whom → a calibration
     record.py       one calibration: what was measured, by whom, why, and what came of it
     store.py        all that there ever were: a file beside the log
     keeping.py      those of a running agent: kept, in force, told

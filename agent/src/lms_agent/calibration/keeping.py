@@ -10,19 +10,22 @@ Neighbours: the agent's door brings calibrations; `lms_agent.processing` correct
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
 from lms_protocol.reading import Reading
 
 from lms_agent.calibration import store
+from lms_agent.calibration.fitting import CalibrationError
+from lms_agent.calibration.making import Wish, maker
 from lms_agent.calibration.record import EVENT_TAG, Calibration
 from lms_agent.calibration.store import Calibrations, StoreUnavailable
-from lms_agent.clock import Clock
 from lms_agent.log.keeping import Keeping
 from lms_agent.sampling.scan import Scan
+from lms_agent.settings import AgentSettings
 from lms_agent.settings.derived import Key
+from lms_agent.timekeeping.timekeeper import Timekeeper
 
 LOGGER = logging.getLogger(__name__)
 
@@ -40,19 +43,20 @@ class CalibrationKeeping:
 
     Args:
         log_path: the log that the file lies beside.
-        stamps: the clock of readings.
+        clock: the agent's time, for people; `stamps` is that of readings.
 
     Attributes:
         held: all that there are.
         trouble: why the file cannot be read, or which of its lines; "" if it can.
     """
 
-    def __init__(self, log_path: Path, keeping: Keeping, stamps: Clock) -> None:
+    def __init__(self, log_path: Path, keeping: Keeping, clock: Timekeeper) -> None:
         self.held = Calibrations()
         self.trouble = ""
         self._log_path = log_path
         self._keeping = keeping
-        self._stamps = stamps
+        self._clock = clock
+        self._settings: AgentSettings | None = None
         self._corrects: Corrects | None = None
         self._events: dict[str, int] = {}
         self._one_at_a_time = asyncio.Lock()
@@ -70,21 +74,25 @@ class CalibrationKeeping:
                 "%s Readings of the tags concerned are uncertain until they are calibrated again.", self.trouble
             )
 
-    def follow(self, corrects: Corrects, numbers: Mapping[Key, int]) -> None:
-        """Others correct from now on, and these are the numbers of all tags."""
+    def follow(self, settings: AgentSettings, corrects: Corrects, numbers: Mapping[Key, int]) -> None:
+        """Other settings are in force, others correct from now on, and these are the numbers of all tags."""
+        self._settings = settings
         self._corrects = corrects
         self._events = {device: number for (device, tag), number in numbers.items() if tag == EVENT_TAG}
 
-    async def keep(self, make: Callable[[Calibrations], Calibration]) -> Calibration:
+    async def keep(self, wish: Wish, account: str) -> Calibration:
         """Write a calibration down, put it in force, and tell it.
 
         Args:
-            make: makes it, knowing those before it.
+            account: whose process asks.
 
         Raises:
+            CalibrationError: it is none that can be kept; NotPlausible: nobody has accepted its figures.
             StoreUnavailable: the disk refuses; nothing has changed.
-            whatever `make` raises.
         """
+        if self._settings is None:
+            raise CalibrationError("the agent is starting; try again in a moment")
+        make = maker(self._settings, wish, now_ms=self._clock.wall_ms(), account=account)
         async with self._one_at_a_time:
             made, self.held = await asyncio.to_thread(store.append, self._log_path, make)
             self.trouble = self.held.trouble(store.store_path(self._log_path))
@@ -108,7 +116,7 @@ class CalibrationKeeping:
     async def _tell(self, calibration: Calibration) -> None:
         tag = self._events.get(calibration.bioreactor)
         if tag is not None:
-            reading = Reading(tag, self._stamps.wall_ms(), calibration.to_text())
+            reading = Reading(tag, self._clock.stamps.wall_ms(), calibration.to_text())
             await self._keeping.take(Scan(calibration.bioreactor, (reading,)))
 
 

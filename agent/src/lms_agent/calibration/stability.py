@@ -47,7 +47,7 @@ class Stability:
         if self._readings and taken_at_ms <= self._readings[-1][0]:
             return
         self._readings.append((taken_at_ms, value))
-        while len(self._readings) > 1 and taken_at_ms - self._readings[1][0] >= self._window_ms:
+        while len(self._readings) > LEAST_READINGS and taken_at_ms - self._readings[1][0] >= self._window_ms:
             self._readings.popleft()
 
     def forget(self) -> None:

@@ -16,10 +16,10 @@ import fcntl
 import json
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from lms_protocol.errors import LmsError
 
@@ -77,6 +77,24 @@ class Calibrations:
         lines = ", ".join(map(str, self.damaged))
         return f"{path} is damaged in line {lines}: a calibration cannot be read."
 
+    def to_json(self) -> dict[str, Any]:
+        """For the door; `from_json` reads it."""
+        return {
+            "history": [one.to_json() for one in self.history],
+            "damaged": list(self.damaged),
+            "in_doubt_below": self.in_doubt_below,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """What `to_json` told.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is none.
+        """
+        history = tuple(Calibration.from_json(one) for one in data["history"])
+        return cls(history, tuple(map(int, data["damaged"])), int(data["in_doubt_below"]))
+
     @property
     def next_number(self) -> int:
         """The number of the next one; those of damaged lines are not given again."""
@@ -101,6 +119,14 @@ def load(log_path: Path) -> Calibrations:
         return Calibrations()
     except OSError as error:
         raise StoreUnavailable(path, error.strerror or str(error)) from error
+
+
+def load_or_doubt(log_path: Path) -> Calibrations:
+    """All calibrations; if they cannot be read, every calibrated tag is in doubt."""
+    try:
+        return load(log_path)
+    except StoreUnavailable:
+        return Calibrations.unreadable()
 
 
 def append(log_path: Path, make: Callable[[Calibrations], Calibration]) -> tuple[Calibration, Calibrations]:

@@ -24,6 +24,8 @@ COMMANDS = {
     "run": _Entry("lms_agent.cli.run", "run", "Read the instruments, keep the log and send it, until stopped."),
     "read": _Entry("lms_agent.cli.read", "read", "Read every instrument once and show the values."),
     "set": _Entry("lms_agent.cli.set", "set_", "Set a tag that can be set, and say what became of it."),
+    "calibrate": _Entry("lms_agent.cli.calibrate", "calibrate", "Hold an instrument against known values."),
+    "calibrations": _Entry("lms_agent.cli.calibrations", "calibrations", "Show what is calibrated, and what is due."),
     "lock": _Entry("lms_agent.cli.lock", "lock", "Lock a bioreactor: hosts can set nothing on it."),
     "unlock": _Entry("lms_agent.cli.lock", "unlock", "Take the lock away."),
     "sync": _Entry("lms_agent.cli.sync", "sync", "Show connection, backlog, clock, last acknowledgement."),

@@ -10,18 +10,13 @@ Neighbours: `lms_agent.calibration` has the calibrations; `processing.py` hands 
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from lms_protocol.reading import Quality, Reading
+from lms_protocol.reading import Reading
 
-from lms_agent.calibration.fitting import UNCORRECTED, CalibrationError, Correction
-from lms_agent.calibration.record import Calibration
+from lms_agent.calibration.holding import Holding, by_holding, holding
 from lms_agent.calibration.store import Calibrations
-from lms_agent.drivers.driver import quality_of
 from lms_agent.settings.companions import companions_of
 from lms_agent.settings.derived import Key
 from lms_agent.settings.model import AgentSettings
-
-NEVER = 0
-"""The number of a calibration where there is none."""
 
 
 class Corrected(NamedTuple):
@@ -45,9 +40,7 @@ class _Calibrated(NamedTuple):
     unit: str
     raw: int | None
     number: int
-    correction: Correction
-    calibration: int
-    in_doubt: bool
+    holds: Holding
 
 
 class Correcting:
@@ -66,17 +59,16 @@ class Correcting:
             if names is not None:
                 raw = None if names.raw is None else numbers[key[0], names.raw]
                 number = numbers[key[0], names.number]
-                self._tags[numbers[key]] = _Calibrated(key, point.unit, raw, number, UNCORRECTED, NEVER, in_doubt=False)
+                self._tags[numbers[key]] = _Calibrated(key, point.unit, raw, number, Holding())
         self.follow(calibrations)
 
     def follow(self, calibrations: Calibrations) -> set[int]:
         """From the next reading on these hold; the tags for which another one holds than before."""
         changed = set()
         for tag, known in self._tags.items():
-            fresh = _held(known, calibrations)
-            if fresh != known:
-                self._tags[tag] = fresh
-            if fresh.calibration != known.calibration:
+            fresh = holding(known.key, known.unit, calibrations)
+            self._tags[tag] = known._replace(holds=fresh)
+            if fresh.number != known.holds.number:
                 changed.add(tag)
         return changed
 
@@ -92,31 +84,10 @@ class Correcting:
         raw = () if known.raw is None else (Reading(known.raw, at_ms, value, quality),)
         if not isinstance(value, int | float):
             return Corrected(reading, raw, ())
-        if known.raw is not None:
-            value = known.correction.value(float(value))
-            quality = min(quality, quality_of(value, None, None))
-        if known.in_doubt:
-            quality = min(quality, Quality.UNCERTAIN)
-        number = Reading(known.number, at_ms, known.calibration)
+        value, quality = by_holding(known.holds, value, quality, corrects=known.raw is not None)
+        number = Reading(known.number, at_ms, known.holds.number)
         return Corrected(Reading(tag, at_ms, value, quality), raw, (number,))
 
     def numbers(self) -> list[tuple[int, int]]:
         """Each calibrated tag, and the tag of its calibration's number."""
         return [(tag, known.number) for tag, known in self._tags.items()]
-
-
-def _held(known: _Calibrated, calibrations: Calibrations) -> _Calibrated:
-    newest = calibrations.newest(*known.key)
-    if newest is not None and newest.unit != known.unit:  # a tag in another unit is another tag
-        newest = None
-    correction, in_doubt = _correction(newest, calibrations.in_doubt(*known.key))
-    return known._replace(
-        correction=correction, calibration=NEVER if newest is None else newest.number, in_doubt=in_doubt
-    )
-
-
-def _correction(calibration: Calibration | None, in_doubt: bool) -> tuple[Correction, bool]:
-    try:
-        return UNCORRECTED if calibration is None else calibration.correction, in_doubt
-    except CalibrationError:
-        return UNCORRECTED, True

@@ -45,6 +45,7 @@ class Processing:
 
     Attributes:
         following: the tags that are made from each tag.
+        calibrations: by which readings are corrected now.
     """
 
     def __init__(self, settings: AgentSettings, numbers: Numbers, calibrations: Calibrations = UNCALIBRATED) -> None:
@@ -55,6 +56,7 @@ class Processing:
         points: list[tuple[str, Point]] = [(device, point) for (device, _), point, _ in settings.measured()]
         for device, point in [*points, *((each.bioreactor, each) for each in settings.derived)]:
             self._add(numbers[device, point.tag], point, known[device, point.tag])
+        self.calibrations = calibrations
         self._correcting = Correcting(settings, numbers, calibrations)
         paces_by_number = {numbers[key]: pace for key, pace in known.items()}
         for _, number in self._correcting.numbers():
@@ -66,6 +68,7 @@ class Processing:
 
     def follow(self, calibrations: Calibrations) -> None:
         """From the next scan on, readings are corrected by these."""
+        self.calibrations = calibrations
         for tag in self._correcting.follow(calibrations):
             if tag in self._judging:
                 self._judging[tag].forget()

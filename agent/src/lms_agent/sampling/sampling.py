@@ -109,7 +109,7 @@ class Sampling:
                 watched = [self._watched(instrument, bus) for instrument in instruments]
                 progress = _Progress(moved_s=self._clock.monotonic_s())
                 self._lines.append(_Line(watched, progress, STUCK_AFTER_S + 3 * bus_settings.timeout_s))
-        self.bench = Bench(settings.instruments, self._buses, self._clock)
+        self.bench = Bench(settings.instruments, self._buses, self._clock, lambda: self.processing.calibrations)
 
     @property
     def instruments(self) -> Sequence[WatchedInstrument]:

@@ -11,14 +11,19 @@ import getpass
 import grp
 import json
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from lms_agent.bench import Visit
+from lms_agent.calibration.making import Wish
+from lms_agent.calibration.record import Calibration
+from lms_agent.calibration.store import Calibrations
 from lms_agent.service.errors import ServiceDenied, ServiceError, ServiceRefused, ServiceSilent
 from lms_agent.service.socket_file import short_name, socket_path
+
+_Answer = TypeVar("_Answer")
 
 WITHIN_S = 60.0
 """How long an answer may take: every instrument of a line may be silent."""
@@ -90,8 +95,28 @@ class Service:
             ServiceError: as `ask`.
         """
         more = {} if instruments is None else {"instruments": list(instruments)}
+        return self._understood(lambda: [Visit.from_json(each) for each in self.ask("read", **more)["visits"]])
+
+    def calibrate(self, wish: Wish) -> Calibration:
+        """Have a calibration kept; it holds from the next scan on.
+
+        Raises:
+            ServiceRefused: it is none that can be kept, or nobody has accepted its figures, or the disk refuses.
+            ServiceError: as `ask`.
+        """
+        return self._understood(lambda: Calibration.from_json(self.ask("calibrate", **wish.to_json())["calibration"]))
+
+    def calibrations(self) -> Calibrations:
+        """All calibrations that there ever were.
+
+        Raises:
+            ServiceError: as `ask`.
+        """
+        return self._understood(lambda: Calibrations.from_json(self.ask("calibrations")))
+
+    def _understood(self, answer: Callable[[], _Answer]) -> _Answer:
         try:
-            return [Visit.from_json(each) for each in self.ask("read", **more)["visits"]]
+            return answer()
         except (KeyError, TypeError, ValueError) as error:
             raise ServiceSilent(self.path, f"its answer is of another release: {error!r}") from error
 

@@ -1,13 +1,15 @@
 """What may be asked through the door, and who answers it.
 
-    status    everything that the agent says of itself, as it is this moment
-    read      instruments, now, on the agent's own buses
-    tell      an instrument a part of a calibration that it keeps itself
-    set       one tag; the answer comes when it is known what became of it
-    lock      a bioreactor against commands of hosts; `unlock` takes the lock away
+    status          everything that the agent says of itself, as it is this moment
+    read            instruments, now, on the agent's own buses
+    tell            an instrument a part of a calibration that it keeps itself
+    set             one tag; the answer comes when it is known what became of it
+    calibrate       keep what was measured against references, and correct by it from now on
+    calibrations    all that there ever were
+    lock            a bioreactor against commands of hosts; `unlock` takes the lock away
 
-Neighbours: `lms_agent.service.door` hands requests over; `lms_agent.health`, `lms_agent.bench` and
-`lms_agent.commands` know the answers.
+Neighbours: `lms_agent.service.door` hands requests over; `lms_agent.health`, `lms_agent.bench`,
+`lms_agent.commands` and `lms_agent.calibration` know the answers.
 """
 
 import logging
@@ -17,6 +19,8 @@ from typing import Any
 from lms_protocol.commands import MAX_ID, MAX_WORDS, Lock, SetPoint, Source, flaw_of
 
 from lms_agent.bench import Bench
+from lms_agent.calibration.keeping import CalibrationKeeping
+from lms_agent.calibration.making import Wish
 from lms_agent.clock import Clock
 from lms_agent.commands import Commands
 from lms_agent.commands.telling import event_of
@@ -36,9 +40,12 @@ class Desk:
         bench: asks the instruments of the settings in force; see `follow`.
     """
 
-    def __init__(self, health: Health, commands: Commands, clock: Clock, bench: Bench) -> None:
+    def __init__(
+        self, health: Health, commands: Commands, calibrations: CalibrationKeeping, clock: Clock, bench: Bench
+    ) -> None:
         self._health = health
         self._commands = commands
+        self._calibrations = calibrations
         self._clock = clock
         self._bench = bench
 
@@ -56,6 +63,8 @@ class Desk:
             "set": self._set,
             "lock": self._lock,
             "unlock": self._unlock,
+            "calibrate": self._calibrate,
+            "calibrations": self._told_calibrations,
         }
 
     async def _status(self, _: Asked) -> dict[str, Any]:
@@ -108,6 +117,13 @@ class Desk:
         by, why = _words(asked, "by", MAX_WORDS), _words(asked, "reason", MAX_WORDS)
         await self._commands.lock(_words(asked, "bioreactor", MAX_WORDS), None, by=by, why=why, account=asked.account)
         return {}
+
+    async def _calibrate(self, asked: Asked) -> dict[str, Any]:
+        made = await self._calibrations.keep(Wish.from_json(asked.what), asked.account)
+        return {"calibration": made.to_json()}
+
+    async def _told_calibrations(self, _: Asked) -> dict[str, Any]:
+        return self._calibrations.held.to_json()
 
 
 def _words(asked: Asked, key: str, longest: int) -> str:

@@ -1,0 +1,135 @@
+"""Where a calibration is made: in the running agent, through its door; or here, on buses of our own, if none runs.
+
+    read      the uncorrected value of a tag, now
+    tell      the instrument a reference, if it adjusts itself
+    keep      the calibration that came of it
+
+Neighbours: `lms-agent calibrate` uses it; `lms_agent.service` is the door, `lms_agent.bench` asks instruments.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol
+
+from lms_protocol.reading import Quality, Value
+
+from lms_agent.bench import Bench, Visit, opened
+from lms_agent.calibration import store
+from lms_agent.calibration.fitting import CalibrationError
+from lms_agent.calibration.making import Calibratable, Wish, maker
+from lms_agent.calibration.record import Calibration
+from lms_agent.calibration.store import Calibrations
+from lms_agent.clock import SystemClock
+from lms_agent.log.lock import is_written
+from lms_agent.service import Service
+from lms_agent.settings import AgentSettings, InstrumentSettings
+from lms_agent.settings.companions import companions_of
+from lms_agent.settings.points import InstrumentPoint
+
+
+class Shown(NamedTuple):
+    """What an instrument shows now.
+
+    Attributes:
+        value: uncorrected; None if it could not be read.
+        reason: why not.
+    """
+
+    taken_at_ms: int
+    value: Value
+    quality: Quality
+    reason: str = ""
+
+
+class AtBench(Protocol):
+    """Where a calibration is made."""
+
+    def read(self, able: Calibratable) -> Shown:
+        """What the instrument shows now, uncorrected. Waits for the answer."""
+        ...
+
+    def keep(self, wish: Wish, account: str) -> Calibration:
+        """Keep a calibration.
+
+        Raises:
+            CalibrationError, NotPlausible, StoreUnavailable, ServiceError: it was not kept.
+        """
+        ...
+
+    def held(self) -> Calibrations:
+        """All that there ever were."""
+        ...
+
+
+@contextmanager
+def at_bench(settings: AgentSettings, instrument: InstrumentSettings) -> Iterator[AtBench]:
+    """The running agent, or buses of our own.
+
+    Raises:
+        CalibrationError: an agent runs, but does not answer.
+        ServiceError: it may not be asked.
+    """
+    service = Service.of(settings.agent.log)
+    if service is not None:
+        with service:
+            yield _Asked(service)
+        return
+    if is_written(settings.agent.log):
+        raise CalibrationError("an agent runs, but does not answer; restart it (`systemctl restart lms-agent`)")
+    with asyncio.Runner() as runner:
+        opening = opened(settings, [instrument])
+        bench = runner.run(opening.__aenter__())
+        try:
+            yield _Alone(settings, bench, runner)
+        finally:
+            runner.run(opening.__aexit__(None, None, None))
+
+
+class _Asked:
+    """The running agent."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def read(self, able: Calibratable) -> Shown:
+        (visit,) = self._service.read([able.instrument.id])
+        return _shown(visit, able.point)
+
+    def keep(self, wish: Wish, account: str) -> Calibration:
+        return self._service.calibrate(wish)
+
+    def held(self) -> Calibrations:
+        return self._service.calibrations()
+
+
+class _Alone:
+    """Buses of our own, and the file."""
+
+    def __init__(self, settings: AgentSettings, bench: Bench, runner: asyncio.Runner) -> None:
+        self._settings = settings
+        self._bench = bench
+        self._runner = runner
+
+    def read(self, able: Calibratable) -> Shown:
+        (visit,) = self._runner.run(self._bench.read([able.instrument.id]))
+        return _shown(visit, able.point)
+
+    def keep(self, wish: Wish, account: str) -> Calibration:
+        make = maker(self._settings, wish, now_ms=SystemClock().wall_ms(), account=account)
+        return store.append(self._settings.agent.log, make)[0]
+
+    def held(self) -> Calibrations:
+        return store.load(self._settings.agent.log)
+
+
+def _shown(visit: Visit, point: InstrumentPoint) -> Shown:
+    """The uncorrected value of a point in what a visit brought."""
+    beside = companions_of(point)
+    wanted = point.tag if beside is None or beside.raw is None else beside.raw
+    for name in (wanted, point.tag):
+        for shown in visit.readings:
+            if shown.tag == name:
+                return Shown(shown.taken_at_ms, shown.value, shown.quality)
+    reason = next((missing.reason for missing in visit.failures if point.tag in missing.tags), "it was not read")
+    return Shown(SystemClock().wall_ms(), None, Quality.BAD, reason)
