@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -152,6 +153,7 @@ def agent_command() -> Iterator[Callable[..., Any]]:
             *(str(argument) for argument in arguments),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            env={name: value for name, value in os.environ.items() if name != "COLUMNS"},  # which readline sets
         )
         out, errors = await asyncio.wait_for(process.communicate(), WITHIN_S)
         return process.returncode or 0, out.decode(), errors.decode()
