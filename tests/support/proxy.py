@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 BUFFER_BYTES = 4096
+FROM_SERVER_BYTES = 65_536
+"""Of what a server sends, the kernel would keep tens of megabytes for us, and who sends would not feel that we hold."""
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER for a close that sends RST."""
 
@@ -115,7 +117,7 @@ class TcpProxy:
             return
         self.connections += 1
         try:
-            other_reader, other_writer = await asyncio.open_connection(*self._target, limit=BUFFER_BYTES)
+            other_reader, other_writer = await self._connect()
         except OSError:
             _reset(writer)
             return
@@ -125,6 +127,17 @@ class TcpProxy:
             await link.run()
         finally:
             self._links.discard(link)
+
+    async def _connect(self) -> "Stream":
+        server = socket.socket()
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, FROM_SERVER_BYTES)  # has to be said before it connects
+        server.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_connect(server, self._target)
+        except BaseException:
+            server.close()
+            raise
+        return await asyncio.open_connection(sock=server, limit=BUFFER_BYTES)
 
 
 Stream: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
