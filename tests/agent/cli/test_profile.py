@@ -57,7 +57,7 @@ def test_show_fits_a_narrow_screen(run, name):
 
 def test_show_as_json_is_the_whole_profile(run):
     shown = json.loads(run("show", "hamilton-arc-ph", "--json").output)
-    assert [point["address"] for point in shown["point"]] == [2091, 2411]
+    assert [point["address"] for point in shown["point"]] == [2091, 2411, 4871]
     assert shown["point"][0]["calibration"]["reference"][0]["value"] == 4.01
 
 

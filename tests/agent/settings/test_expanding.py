@@ -82,7 +82,7 @@ def test_profile_is_what_would_be_written_by_hand(load):
             unit = 3
             largest_block = 10
             largest_gap = 0
-            block = [{ address = 2089, count = 10 }, { address = 2409, count = 10 }]
+            block = [{ address = 2089, count = 10 }, { address = 2409, count = 10 }, { address = 4871, count = 2 }]
 
             [[instrument.point]]
             tag = "pH/PV"

@@ -12,6 +12,7 @@ WANTED = {
 REGISTERS = [  # the manual's number; counted from 1 unless the source gives the wire's
     ("hamilton-arc-ph", "pH", 2090 + 2, "float32", "little"),
     ("hamilton-arc-ph", "temperature", 2410 + 2, "float32", "little"),
+    ("hamilton-arc-ph", "quality", 4872, "float32", "little"),
     ("hamilton-visiferm-do", "DO", 2090 + 2, "float32", "little"),
     ("hamilton-visiferm-do", "temperature", 2410 + 2, "float32", "little"),
     ("alicat-modbus", "set_point", 1010, "float32", "big"),
@@ -65,8 +66,8 @@ def test_lines_are_set_as_the_instrument_comes(profile, baud, parity, stop_bits)
 def test_hamilton_channels_are_ten_registers_with_unit_value_status_smallest_and_largest(name):
     profile = CATALOGUE.get(name)
     blocks = {block.address: block.count for block in profile.instrument.blocks}
-    assert blocks == {2090 - 1: 10, 2410 - 1: 10}
-    for point, channel in zip(profile.points, (2090 - 1, 2410 - 1), strict=True):
+    assert blocks == {2090 - 1: 10, 2410 - 1: 10, 4872 - 1: 2}
+    for point, channel in zip(profile.points[:2], (2090 - 1, 2410 - 1), strict=True):
         status, unit_code = profile.status_of(point), profile.unit_code_of(point, point.unit)
         assert (unit_code.address, point.address, status.address) == (channel, channel + 2, channel + 4)
         assert {status.kind, unit_code.kind} == {"uint32"}
