@@ -30,7 +30,7 @@ from lms_agent.log.sqlite_log import SqliteLog
 from lms_agent.notify import Notifier
 from lms_agent.processing.following import followers, with_followers
 from lms_agent.registering import register, to_be_born
-from lms_agent.reloading import Reloading, refused
+from lms_agent.reloading import Reloading
 from lms_agent.sampling import Sampling
 from lms_agent.sending.connection import Address
 from lms_agent.sending.sender import Sender
@@ -151,6 +151,7 @@ class _Agent:
             sampling=parts.sampling,
             clock=self._clock,
             commands=commands,
+            reloading=self._reloading,
             notifier=self._notifier,
         )
         care = Care(log, self._clock, restamp=self._clock.renewed)
@@ -277,12 +278,12 @@ class _Agent:
     async def _register(self, settings: AgentSettings, keeping: Keeping) -> list[TagDescription] | None:
         """The tags of new settings, numbered; None if the log cannot be written now. Says so."""
         if keeping.state.waiting:
-            refused("the log cannot be written just now")
+            self._reloading.refuse("The log cannot be written just now.")
             return None
         try:
             return await asyncio.to_thread(register, self._log, settings)
         except LogError as error:
-            refused(str(error).rstrip("."))
+            self._reloading.refuse(str(error))
             return None
 
 

@@ -22,6 +22,7 @@ from lms_agent.log.keeping import KeepingState
 from lms_agent.log.schema import FILE_MODE
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_agent.notify import Notifier
+from lms_agent.reloading import Reloading
 from lms_agent.sampling import Sampling
 from lms_agent.sending.state import SendingState
 from lms_agent.timekeeping.telling import agent_now_ms, needs_attention, sentence
@@ -125,9 +126,11 @@ class Health:
         sampling: Sampling,
         clock: Timekeeper,
         commands: Commands,
+        reloading: Reloading,
         notifier: Notifier,
     ) -> None:
         self._commands = commands
+        self._reloading = reloading
         self._sampling = sampling
         self._about = dict(about)
         self._log = log
@@ -171,6 +174,7 @@ class Health:
             "clock": asdict(self._clock.state),
             "broker": asdict(self._sending),
             "commands": self._commands.state,
+            "settings_refused": self._reloading.refused,
             "instruments": {name: asdict(state) for name, state in self._instruments.states.items()},
         }
 
@@ -191,6 +195,8 @@ class Health:
             parts.append(f"A NEW LOG WAS BEGUN, {aside} batches of the old one to send")
         if self._log.retention.dropped_readings:
             parts.append(f"{self._log.retention.dropped_readings} READINGS DROPPED UNACKNOWLEDGED")
+        if self._reloading.refused:
+            parts.append("NEW SETTINGS NOT TAKEN OVER, older ones hold")
         if self._keeping.error:
             parts.append("THE LOG CANNOT BE WRITTEN")
         return "; ".join(parts)
@@ -198,17 +204,28 @@ class Health:
     async def run(self) -> None:
         """Write the status every second, until cancelled.
 
-        While reading hangs, systemd hears no sign of life, and in the end starts the agent anew.
+        While reading hangs, systemd hears no sign of life, and in the end starts the agent anew. A disk that takes its
+        time with the status file is no reason for that: readings wait in memory, and would be lost.
         """
-        while True:
-            await asyncio.to_thread(self.write)
-            stuck = self._sampling.stuck()
-            if not stuck:
-                self._notifier.alive(self.sentence())
-            elif stuck != self._told_stuck:
-                LOGGER.critical("Reading hangs (%s); systemd gets no more signs of life", ", ".join(stuck))
-            self._told_stuck = stuck
-            await self._clock.sleep(EVERY_S)
+        writing = asyncio.ensure_future(asyncio.to_thread(self.write))
+        try:
+            while True:
+                self._give_sign()
+                await self._clock.sleep(EVERY_S)
+                if writing.done():
+                    writing.result()
+                    writing = asyncio.ensure_future(asyncio.to_thread(self.write))
+        finally:
+            await asyncio.wait((writing,))  # two threads must not write it at once
+
+    def _give_sign(self) -> None:
+        """Tell systemd that all is well, unless reading hangs."""
+        stuck = self._sampling.stuck()
+        if not stuck:
+            self._notifier.alive(self.sentence())
+        elif stuck != self._told_stuck:
+            LOGGER.critical("Reading hangs (%s); systemd gets no more signs of life", ", ".join(stuck))
+        self._told_stuck = stuck
 
     def write(self) -> None:
         """Replace the status file. A disk that refuses is the log's to complain about."""

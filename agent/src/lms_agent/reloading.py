@@ -22,10 +22,14 @@ class Reloading:
 
     Args:
         load: reads and checks the file; raises `SettingsError`.
+
+    Attributes:
+        refused: whether the settings that came last could not be taken over, so that older ones hold.
     """
 
     def __init__(self, load: Callable[[], AgentSettings] | None = None) -> None:
         self.asked = asyncio.Event()
+        self.refused = False
         self._load = load
 
     def ask(self) -> None:
@@ -35,22 +39,23 @@ class Reloading:
     async def fresh(self, running: AgentSettings) -> AgentSettings | None:
         """The settings as they are now; None if they cannot be used, or change nothing. Says so."""
         self.asked.clear()
+        self.refused = False
         if self._load is None:
             return None
         try:
             fresh = await asyncio.to_thread(self._load)
         except SettingsError as error:
-            LOGGER.error("The new settings are not taken over, the agent goes on with the last good ones. %s", error)
+            self.refuse(str(error))
             return None
         if fresh == running:
             LOGGER.info("The settings are read again: nothing has changed")
             return None
         if fresh.agent != running.agent:
-            refused("[agent] says who the agent is and where its log lies; restart the agent to change that")
+            self.refuse("[agent] says who the agent is and where its log lies; restart the agent to change that.")
             return None
         return fresh
 
-
-def refused(why: str) -> None:
-    """Say why good settings are not taken over."""
-    LOGGER.error("The new settings are not taken over, the agent goes on with the last good ones: %s.", why)
+    def refuse(self, why: str) -> None:
+        """Say why settings are not taken over, in a sentence."""
+        self.refused = True
+        LOGGER.error("The new settings are not taken over, the agent goes on with the last good ones. %s", why)

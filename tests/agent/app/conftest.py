@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -117,6 +118,32 @@ class AgentProcess:
     async def kill(self) -> None:
         self.process.kill()
         await self.process.wait()
+
+
+class Systemd:
+    """What an agent tells systemd, heard at its end of the line."""
+
+    def __init__(self, folder: Path) -> None:
+        self.address = str(folder / "notify")
+        self.line = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self.line.bind(self.address)
+        self._said = bytearray()
+
+    async def until(self, text: str) -> None:
+        """Wait until something is said, from the last thing awaited on."""
+        wanted = text.encode()
+        async with awaiting(lambda: f"systemd is told {text!r}; said since: {bytes(self._said)!r}"):
+            while wanted not in self._said:
+                self._said += await asyncio.get_running_loop().sock_recv(self.line, 4096) + b"\n"
+        del self._said[: self._said.index(wanted) + len(wanted)]
+
+
+@pytest.fixture
+def systemd(tmp_path: Path) -> Iterator[Systemd]:
+    """`NOTIFY_SOCKET=systemd.address` for an agent, and `await systemd.until("READY=1")`."""
+    listening = Systemd(tmp_path)
+    with listening.line:
+        yield listening
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -186,29 +185,6 @@ async def test_everything_logged_arrives_and_deaths_are_told(
     with LogReader.open(agent.log) as reader:
         logged = {batch.number: batch.readings for batch in reader.read(1, 1000)}
     assert {number: logged[number] for number in arrived} == arrived
-
-
-async def test_systemd_is_told(wire: Any, configure: Any, start_agent: Any, free_port: int, tmp_path: Path) -> None:
-    address = str(tmp_path / "notify")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
-        line.bind(address)
-        line.setblocking(False)
-        said = bytearray()
-        loop = asyncio.get_running_loop()
-
-        async def until(text: bytes) -> None:
-            async with awaiting(lambda: f"systemd is told {text!r}; said so far: {bytes(said)!r}"):
-                while text not in said:
-                    said.extend(await loop.sock_recv(line, 4096) + b"\n")
-
-        async with start_agent(
-            configure(wire.port, free_port), NOTIFY_SOCKET=address, WATCHDOG_USEC="5000000"
-        ) as agent:
-            await until(b"READY=1")
-            await until(b"WATCHDOG=1\nSTATUS=")
-            agent.process.terminate()
-            await until(b"STOPPING=1")
-            await agent.process.wait()
 
 
 async def test_resident_memory_is_frugal(wire: Any, configure: Any, start_agent: Any, free_port: int) -> None:
