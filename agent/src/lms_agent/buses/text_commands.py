@@ -28,7 +28,7 @@ class Command:
         end: ends the command and each line of the reply.
         last: the line that ends a reply of several lines; None: a reply is one line, unless `quiet_s` says otherwise.
         quiet_s: a reply of an unknown number of lines has ended when nothing has come for so long; 0: it says its end.
-        takes_s: time that the instrument itself needs before it answers, beside the line's timeout.
+        takes_s: time that the instrument itself needs before it answers.
         pause_s: how long after this command, or its reply, the next command may follow.
         unit: who is meant.
         prefix: how each line of the reply begins that the unit says; b"" where that is not known.

@@ -24,6 +24,7 @@ _MOST_SILENCES = 8  # a line that never falls silent is not waited for any longe
 _LONGEST_LINE = 256
 _MOST_LINES = 64
 _MOST_PROBES = 4
+_PATIENCE = 1.5
 _LINE_ENDS = b"\r\n"
 
 
@@ -32,7 +33,7 @@ class TextLine:
 
     Args:
         stream: the serial line.
-        timeout_s: how long a reply may take, beside the time that its command needs anyway.
+        timeout_s: how long a reply may take; half as long again as its command is known to need, if that is longer.
         silence_s: how long the line is left alone after a failure.
         chance: for the back-off when the port cannot be opened.
         character_s: time that a character takes on the wire.
@@ -204,7 +205,8 @@ class TextLine:
         """The lines that come until the reply has ended, and what has come behind it."""
         loop = asyncio.get_running_loop()
         received = self._stream.received
-        deadline_s = loop.time() + self.timeout_s + command.takes_s
+        patience_s = max(self.timeout_s, _PATIENCE * command.takes_s)
+        deadline_s = loop.time() + patience_s
         lines: list[bytes] = []
         echoes = 0
         while True:
@@ -231,9 +233,7 @@ class TextLine:
             if echoes and not lines and not received:
                 reason = "only the command itself came back: the line echoes, and the instrument is silent"
                 raise ReplyRefused(self.port, command.unit, reason, command.text)
-            raise ReplyTimeout(
-                self.port, command.unit, self.timeout_s + command.takes_s, len(received) + sum(map(len, lines))
-            )
+            raise ReplyTimeout(self.port, command.unit, patience_s, len(received) + sum(map(len, lines)))
 
     def _next_line(self, command: Command) -> bytes | None:
         received = self._stream.received
