@@ -1,6 +1,10 @@
 """`lms-agent scan`: what hangs on a line that nobody has described, on wires."""
 
+import json
 import struct
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,9 +15,11 @@ from lms_agent.scanning.interpreting import interpretations
 from lms_agent.scanning.seeking import Wanted, addresses_meant
 from lms_agent.scanning.settings_order import to_try
 from lms_agent.scanning.surveying import survey
+from lms_agent.settings import load_settings
 from lms_agent.settings.dialects.modbus import RegisterPoint
 from lms_firmware_sim.wires import Fault, ModbusTcpWire, RegisterMap, RtuWire
 from lms_protocol.instruments.registers import WIDTHS
+from support.terminal import in_terminal
 
 HOLDING, INPUT = 3, 4
 
@@ -41,14 +47,15 @@ async def test_screen_names_unit_and_next_step(line, lms_agent, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     answer = await lms_agent("scan", line.address, "--units", "3", "--baud", "9600")
     lines = answer.out.splitlines()
-    assert "9600 baud 8N2 (or 8N1), unit 3: holding register 0 holds 372" in lines[1]
-    assert lines[2].strip().endswith(f"lms-agent scan {line.address} --unit 3")
+    assert "9600 baud 8N2 (or 8N1), unit 3: unknown; holding register 0 holds 372" in lines[1]
+    assert lines[2].strip().endswith(f"`lms-agent scan {line.address} --unit 3`")
 
 
 async def test_unit_that_answers_late_is_found_all_the_same(line, lms_agent):
-    line.fault = Fault.late(0.16, unit=3)
-    answer = await lms_agent("scan", line.address, "--units", "3-8", "--baud", "19200", "--timeout", "0.1", "--json")
-    assert [unit["unit"] for unit in answer.json["units"]] == [3], answer.json
+    line.fault = Fault.late(0.3, unit=3)
+    answer = await lms_agent("scan", line.address, "--units", "3-8", "--baud", "19200", "--timeout", "0.2", "--json")
+    assert answer.code == 0, answer.err
+    assert [unit["unit"] for unit in answer.json["units"]] == [3]
 
 
 async def test_line_without_units_says_what_was_asked_and_ends_with_1(line, lms_agent):
@@ -59,10 +66,10 @@ async def test_line_without_units_says_what_was_asked_and_ends_with_1(line, lms_
 
 
 async def test_line_that_speaks_something_else_is_told_apart_from_a_silent_one(plant, lms_agent):
-    arguments = ("--units", "1-2", "--timeout", "0.1", "--baud", "9600", "--parity", "none")
+    arguments = ("--units", "1-2", "--timeout", "0.1", "--baud", "38400", "--parity", "none")
     answer = await lms_agent("scan", plant.balance.address, *arguments, "--config", plant.config)
     assert answer.code == 1
-    assert "something is heard at 9600 baud 8N2" in answer.out
+    assert "something is heard at 38400 baud 8N2" in answer.out
 
 
 async def test_value_from_a_display_is_found_with_its_word_order(line, lms_agent):
@@ -91,6 +98,61 @@ async def test_map_of_an_unknown_unit_tells_its_word_order(line, lms_agent):
         2096: 1013.2,
     }
     assert holding["spans"] == [[2090, 2097]]
+
+
+@pytest.fixture(scope="module")
+def bench_wires(tmp_path_factory):
+    """The bench of the simulator, which has one of each instrument, in a process of its own."""
+    folder = tmp_path_factory.mktemp("bench")
+    simulator_program = Path(sys.executable).with_name("lms-sim")
+    command = [simulator_program, "serve", "bench", "--state-dir", folder, "--wires-dir", folder / "w"]
+    with subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True) as simulator:
+        assert simulator.stdout is not None
+        yield json.loads(simulator.stdout.readline())["wires"]
+        simulator.terminate()
+
+
+@pytest.mark.parametrize(
+    ("wire", "baud", "found"),
+    [
+        ("hamilton", 19200, [("hamilton-arc-ph", 1), ("hamilton-visiferm-do", 2)]),
+        ("ezo-ph", 9600, [("atlas-ezo-ph", None)]),
+        ("ezo-do", 9600, [("atlas-ezo-do", None)]),
+        ("balance", 9600, [("mt-sics-balance", None)]),
+        ("alicat", 19200, [("alicat-ascii", "A"), ("alicat-ascii", "B")]),
+        ("pumps", 9600, [("watson-marlow-520", 1), ("watson-marlow-520", 2)]),
+        ("pump-323", 9600, [("watson-marlow-323", 1)]),
+        ("alicat-modbus", 19200, [("alicat-modbus", 1)]),
+        ("m80", 38400, [("mettler-m80", 1)]),
+    ],
+)
+async def test_model_of_each_profile_is_recognised(wire, baud, found, bench_wires, lms_agent):
+    setting = ("--units", "1-2", "--baud", str(baud), "--parity", "none")
+    answer = await lms_agent("scan", bench_wires[wire], *setting, "--json")
+    assert [(unit["profile"], unit["unit"]) for unit in answer.json["units"]] == found, answer.out
+    assert {unit["sure"] for unit in answer.json["units"]} == {wire not in ("alicat-modbus", "m80")}
+
+
+async def test_instruments_found_on_a_line_are_set_up_by_a_few_returns(bench_wires, tmp_path):
+    typed = [
+        ("Port, or host", f"{bench_wires['hamilton']}\n"),
+        ("Look what hangs there", "\n"),
+        ("Take them?", "\n"),
+        ("Another instrument?", "\n"),
+    ]
+    word = tmp_path / "word"
+    word.touch(0o600)
+    word.write_text("correct horse")
+    given = ("--group", "g", "--agent", "a", "--broker", "mqtt://127.0.0.1", "--account", "a", "--password-file", word)
+    command = [Path(sys.executable).with_name("lms-agent"), "init", "-o", tmp_path / "agent.toml", *given]
+    shown = await in_terminal([*command, "--bioreactor", "R1"], typed)
+    assert shown.code == 0, shown.text
+    settings = load_settings(tmp_path / "agent.toml")
+    assert [(instrument.id, instrument.unit) for instrument in settings.instruments] == [
+        ("hamilton-arc-ph", 1),
+        ("hamilton-visiferm-do", 2),
+    ]
+    assert settings.buses[0].stop_bits == 2
 
 
 async def test_tcp_instrument_is_looked_into(lms_agent):

@@ -2,6 +2,7 @@
 
     byte_stream.py     bytes out, bytes in, and when they came; `serial_line.py` and `tcp_stream.py` are the two kinds
     adapters.py        which adapter a device file belongs to, and who has it open
+    present.py         the serial ports that there are, for those who set up an agent
     modbus_frames.py   what a Modbus request looks like, and what makes a reply a sound one
     wire_time.py       how long transactions take, as far as line and protocol settle it
     turns.py           whose turn it is on a line: what is urgent before polls that wait

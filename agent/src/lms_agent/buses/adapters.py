@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 BY_ID = Path("/dev/serial/by-id")
 _PROCESSES = Path("/proc")
+_OTHER_ENDS = frozenset(("/dev/ptmx", "/dev/pts/ptmx"))
 
 
 class Holder(NamedTuple):
@@ -33,13 +34,30 @@ def id_of(port: str, by_id: Path | None = None) -> Path | None:
 
 
 def holders(port: str) -> list[Holder]:
-    """Other programs that have this port open, as far as this account may see them."""
+    """Other programs that have this port open, as far as this account may see them: root all, others their own."""
     device = os.path.realpath(port)
-    found = []
-    for process in _PROCESSES.iterdir():
-        if not process.name.isdigit() or int(process.name) == os.getpid():
-            continue
-        with contextlib.suppress(OSError):  # ended, or another account's
-            if any(str(descriptor.readlink()) == device for descriptor in (process / "fd").iterdir()):
-                found.append(Holder(int(process.name), (process / "comm").read_text().strip()))
-    return sorted(found)
+    others = (path for path in _PROCESSES.iterdir() if path.name.isdigit() and int(path.name) != os.getpid())
+    return sorted(Holder(int(process.name), _name(process)) for process in others if _has_open(process, device))
+
+
+def _has_open(process: Path, device: str) -> bool:
+    """Whether a process has it open; whoever made a pseudo-terminal keeps its near end open, which does not count."""
+    times, made = 0, False
+    with contextlib.suppress(OSError):  # ended, or another account's
+        for descriptor in (process / "fd").iterdir():
+            with contextlib.suppress(OSError):
+                leads_to = str(descriptor.readlink())
+                times += leads_to == device
+                made = made or (leads_to in _OTHER_ENDS and device.startswith("/dev/pts/"))
+    return times > made
+
+
+def _name(process: Path) -> str:
+    """The program's name; a script's own, not that of its interpreter."""
+    words = []
+    with contextlib.suppress(OSError):
+        words = [word.decode(errors="replace") for word in (process / "cmdline").read_bytes().split(b"\0") if word]
+    names = [Path(word).name for word in words]
+    if len(names) > 1 and names[0].startswith("python"):
+        return names[1]
+    return names[0] if names else "a program"

@@ -63,6 +63,10 @@ class SerialLine(ByteStream):
                 timeout=0,
                 exclusive=True,
             )
+        except termios.error as error:  # pyserial lets it pass when the port does not take the setting
+            setting = f"{self.baud} baud {self._data_bits}{self._parity}{self._stop_bits}"
+            detail = f"{self.port} does not take {setting} ({error.args[-1]}); try another baud rate or parity"
+            raise PortError(self.port, detail) from error
         except (serial.SerialException, OSError, ValueError) as error:
             raise self._why_not(path, error) from error
         self._fd = self._serial.fileno()

@@ -59,7 +59,7 @@ def _instruments(params: dict[str, Any]) -> Iterator[str]:
 
 
 def _ports(_: dict[str, Any]) -> Iterator[str]:
-    from lms_agent.ports.present import present_ports  # noqa: PLC0415 - only where a port is to be completed
+    from lms_agent.buses.present import present_ports  # noqa: PLC0415 - only where a port is to be completed
 
     yield from (port.port for port in present_ports())
 

@@ -1,16 +1,26 @@
 """Instruments for `lms-agent init`: from an option, or asked for one by one."""
 
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
 from lms_protocol.errors import LmsError
 from lms_protocol.instruments.catalogue import Catalogue
 from lms_protocol.instruments.model import Profile
 
+from lms_agent.buses.present import present_ports
 from lms_agent.cli.init_questions import Questions
-from lms_agent.ports.present import present_ports
+from lms_agent.cli.scan_progress import Progress
+from lms_agent.scanning.places import places
+from lms_agent.scanning.scanning import Found, Survey, scan
+from lms_agent.scanning.settings_order import to_try
+from lms_agent.settings import default_path
 from lms_agent.starting.answers import InstrumentAnswer, PointAnswer
-from lms_agent.starting.drafting import Draft, DraftError, Where, fitting_link
+from lms_agent.starting.drafting import Draft, DraftError, Where, fitting_link, hangs_at
 from lms_agent.starting.writing import text as quoted
 
 _KEYS = ("profile", "port", "host", "unit", "bioreactor", "id", "baud", "parity", "stop_bits")
+_MOST_UNITS = 16
 OTHER = "other"
 """Stands for a Modbus instrument without a profile."""
 
@@ -57,12 +67,12 @@ def from_option(text: str, draft: Draft, catalogue: Catalogue) -> InstrumentAnsw
 
 
 def ask_instruments(questions: Questions, draft: Draft, catalogue: Catalogue) -> None:
-    """One after another, until there are enough."""
+    """One place after another, until there are enough."""
     profiles = [profile for profile in catalogue if profile.points]
     while True:
         try:
-            answer = _ask_one(questions, draft, profiles)
-            questions.tell(f"{answer.id} is on {answer.bus}.")
+            for answer in _ask_place(questions, draft, profiles):
+                questions.tell(f"{answer.id} is on {answer.bus}.")
         except LmsError as error:
             questions.complain(str(error))
             if draft.instruments and not questions.yes("Try again?", default=True):
@@ -72,17 +82,69 @@ def ask_instruments(questions: Questions, draft: Draft, catalogue: Catalogue) ->
             return
 
 
-def _ask_one(questions: Questions, draft: Draft, profiles: list[Profile]) -> InstrumentAnswer:
-    rows = [(profile.id, f"{profile.maker}: {profile.words}") for profile in profiles]
+def _ask_place(questions: Questions, draft: Draft, profiles: list[Profile]) -> list[InstrumentAnswer]:
+    """What hangs at one place: what is found there, or what it is said to be."""
+    where = _ask_where(questions)
+    if draft.line_at(where) is None and questions.yes("Look what hangs there now? Only reads", default=True):
+        found = look(where, profiles)
+        for one in found:
+            questions.tell(_shown(one))
+        if found and questions.yes("Take it?" if len(found) == 1 else "Take them?", default=True):
+            return [_take(questions, draft, one, where, profiles) for one in found]
+        if not found:
+            questions.complain("nothing that a profile knows answers there; you can say what it is all the same")
+    return [_ask_model(questions, draft, where, profiles)]
+
+
+def look(where: Where, profiles: Sequence[Profile]) -> list[Found]:
+    """The instruments at a place whose model is known for sure.
+
+    Raises:
+        LmsError: the place cannot be used now.
+    """
+    (place,) = places([str(where)], default_path())
+    if place.obstacle:
+        raise DraftError(f"{place.name}: {place.obstacle}")
+    timeout_s = 0.5 if place.host else 0.15
+    survey = Survey(list(to_try()), range(1, _MOST_UNITS + 1), timeout_s, tuple(profiles))
+    progress = Progress(len(survey.units) * (1 if place.host else len(survey.settings)), timeout_s, quiet=False)
+
+    async def collect() -> list[Found]:
+        return [found async for found in scan(place, survey, progress.asking) if found.model and found.model.sure]
+
+    try:
+        return asyncio.run(collect())
+    finally:
+        progress.clear()
+
+
+def _shown(found: Found) -> str:
+    unit = "" if found.heard.unit is None else f", unit {found.heard.unit}"
+    setting = "" if found.setting is None else f" at {found.setting}"
+    return f"{found.model.name if found.model else ''}{unit}{setting}"
+
+
+def _take(questions: Questions, draft: Draft, found: Found, where: Where, profiles: list[Profile]) -> InstrumentAnswer:
+    profile = next(one for one in profiles if found.model is not None and one.id == found.model.profile)
+    if found.setting is not None:
+        where = replace(where, baud=found.setting.baud, parity=found.setting.parity, stop_bits=found.setting.stop_bits)
+    bioreactor = _ask_bioreactor(questions, draft, profile.id)
+    return draft.add(profile, where, bioreactor=bioreactor, unit=found.heard.unit)
+
+
+def _ask_bioreactor(questions: Questions, draft: Draft, whose: str) -> str:
+    if len(draft.bioreactors) == 1:
+        return draft.bioreactors[0][0]
+    return questions.choice(f"Of which bioreactor is {whose}", draft.bioreactors, default="1")
+
+
+def _ask_model(questions: Questions, draft: Draft, where: Where, profiles: list[Profile]) -> InstrumentAnswer:
+    fitting = [profile for profile in profiles if hangs_at(profile, where)]
+    rows = [(profile.id, f"{profile.maker}: {profile.words}") for profile in fitting]
     rows.append((OTHER, "another Modbus instrument, by its registers"))
     chosen = questions.choice("Which model", rows)
-    profile = next((one for one in profiles if one.id == chosen), None)
-    where = _ask_where(questions)
-    if profile is not None:
-        fitting_link(profile, where)
-    bioreactor = draft.bioreactors[0][0]
-    if len(draft.bioreactors) > 1:
-        bioreactor = questions.choice("Of which bioreactor", draft.bioreactors, default="1")
+    profile = next((one for one in fitting if one.id == chosen), None)
+    bioreactor = _ask_bioreactor(questions, draft, chosen)
     if profile is None:
         return _ask_registers(questions, draft, where, bioreactor)
     keys = profile.instrument_keys()

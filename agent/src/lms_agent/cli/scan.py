@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+from lms_protocol.instruments.catalogue import Catalogue
+from lms_protocol.instruments.model import Profile
 
 from lms_agent.cli import completing
 from lms_agent.cli.configuration import UNUSABLE
 from lms_agent.cli.scan_progress import Progress
 from lms_agent.cli.screen.prose import say
-from lms_agent.cli.screen.terminal import faint
 from lms_agent.errors import PortError
-from lms_agent.scanning import scanning
+from lms_agent.scanning import scanning, text_questions
 from lms_agent.scanning.places import Place, places
 from lms_agent.scanning.scanning import Found
 from lms_agent.scanning.seeking import Wanted
@@ -39,16 +40,32 @@ class Plan:
         units: their numbers.
         timeout_s: for an answer; None: as the kind of line has it.
         every: whether all settings are tried, also after one was right.
+        profiles: the models that are known.
+        texts: whether instruments that talk in lines of text are asked, too.
     """
 
     settings: list[LineSetting]
     units: list[int]
     timeout_s: float | None
     every: bool = False
+    profiles: tuple[Profile, ...] = ()
+    texts: bool = True
 
     def timeout_at(self, place: Place) -> float:
         """For an answer there."""
         return self.timeout_s or (TCP_TIMEOUT_S if place.host else SERIAL_TIMEOUT_S)
+
+    def survey_of(self, place: Place) -> scanning.Survey:
+        """What is asked there."""
+        timeout_s = self.timeout_at(place)
+        return scanning.Survey(self.settings, self.units, timeout_s, self.profiles, self.every, self.texts)
+
+    def questions_at(self, place: Place) -> int:
+        """How many they are at most."""
+        if place.host:
+            return len(self.units)
+        talkers = text_questions.text_profiles(self.profiles) if self.texts else []
+        return len(self.units) * len(self.settings) + len(text_questions.questions(talkers, self.units))
 
 
 @dataclass
@@ -90,7 +107,8 @@ def scan(  # noqa: PLR0917 - typer calls it by name
     if unit is None:
         if value is not None or between is not None or register is not None:
             _refuse("--value, --between and --register need --unit")
-        code = asyncio.run(_scan_all(found, Plan(settings, _units(units), timeout, every), as_json=as_json))
+        plan = Plan(settings, _units(units), timeout, every, tuple(Catalogue()))
+        code = asyncio.run(_scan_all(found, plan, as_json=as_json))
     else:
         from lms_agent.cli.scan_unit import Question, look_into  # noqa: PLC0415 - another command, nearly
 
@@ -98,7 +116,9 @@ def scan(  # noqa: PLR0917 - typer calls it by name
             _refuse("--unit needs one port or host, such as `lms-agent scan /dev/ttyUSB0 --unit 3`")
         if found[0].obstacle:
             _refuse(f"{found[0].name}: {found[0].obstacle}")
-        question = Question(found[0], Plan(settings, [unit], timeout), unit, _wanted(value, between), register, upto)
+        question = Question(
+            found[0], Plan(settings, [unit], timeout, texts=False), unit, _wanted(value, between), register, upto
+        )
         code = asyncio.run(look_into(question, as_json=as_json))
     if code:
         raise typer.Exit(code)
@@ -162,19 +182,15 @@ async def _scan_one(place: Place, plan: Plan, tally: _Tally, *, quiet: bool) -> 
         tally.failures.append((place, place.obstacle))
         tell(f"left alone: {place.obstacle}")
         return
-    timeout_s = plan.timeout_at(place)
-    progress = Progress(len(plan.units) * (1 if place.host else len(plan.settings)), timeout_s, quiet=quiet)
-    heard = scanning.scan(
-        place, plan.settings, plan.units, timeout_s=timeout_s, every_setting=plan.every, asking=progress.asking
-    )
+    progress = Progress(plan.questions_at(place), plan.timeout_at(place), quiet=quiet)
     mine: list[Found] = []
     noise: list[Found] = []
     try:
-        async for found in heard:
+        async for found in scanning.scan(place, plan.survey_of(place), progress.asking):
             (mine if found.heard.said else noise).append(found)
             if found.heard.said:
                 progress.clear()
-                tell(f"{told(found)}: {found.heard.said}")
+                tell(f"{told(found)}: {_what(found)}")
     except PortError as error:
         tally.failures.append((place, str(error)))
         progress.clear()
@@ -188,11 +204,30 @@ async def _scan_one(place: Place, plan: Plan, tally: _Tally, *, quiet: bool) -> 
         tell(text)
 
 
+def _what(found: Found) -> str:
+    """What an instrument is, or at least what it answered."""
+    if found.model is None:
+        return f"unknown; {found.heard.said}"
+    shown = f", says {found.model.shown!r}" if found.model.shown else ""
+    perhaps = "" if found.model.sure else "perhaps "
+    return f"{perhaps}{found.model.profile} ({found.model.name}){shown}"
+
+
+def _next_step(found: Found) -> list[str]:
+    """What to do with an instrument that was found."""
+    place, unit = found.place, found.heard.unit
+    if found.model is None:
+        return [f"what unit {unit} holds: `lms-agent scan {place.name} --unit {unit}`"]
+    where = f"host={place.host}:{place.port}" if place.host else f"port={place.name}"
+    option = f"profile={found.model.profile},{where}" + (f",unit={unit}" if unit is not None else "")
+    return [f"to set it up: `lms-agent init --instrument {option}`"]
+
+
 def _summary(place: Place, plan: Plan, mine: list[Found], noise: list[Found]) -> list[str]:
     """What to say when all was asked."""
     if mine:
-        unit = mine[0].heard.unit
-        return [faint(f"what unit {unit} holds: lms-agent scan {place.name} --unit {unit}")]
+        known = [found for found in mine if found.model is not None]
+        return _next_step((known or mine)[0])
     if noise:
         return [
             f"no unit answers, but something is heard at {', '.join(str(found.setting) for found in noise[:3])}:",
@@ -210,9 +245,11 @@ def _several(settings: list[LineSetting]) -> str:
 
 def told(found: Found) -> str:
     """Setting and unit, for people; 8N1 and 8N2 cannot be told apart, and need not."""
+    unit = "" if found.heard.unit is None else f"unit {found.heard.unit}"
     if found.setting is None:
-        return f"unit {found.heard.unit}"
-    return f"{found.setting}{' (or 8N1)' if found.setting.parity == 'none' else ''}, unit {found.heard.unit}"
+        return unit
+    either = found.setting.parity == "none" and found.setting.stop_bits == 2 and not (found.model and found.model.sure)
+    return f"{found.setting}{' (or 8N1)' if either else ''}{', ' * bool(unit)}{unit}"
 
 
 def _as_json(tally: _Tally) -> dict[str, Any]:
@@ -225,6 +262,9 @@ def _as_json(tally: _Tally) -> dict[str, Any]:
                 "stop_bits": found.setting.stop_bits if found.setting else None,
                 "unit": found.heard.unit,
                 "said": found.heard.said,
+                "profile": found.model.profile if found.model else None,
+                "sure": found.model.sure if found.model else None,
+                "shown": found.model.shown if found.model else None,
             }
             for found in tally.found
         ],

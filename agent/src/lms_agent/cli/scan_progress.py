@@ -25,11 +25,11 @@ class Progress:
         self._left = steps
         self._step_s = timeout_s * _OVERHEAD
 
-    def asking(self, setting: LineSetting | None, unit: int) -> None:
+    def asking(self, setting: LineSetting | None, what: str) -> None:
         """One more question."""
-        at = "" if setting is None else f"{setting}, "
-        self.tell(f"{at}unit {unit} …  at most {self._left * self._step_s:.0f} s more; Ctrl-C ends it")
         self._left -= 1
+        at = "" if setting is None else f"{setting}, "
+        self.tell(f"{at}{what} …  at most {max(0, self._left) * self._step_s:.0f} s more; Ctrl-C ends it")
 
     def tell(self, text: str) -> None:
         """Something else."""

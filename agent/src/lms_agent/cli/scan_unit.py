@@ -20,8 +20,6 @@ from lms_agent.scanning.scanning import Found
 from lms_agent.scanning.seeking import REGISTERS, Match, Wanted, seek
 from lms_agent.scanning.surveying import Survey, survey
 
-PATIENT_S = 1.0
-"""How long a unit that is known to be there may take."""
 LOOKS, BETWEEN_LOOKS_S = 3, 0.5
 _MOST_MATCHES, _MOST_SHOWN, _MOST_SPANS = 8, 12, 6
 
@@ -48,14 +46,14 @@ class Question:
 async def look_into(question: Question, *, as_json: bool) -> int:
     """Find out and print it; the exit code."""
     plan, place = question.plan, question.place
-    progress = Progress(1 if place.host else len(plan.settings), plan.timeout_at(place), quiet=as_json)
+    progress = Progress(plan.questions_at(place), plan.timeout_at(place), quiet=as_json)
     try:
         found = await _find(question, progress)
         if found is None:
             progress.clear()
             _tell_failure(f"unit {question.unit} does not answer on {place.name}", as_json=as_json)
             return 1
-        async with scanning.line(place, found.setting, plan.timeout_s or PATIENT_S) as master:
+        async with scanning.line(place, found.setting, plan.timeout_s or scanning.PATIENT_S) as master:
             reach = Reach(master, question.unit, lambda address: progress.tell(f"address {address} …"))
             return await _ask(question, found, reach, progress, as_json=as_json)
     except InstrumentError as error:
@@ -87,9 +85,7 @@ async def _pause() -> None:
 async def _find(question: Question, progress: Progress) -> Found | None:
     """The unit, with the setting at which it answers."""
     place, plan = question.place, question.plan
-    heard = scanning.scan(
-        place, plan.settings, [question.unit], timeout_s=plan.timeout_at(place), asking=progress.asking
-    )
+    heard = scanning.scan(place, plan.survey_of(place), progress.asking)
     async with aclosing(heard):  # it holds the line open
         async for found in heard:
             if found.heard.said and found.heard.unit == question.unit:

@@ -8,13 +8,13 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
+from lms_agent.buses.adapters import holders
+from lms_agent.buses.present import PresentPort, present_ports
 from lms_agent.buses.tcp_stream import TcpStream
 from lms_agent.clock import SystemClock
 from lms_agent.doctor.finding import Finding, bad, good, note
 from lms_agent.doctor.machine import user_name
 from lms_agent.errors import PortError
-from lms_agent.ports.holders import holders
-from lms_agent.ports.present import PresentPort, present_ports
 from lms_agent.settings import AgentSettings, BusSettings, ModbusTcpBus
 
 CONNECT_S = 3.0
@@ -91,7 +91,7 @@ def _denied(subject: str, path: Path) -> Finding:
 
 
 def _held(subject: str, path: Path, agent_pid: int | None) -> Finding:
-    others = [holder for holder in holders(path) if holder.pid != agent_pid]
+    others = [holder for holder in holders(str(path)) if holder.pid != agent_pid]
     if others:
         names = ", ".join(str(holder) for holder in others)
         return bad(

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from lms_agent.buses.adapters import holders
+from lms_agent.buses.present import present_ports
 from lms_agent.log.lock import is_written
-from lms_agent.ports.holders import holders
-from lms_agent.ports.present import present_ports
 
 MODBUS_PORT = 502
 
@@ -62,7 +62,7 @@ def _serial(name: str, taken: set[str]) -> Place:
     path = Path(name)
     if os.path.realpath(path) in taken:
         return Place(name, obstacle=_OF_THE_AGENT)
-    others = ", ".join(str(holder) for holder in holders(path))
+    others = ", ".join(str(holder) for holder in holders(str(path)))
     if others:
         return Place(name, obstacle=f"it is open in {others}: end that program first")
     return Place(name)

@@ -19,19 +19,20 @@ from lms_agent.settings.model import ModbusRtuBus, ModbusTcpBus
 
 GATEWAY_CODES = frozenset((10, 11))
 """Exceptions that a gateway gives for a unit that is not there."""
-_QUIET_S = 0.05
+_QUIET_S = 0.005
+"""Between two units: a late reply shall come while another is asked, where it is noticed."""
 
 
 class Heard(NamedTuple):
     """What came back from one unit.
 
     Attributes:
-        unit: its number.
+        unit: its number, its letter, or None if it is alone on its line.
         said: what it answered, for people; "" if it was not there.
         noise: whether bytes came that are no frame: another baud rate, another protocol, or a bad cable.
     """
 
-    unit: int
+    unit: int | str | None
     said: str
     noise: bool = False
 
@@ -57,7 +58,7 @@ def open_line(place: Place, setting: LineSetting | None, timeout_s: float) -> Mo
             parity=setting.parity,
             stop_bits=setting.stop_bits,
             timeout_s=timeout_s,
-            silence_s=min(timeout_s, _QUIET_S),
+            silence_s=_QUIET_S,
         )
         bus = make_bus(line, clock, chance)
     return cast("ModbusMaster", bus)
@@ -77,6 +78,9 @@ async def find_units(
     for unit in units:
         asking(unit)
         heard = await _ask(master, unit)
+        if heard.said and heard.unit != unit:  # one that was asked before is late, and may have drowned this one
+            yield heard
+            heard = await _ask(master, unit)
         if heard.said or heard.noise:
             yield heard
 

@@ -204,10 +204,19 @@ def fitting_link(profile: Profile, where: Where) -> Link:
         DraftError: it has none.
     """
     for link in profile.links:
-        if (link.kind == "modbus-tcp") == bool(where.host):
+        if _fits(link, where):
             return link
     wanted = "a serial port" if where.host else "a host"
     raise DraftError(f"{profile.id} hangs on {wanted}, not on {where}")
+
+
+def hangs_at(profile: Profile, where: Where) -> bool:
+    """Whether a profile's instrument can be connected there."""
+    return any(_fits(link, where) for link in profile.links)
+
+
+def _fits(link: Link, where: Where) -> bool:
+    return (link.kind == "modbus-tcp") == bool(where.host)
 
 
 def _is_at(bus: BusAnswer, where: Where) -> bool:

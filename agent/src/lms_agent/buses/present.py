@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from serial.tools import list_ports
 
-BY_ID = Path("/dev/serial/by-id")
+from lms_agent.buses.adapters import BY_ID
 
 
 class PresentPort(NamedTuple):
