@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from lms_firmware_sim.errors import StateError
+from lms_firmware_sim.errors import SimulatorError, StateError
 from lms_firmware_sim.plants import load_plant, shipped_plants
 from lms_firmware_sim.simulated import SimulatedPlant
 from support.patience import until
@@ -107,3 +107,46 @@ def test_state_from_before_an_instrument_was_there_is_still_good(bench, clock):
     saved["instruments"] = {"kept": {"flux-compensator": {}}}
     with pytest.raises(StateError, match="not those of this plant"):
         SimulatedPlant(bench, started_at=plant.started_at, clock=clock).restore(saved)
+
+
+async def test_probe_grows_old_and_that_is_kept(bench, clock):
+    plant = SimulatedPlant(bench, clock=clock)
+    circuit = plant.instruments.on_text_wires["ezo-ph"][0]
+    plant.instruments.wear("ezo-ph", {"slope_percent": 100.0, "offset_mv": 0.0})
+    plant.instruments.place("ezo-ph", "4.01")
+    clock.now += timedelta(minutes=5)
+    assert float(circuit.hear("R").lines[0]) == pytest.approx(4.01, abs=0.02), "as good as new"
+    plant.instruments.wear("hamilton/2", {"broken": 1.0})
+    again = SimulatedPlant(bench, started_at=plant.started_at, clock=clock)
+    again.restore(json.loads(json.dumps(plant.to_json())))
+    assert again.instruments.ages() == plant.instruments.ages()
+    with pytest.raises(StateError, match="age"):
+        again.restore(plant.to_json() | {"instruments": {"ages": {"m80": {"gain": 1.0}}}})
+
+
+@pytest.mark.parametrize(
+    ("probe", "changes", "told"),
+    [
+        ("ezo-ph", {"slope_percent": 500.0}, "allowed are 10 to 110"),
+        ("ezo-ph", {"slope_percent": 90.0, "gain": 1.0}, "no gain: allowed are slope_percent, offset_mv, broken"),
+        ("hamilton/2", {"zero_percent": float("nan")}, "allowed are -10 to 10"),
+        ("balance", {"gain": 1.0}, "known are ezo-ph, ezo-do, m80"),
+    ],
+)
+def test_age_that_cannot_be_is_refused_whole(bench, clock, probe, changes, told):
+    plant = SimulatedPlant(bench, clock=clock)
+    before = plant.instruments.ages()
+    with pytest.raises(SimulatorError, match=told):
+        plant.instruments.wear(probe, changes)
+    assert plant.instruments.ages() == before
+
+
+async def test_probe_is_worn_from_the_command_line(serving, lms_sim, tmp_path):
+    async with serving("bench", "--state-dir", tmp_path):
+        code, output, errors = await lms_sim("wear", "hamilton/1", "--slope", "85", "--broken", "--state-dir", tmp_path)
+        assert (code, errors) == (0, "")
+        assert "hamilton/1       slope_percent 85, offset_mv 12, broken 1" in output
+        code, output, _ = await lms_sim("wear", "hamilton/1", "--mended", "--json", "--state-dir", tmp_path)
+        assert json.loads(output)["hamilton/1"] == {"slope_percent": 85.0, "offset_mv": 12.0, "broken": 0.0}
+        code, _, errors = await lms_sim("wear", "ezo-do", "--slope", "85", "--state-dir", tmp_path)
+        assert (code, "has no slope_percent" in errors) == (2, True)

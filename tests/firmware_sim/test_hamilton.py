@@ -234,3 +234,21 @@ async def test_power_failure_ends_the_operator_level_but_keeps_the_calibration(p
     for broken in ({"unit": 5}, {"points": {}}, {"counts": None}):
         with pytest.raises(StateError):
             again.restore(ph.to_json() | broken)
+
+
+async def test_broken_glass_is_an_error_of_the_sensor(master, ph):
+    ph.electrode.broken = 1.0
+    _, value, status, *_ = await master.values(2090, "ufuff")
+    assert value == pytest.approx(7.0, abs=0.02), "both sides have one potential, whatever the pH"
+    assert status == 0x10
+    assert await master.values(4800, "uuuu") == [0x40, 0x2, 0, 0]
+    assert await master.values(4872, "f") == [0.0]
+    ph.electrode.broken = 0.0
+    assert (await master.values(2090, "ufuff"))[2] == 0
+
+
+async def test_probe_without_its_cap_is_an_error_of_the_sensor(master, oxygen):
+    oxygen.probe.broken = 1.0
+    _, value, status, *_ = await master.values(2090, "ufuff", unit=2)
+    assert (value, status) == (0.0, 0x10)
+    assert await master.values(4800, "uuuu", unit=2) == [0, 0x2, 0, 0]

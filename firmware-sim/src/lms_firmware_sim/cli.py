@@ -258,6 +258,37 @@ def place(
         typer.echo(f"{name:16s} {present}")
 
 
+@app.command()
+def wear(
+    probe: Annotated[str | None, typer.Argument(help="A probe's name; without it, all are listed.")] = None,
+    *,
+    slope: Annotated[float | None, typer.Option(help="Of a pH electrode, in percent of Nernst's; new: 100.")] = None,
+    offset: Annotated[float | None, typer.Option(help="Of a pH electrode, in mV at pH 7; new: 0.")] = None,
+    gain: Annotated[float | None, typer.Option(help="Of an oxygen probe; new: 1.")] = None,
+    zero: Annotated[float | None, typer.Option(help="Of an oxygen probe, in percent without oxygen; new: 0.")] = None,
+    broken: Annotated[bool | None, typer.Option("--broken/--mended", help="Glass cracked, or cap gone.")] = None,
+    state_dir: Annotated[Path, typer.Option(help="The folder that `serve` was given.")],
+    plant: Annotated[str, typer.Option(help="The plant's name.")] = "bench",
+    as_json: _Json = False,
+) -> None:
+    """Let a probe of a served plant grow old, break it, or make it new."""
+    from lms_firmware_sim.control import request
+    from lms_firmware_sim.serving import control_file, state_path
+
+    given = {"slope_percent": slope, "offset_mv": offset, "gain": gain, "zero_percent": zero, "broken": broken}
+    changes = {name: float(value) for name, value in given.items() if value is not None}
+    asked = {} if probe is None else {"probe": probe, "wear": changes}
+    try:
+        ages = request(control_file(state_path(state_dir, plant)), asked)["ages"]
+    except SimulatorError as error:
+        _fail(str(error))
+    if as_json:
+        typer.echo(json.dumps(ages, indent=2))
+        return
+    for name, present in ages.items():
+        typer.echo(f"{name:16s} {', '.join(f'{what} {value:g}' for what, value in present.items())}")
+
+
 def _described(present: dict[str, object]) -> str:
     """A fault in a line: its kind, and what is not as usual."""
     rest = ", ".join(f"{key} {value}" for key, value in present.items() if key != "kind" and value not in (None, 0, 1))

@@ -1,10 +1,11 @@
-"""The small door to a plant that `lms-sim serve` runs: `lms-sim fault` and `lms-sim place` come in here.
+"""The small door to a plant that `lms-sim serve` runs: `lms-sim fault`, `place` and `wear` come in here.
 
 A Unix socket beside the saved state, for its owner only: one JSON line in, one out.
 
     {"wire": "str-2", "fault": {"kind": "silence", "unit": 2}}   →  {"faults": {"str-1": null, "str-2": {…}}, …}
     {"probe": "ezo-ph", "place": "4.01"}                         →  {…, "places": {"ezo-ph": "4.01"}}
-    {}                                                           →  {"faults": {…}, "places": {…}}
+    {"probe": "ezo-ph", "wear": {"slope_percent": 85}}           →  {…, "ages": {"ezo-ph": {…}}}
+    {}                                                           →  {"faults": {…}, "places": {…}, "ages": {…}}
     anything wrong                                               →  {"error": "a sentence"}
 """
 
@@ -58,6 +59,12 @@ class Probes(Protocol):
     def places(self) -> dict[str, str]:
         """Where each probe is."""
 
+    def wear(self, name: str, changes: Mapping[str, float]) -> None:
+        """Let a probe grow old, break it, or make it new."""
+
+    def ages(self) -> dict[str, dict[str, float]]:
+        """How old each probe is."""
+
 
 class PlantControl:
     """Listens beside a running plant. Use as an asynchronous context manager.
@@ -109,7 +116,7 @@ class PlantControl:
                 line = await reader.readline()
             try:
                 answer = self._answer(json.loads(line))
-            except (SimulatorError, ValueError, TypeError) as error:
+            except (SimulatorError, AttributeError, ValueError, TypeError) as error:
                 answer = {"error": str(error)}
             writer.write(json.dumps(answer).encode() + b"\n")
             await writer.drain()
@@ -128,10 +135,14 @@ class PlantControl:
         if probe is not None:
             if self._probes is None:
                 raise UnknownProbe(str(probe), [])
-            self._probes.place(str(probe), str(asked.get("place")))
+            if "place" in asked:
+                self._probes.place(str(probe), str(asked["place"]))
+            if "wear" in asked:
+                self._probes.wear(str(probe), {str(name): float(value) for name, value in asked["wear"].items()})
         return {
             "faults": {each: None if wire.fault is None else asdict(wire.fault) for each, wire in self._wires.items()},
             "places": {} if self._probes is None else self._probes.places(),
+            "ages": {} if self._probes is None else self._probes.ages(),
         }
 
 
@@ -146,7 +157,7 @@ def _is_answered(file: Path) -> bool:
 
 
 def request(file: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Ask the running simulator at a socket; gives `faults`, by wire, and `places`, by probe.
+    """Ask the running simulator at a socket; gives `faults`, by wire, `places` and `ages`, by probe.
 
     Raises:
         ControlError: nobody answers there, or what is asked is refused.

@@ -9,6 +9,7 @@ LmsError
     ├── RegisterError           a value does not fit its registers
     ├── SetPointRefused         a set point is outside the controller's limits
     ├── PlaceRefused            a probe cannot be put there
+    ├── WearRefused             a probe cannot be so old
     └── UnknownProbe            the plant has no such probe
 """
 
@@ -127,6 +128,23 @@ class PlaceRefused(SimulatorError):
         self.place = place
         self.allowed = allowed
         super().__init__(f"{place!r} is no place for this probe: allowed are {allowed}.")
+
+
+class WearRefused(SimulatorError):
+    """A probe cannot be so old.
+
+    Attributes:
+        name: what should have been changed.
+        value: to what; None: the probe has nothing of this name.
+        allowed: what is, in words.
+    """
+
+    def __init__(self, name: str, value: float | None, allowed: str) -> None:
+        self.name = name
+        self.value = value
+        self.allowed = allowed
+        found = f"{name} = {value:g} cannot be" if value is not None else f"This probe has no {name}"
+        super().__init__(f"{found}: allowed are {allowed}.")
 
 
 class UnknownProbe(SimulatorError):

@@ -22,6 +22,7 @@ from lms_firmware_sim.instruments.mettler_m80 import MettlerM80
 from lms_firmware_sim.instruments.oxygen_optode import OxygenOptode
 from lms_firmware_sim.instruments.ph_electrode import PhElectrode
 from lms_firmware_sim.instruments.watson_marlow import Pump
+from lms_firmware_sim.instruments.wear import Sensor, age, restore_age, wear
 from lms_firmware_sim.plants.description import Plant
 from lms_firmware_sim.plants.registers import (
     AlicatRegistersDescription,
@@ -84,6 +85,7 @@ class FittedInstruments:
         self._vessel = vessel
         self._clock = clock
         self._kept: dict[str, Kept] = {}
+        self._sensors: dict[str, Sensor] = {}
         self.probes: dict[str, Immersion] = {}
         for wire in plant.wire:
             if isinstance(wire, BalanceDescription):
@@ -152,6 +154,7 @@ class FittedInstruments:
             seed=_seed(name),
         )
         self.probes[name] = electrode.immersion
+        self._sensors[name] = electrode
         return electrode
 
     def _optode(self, name: str, bioreactor: str, gain: float, zero_percent: float) -> OxygenOptode:
@@ -164,6 +167,7 @@ class FittedInstruments:
             seed=_seed(name),
         )
         self.probes[name] = probe.immersion
+        self._sensors[name] = probe
         return probe
 
     def _flow_controller(self, name: str, bioreactor: str, full_scale: float, zero: float) -> FlowController:
@@ -215,9 +219,25 @@ class FittedInstruments:
         """Where each probe is, by the instrument's name."""
         return {name: probe.place for name, probe in self.probes.items()}
 
+    def wear(self, name: str, changes: Mapping[str, float]) -> None:
+        """Let a probe grow old, break it, or make it new.
+
+        Raises:
+            UnknownProbe: there is no such probe.
+            WearRefused: it cannot be so old.
+        """
+        if name not in self._sensors:
+            raise UnknownProbe(name, list(self._sensors))
+        wear(self._sensors[name], changes)
+
+    def ages(self) -> dict[str, dict[str, float]]:
+        """How old each probe is, by the instrument's name."""
+        return {name: age(sensor) for name, sensor in self._sensors.items()}
+
     def to_json(self) -> dict[str, Any]:
-        """What all instruments keep, and where the probes are, as JSON would hold it."""
-        return {"kept": {name: each.to_json() for name, each in self._kept.items()}, "places": self.places()}
+        """What all instruments keep, where the probes are and how old, as JSON would hold it."""
+        kept = {name: each.to_json() for name, each in self._kept.items()}
+        return {"kept": kept, "places": self.places(), "ages": self.ages()}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """The inverse of `to_json`.
@@ -226,10 +246,10 @@ class FittedInstruments:
             StateError: there is something of an instrument that is not here, or a part is damaged. An instrument of
                 which nothing was saved begins afresh.
         """
-        kept, places = saved.get("kept", {}), saved.get("places", {})
-        if not isinstance(kept, dict) or not isinstance(places, dict):
+        kept, places, ages = (saved.get(part, {}) for part in ("kept", "places", "ages"))
+        if not all(isinstance(part, dict) for part in (kept, places, ages)):
             raise StateError("its instruments are no JSON objects")
-        if not set(kept) <= set(self._kept) or not set(places) <= set(self.probes):
+        if not (set(kept) <= set(self._kept) and set(places) <= set(self.probes) and set(ages) <= set(self._sensors)):
             raise StateError("its instruments are not those of this plant")
         for name, part in kept.items():
             if not isinstance(part, dict):
@@ -237,6 +257,8 @@ class FittedInstruments:
             self._kept[name].restore(part)
         for name, place in places.items():
             self.probes[name].restore(place)
+        for name, saved_age in ages.items():
+            restore_age(self._sensors[name], saved_age)
 
 
 def _name(wire: str, address: int | str, on_wire: Sized) -> str:

@@ -26,7 +26,7 @@ def state_path(state_dir: Path, plant: str) -> Path:
 
 
 def control_file(state: Path) -> Path:
-    """Where a served plant listens for `lms-sim fault` and `place`: beside its state."""
+    """Where a served plant listens for `lms-sim fault`, `place` and `wear`: beside its state."""
     return state.with_suffix(".control")
 
 

@@ -3,6 +3,7 @@
 immersion            where a probe is: in the vessel, in a buffer, in air; and how its signal follows
 ph_electrode         a glass electrode, new or worn, and the calibration that its transmitter keeps
 oxygen_optode        an oxygen probe, and the calibration that its transmitter keeps
+wear                 a probe's age, changed while it is served
 flow_controller      a mass-flow controller, whatever dialect it speaks
 ezo, ezo_ph, ezo_do  Atlas Scientific EZO circuits on a serial line
 hamilton_blocks, hamilton, hamilton_ph, hamilton_do

@@ -62,6 +62,10 @@ class CalibrationWarning(IntFlag):
     NOT_SUCCESSFUL = 0x2
 
 
+SENSOR_FAILURE = 0x2
+"""Bit of the error `calibration`: the quality is below 15 % (p. 61)."""
+
+LOWEST_QUALITY_PERCENT = 15.0
 _TEMPERATURE_RANGE_C = (-20.0, 130.0)
 _OPERATING_RANGE_C = (-10.0, 140.0)
 
@@ -95,7 +99,7 @@ class HamiltonSensor(BlockRegisters):
             DEVICE_ADDRESS: Readable(2, lambda: longs(self._device)),
             BAUD_CODE: Readable(2, lambda: longs(_BAUD_19200)),
             WARNINGS: Readable(8, lambda: longs(0, self._calibration_warning, 0, 0)),
-            ERRORS: Readable(8, lambda: longs(0, 0, 0, 0)),
+            ERRORS: Readable(8, lambda: longs(*self.errors, 0, 0)),
             QUALITY: Readable(2, lambda: floats(self.quality_percent)),
             FIRMWARE_DATE: Readable(_TEXT, lambda: text(self.firmware_date, _TEXT)),
             FIRMWARE: Readable(_TEXT, lambda: text(self.firmware, _TEXT)),
@@ -119,6 +123,11 @@ class HamiltonSensor(BlockRegisters):
     @abstractmethod
     def quality_percent(self) -> float:
         """The sensor's quality: 100 when new."""
+
+    @property
+    @abstractmethod
+    def errors(self) -> tuple[int, int]:
+        """Bits of the errors `measurement` and `calibration`; 0 when all is well."""
 
     @abstractmethod
     def main_value(self, unit: UnitCode) -> float:
@@ -150,6 +159,8 @@ class HamiltonSensor(BlockRegisters):
             status |= Status.CALIBRATION
         if self._calibration_warning:
             status |= Status.WARNING
+        if any(self.errors):
+            status |= Status.ERROR
         return status
 
     @property

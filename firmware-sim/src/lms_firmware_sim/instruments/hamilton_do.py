@@ -10,7 +10,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from lms_firmware_sim.instruments.hamilton import HamiltonSensor, UnitCode
+from lms_firmware_sim.instruments.hamilton import (
+    LOWEST_QUALITY_PERCENT,
+    SENSOR_FAILURE,
+    HamiltonSensor,
+    UnitCode,
+)
 from lms_firmware_sim.instruments.hamilton_blocks import NOT_USER, Readable, Words, Writable, float_in, floats, longs
 from lms_firmware_sim.instruments.hamilton_ph import CP1, CP2, STABILITY, Verdict
 from lms_firmware_sim.instruments.oxygen_optode import OxygenCalibration, OxygenOptode, saturation_mg_l
@@ -64,8 +69,15 @@ class HamiltonDo(HamiltonSensor):
     @property
     def quality_percent(self) -> float:
         """Falls with the signal in air as calibrated."""
+        if self.probe.broken:
+            return 0.0
         air = self.calibration.air_signal
         return 100.0 if air is None else max(0.0, min(100.0, air))
+
+    @property
+    def errors(self) -> tuple[int, int]:
+        """Without its cap it has no quality; which error bit of the measurement that sets is not known."""
+        return 0, SENSOR_FAILURE if self.quality_percent < LOWEST_QUALITY_PERCENT else 0
 
     def main_value(self, unit: UnitCode) -> float:
         """Percent of saturation, or mg/L at the probe's temperature."""

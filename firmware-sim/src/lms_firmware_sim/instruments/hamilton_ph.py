@@ -14,7 +14,12 @@ from enum import IntFlag
 from typing import Any
 
 from lms_firmware_sim.errors import StateError
-from lms_firmware_sim.instruments.hamilton import HamiltonSensor, UnitCode
+from lms_firmware_sim.instruments.hamilton import (
+    LOWEST_QUALITY_PERCENT,
+    SENSOR_FAILURE,
+    HamiltonSensor,
+    UnitCode,
+)
 from lms_firmware_sim.instruments.hamilton_blocks import (
     NOT_USER,
     Readable,
@@ -70,6 +75,7 @@ class Verdict(IntFlag):
     PH_NOT_STABLE = 0x80
 
 
+_GLASS_RESISTANCE_TOO_LOW = 0x40
 _CP2_SHIFT = 8
 _WRONG_UNIT = {CP1: 0x80000000, CP2: 0x40000000}
 _CP6_ACTIVE, _CP6_MEASURED, _CP6_ASSIGNED = 0x04000000, 0x08000000, 0x10000000
@@ -134,9 +140,17 @@ class HamiltonPh(HamiltonSensor):
     @property
     def quality_percent(self) -> float:
         """Falls with slope and offset as calibrated."""
+        if self.electrode.broken:
+            return 0.0
         found = self.calibration
         lost = 2.5 * max(0.0, 100.0 - found.acid_percent) + abs(found.offset_mv)
         return max(0.0, 100.0 - lost)
+
+    @property
+    def errors(self) -> tuple[int, int]:
+        """A cracked glass has too little resistance."""
+        measurement = _GLASS_RESISTANCE_TOO_LOW if self.electrode.broken else 0
+        return measurement, SENSOR_FAILURE if self.quality_percent < LOWEST_QUALITY_PERCENT else 0
 
     def main_value(self, unit: UnitCode) -> float:
         """pH, or the electrode's voltage in mV."""

@@ -5,7 +5,7 @@ air saturation. A new probe has a gain of 1 and a zero of 0. The transmitter tak
 was calibrated in air (or air-saturated water) and in an oxygen-free solution.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,9 @@ from lms_firmware_sim.instruments.ph_electrode import ROOM_C
 from lms_firmware_sim.process import noise
 
 AIR, ZERO = "air", "zero"
+AGES: Mapping[str, tuple[float, float]] = {"gain": (0.1, 2.0), "zero_percent": (-10.0, 10.0), "broken": (0.0, 1.0)}
+"""What can be said of a probe's age, and between what."""
+
 _RESPONSE_S, _TEMPERATURE_RESPONSE_S = 12.0, 20.0
 _NOISE_PERCENT = 0.05
 
@@ -37,6 +40,9 @@ class OxygenOptode:
         zero_percent: signal without oxygen; 0 when new.
         clock: seconds since 1970 UTC.
         seed: of the noise.
+
+    Attributes:
+        broken: 1 when the cap is gone: no signal then, whatever the oxygen.
     """
 
     def __init__(
@@ -51,6 +57,7 @@ class OxygenOptode:
     ) -> None:
         self.gain = gain
         self.zero_percent = zero_percent
+        self.broken = 0.0
         self._clock = clock
         self._key = noise.key(seed, "optode")
         self.immersion = Immersion(
@@ -71,6 +78,8 @@ class OxygenOptode:
     @property
     def signal(self) -> float:
         """The signal before calibration, percent of air saturation, with its noise, drawn anew every second."""
+        if self.broken:
+            return 0.0
         ideal = self.zero_percent + self.gain * self.immersion.value("do_percent")
         return ideal + _NOISE_PERCENT * noise.gaussian(self._key, int(self._clock()))
 

@@ -6,7 +6,7 @@ slope and offset that it was calibrated with; until then it believes in a perfec
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,13 @@ from lms_firmware_sim.process import noise
 
 ROOM_C = 25.0
 """Temperature of buffers and of air on the bench."""
+
+AGES: Mapping[str, tuple[float, float]] = {
+    "slope_percent": (10.0, 110.0),
+    "offset_mv": (-100.0, 100.0),
+    "broken": (0.0, 1.0),
+}
+"""What can be said of an electrode's age, and between what."""
 
 _RESPONSE_S, _TEMPERATURE_RESPONSE_S = 8.0, 20.0
 _NOISE_MV = 0.1
@@ -36,6 +43,9 @@ class PhElectrode:
         offset_mv: voltage at pH 7; a new electrode has about 0.
         clock: seconds since 1970 UTC.
         seed: of the noise.
+
+    Attributes:
+        broken: 1 when the glass is cracked: both sides have one potential then, whatever the pH.
     """
 
     def __init__(
@@ -50,6 +60,7 @@ class PhElectrode:
     ) -> None:
         self.slope_percent = slope_percent
         self.offset_mv = offset_mv
+        self.broken = 0.0
         self._clock = clock
         self._key = noise.key(seed, "electrode")
         self.immersion = Immersion(
@@ -67,6 +78,8 @@ class PhElectrode:
     @property
     def potential_mv(self) -> float:
         """The voltage that the electrode gives, with its noise, drawn anew every second."""
+        if self.broken:
+            return _NOISE_MV * noise.gaussian(self._key, int(self._clock()))
         nernst = nernst_mv_per_ph(self.temperature_c)
         ideal = self.offset_mv - self.slope_percent / 100.0 * nernst * (self.immersion.value("ph") - 7.0)
         return ideal + _NOISE_MV * noise.gaussian(self._key, int(self._clock()))
