@@ -94,7 +94,7 @@ async def test_every_instrument_is_read_as_its_profile_says(plant, settings):
     assert {name: visit.failures for name, visit in visits.items() if visit.failures} == {}
     for instrument in settings.instruments:
         visit = visits[instrument.id]
-        assert {reading.tag for reading in visit.readings} == {point.tag for point in instrument.points}
+        assert {point.tag for point in instrument.points} <= {reading.tag for reading in visit.readings}
         for reading in visit.readings:
             assert reading.quality is Quality.GOOD or reading.remark, f"{instrument.id} {reading}"
     reactor = plant.bioreactors["R1"]

@@ -7,7 +7,7 @@ import pytest
 from lms_agent.buses.opening import make_bus
 from lms_agent.clock import SystemClock
 from lms_agent.drivers.choosing import make_driver
-from lms_agent.errors import InstrumentBusy, InstrumentRefused, ReplyRefused, ReplyTimeout
+from lms_agent.errors import InstrumentBusy, InstrumentRefused, NotWritable, ReplyRefused, ReplyTimeout
 from lms_agent.settings.dialects.modbus import ModbusInstrument, RegisterPoint
 from lms_agent.settings.dialects.mt_sics import CommandPoint, MtSicsInstrument
 from lms_agent.settings.model import ModbusTcpBus, SerialBus
@@ -155,3 +155,59 @@ async def test_busy_balance_is_asked_once_more(driver_on):
         wire.fault = Fault.busy(times=1)
         (reading,) = (await driver_on(wire, WEIGHT).read()).readings
     assert reading.value == 12.5
+
+
+TARE = CommandPoint(tag="Weight/Tare", unit="g", command="TA", access="write", decimals=2)
+
+
+async def test_tare_is_set_confirmed_and_taken_off(driver_on):
+    async with BalanceWire(100.0) as wire:
+        driver = driver_on(wire, WEIGHT, TARE)
+        assert await driver.write(1, 12.5) == (True, 12.5, 12.5, "")
+        assert [reading.value for reading in (await driver.read()).readings] == [87.5, 12.5]
+
+
+async def test_tare_that_the_balance_rounds_is_confirmed_as_it_holds_it(driver_on):
+    async with BalanceWire(100.0, decimals=1) as wire:
+        fine = TARE.model_copy(update={"decimals": 3})
+        assert await driver_on(wire, fine).write(0, 12.344) == (True, 12.344, 12.3, "")
+
+
+@pytest.mark.parametrize(
+    ("point", "value", "error", "words"),
+    [
+        (TARE, 99_999.0, InstrumentRefused, "answers error L: it does not take the value"),
+        (TARE, math.nan, NotWritable, "is no tare"),
+        (TARE, True, NotWritable, "is no tare"),
+        (WEIGHT, 5.0, NotWritable, "cannot be written"),
+    ],
+)
+async def test_what_is_no_tare_is_refused(point, value, error, words, driver_on):
+    async with BalanceWire(100.0) as wire:
+        with pytest.raises(error, match=words):
+            await driver_on(wire, point).write(0, value)
+
+
+async def test_tare_that_is_not_answered_is_in_doubt_sent_once_and_read_back(driver_on):
+    async with BalanceWire(100.0) as wire:
+        driver = driver_on(wire, TARE, timeout_s=0.2)
+        await driver.read()
+        wire.fault = Fault.silence(times=1)
+        written = await driver.write(0, 12.5)
+        sent = [request.function for request in wire.requests]
+    assert (written.confirmed, written.sent, written.read_back) == (False, 12.5, 12.5)
+    assert sent.count("TA 12.50 g") == 1
+
+
+async def test_late_stable_weight_is_not_taken_for_the_weight_now(driver_on):
+    """Their replies look alike: after one that was missed the balance is asked something else first."""
+    async with BalanceWire(100.0) as wire:
+        stable = CommandPoint(tag="Weight/Stable", unit="g", command="S")
+        driver = driver_on(wire, stable, timeout_s=0.2)
+        wire.fault = Fault.silence(times=1)
+        assert (await driver.read()).readings == []
+        now = make_driver(
+            MtSicsInstrument(id="j", bus="b", bioreactor="R1", driver="mt-sics", point=[WEIGHT]), driver._line, [100]
+        )
+        assert len((await now.read()).readings) == 1
+        assert [request.function for request in wire.requests] == ["S", "I4", "SI"]

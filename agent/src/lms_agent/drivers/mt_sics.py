@@ -5,7 +5,9 @@
     SI         S D     100.00 g             GOOD, still moving
     SI, S      S +  or  S -                 BAD, no value: over or under load
     SI, S      S I                          InstrumentBusy, after a second try
-    any        ES  ET  EL                   InstrumentRefused
+    TA         TA A     100.00 g            the tare
+    TA 12.5 g  TA A      12.50 g            the tare is set
+    any        ES  ET  EL, TA L             InstrumentRefused
 
 A weight without its fixed width, or in another unit than configured, is not believed: the line has no check sum, so
 the form is all there is to check.
@@ -17,14 +19,15 @@ import asyncio
 import re
 from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 from lms_protocol.instruments.calibration import Step
 from lms_protocol.reading import Quality, Reading, Value
 
 from lms_agent.buses.modbus import BUSY_PAUSE_S
-from lms_agent.buses.text_commands import Command
+from lms_agent.buses.text_commands import Answer, Command
 from lms_agent.buses.text_line import TextLine
-from lms_agent.drivers.driver import Go, Outcome, Written, always, quality_of
+from lms_agent.drivers.driver import Go, Outcome, Written, always, quality_of, unless_reopened
 from lms_agent.drivers.questions import Question, ask_all
 from lms_agent.errors import (
     InstrumentBusy,
@@ -34,8 +37,9 @@ from lms_agent.errors import (
 )
 from lms_agent.settings.dialects.mt_sics import CommandPoint, MtSicsInstrument
 
-_WEIGHT = re.compile(
-    rb"S (?:(?P<state>[SD]) (?P<weight>[ \-0-9.]{10}) (?P<unit>[!-~]{1,8})|(?P<code>[+\-I]))|(?P<error>E[STL])"
+_WEIGHT = re.compile(rb"S (?:[SD] (?P<weight>[ \-0-9.]{10}) (?P<unit>[!-~]{1,8})|(?P<code>[+\-I]))|(?P<error>E[STL])")
+_TARE = re.compile(
+    rb"TA (?:A (?P<weight>[ \-0-9.]{10}) (?P<unit>[!-~]{1,8})|(?P<code>I)|(?P<refused>L))|(?P<error>E[STL])"
 )
 _NUMBER = re.compile(rb" *-?\d+(?:\.\d+)?")
 _PROBES = tuple(
@@ -44,10 +48,18 @@ _PROBES = tuple(
 """Serial number, model, software: all have quotes, which no weight has."""
 _STABLE_S = 3.0
 """How long a balance may wait for a stable weight before it says that it has none."""
+_MOST_DECIMALS = 4
+_ROUNDING = 1e-9
+_COMMANDS = {
+    "SI": Command(b"SI", _WEIGHT, shape=b"weight"),
+    "S": Command(b"S", _WEIGHT, takes_s=_STABLE_S, shape=b"weight"),
+    "TA": Command(b"TA", _TARE),
+}
 _ERRORS = {
     "ES": "it does not know the command; is it an MT-SICS balance, and in its normal mode?",
     "ET": "it had a transmission error; check baud, parity and cable",
     "EL": "it cannot carry out the command now",
+    "L": "it does not take the value: beyond its capacity, or in another unit than it is set to",
 }
 
 
@@ -66,18 +78,25 @@ class MtSics:
         self._questions = tuple(
             Question((number,), partial(self._weigh, number, point)) for number, point in self._points
         )
-        self._commands = {
-            point.command: Command(point.command.encode(), _WEIGHT, takes_s=_STABLE_S if point.command == "S" else 0.0)
-            for point in instrument.points
-        }
 
     async def read(self) -> Outcome:
         """Ask for each point. A silent balance is not asked for the rest."""
         return await ask_all(self._questions)
 
     async def write(self, index: int, value: Value, go: Go = always) -> Written:
-        """Weights are read only."""
-        raise NotWritable(self._line.port, self._points[index][1].tag, "a balance's weight is only read")
+        """Set the tare; see `Driver.write`."""
+        _, point = self._points[index]
+        if point.access != "write" or isinstance(value, bool | str) or value is None or value - value != 0:
+            raise NotWritable(self._line.port, point.tag, f"{value!r} is no tare that may be set")
+        text = f"{value:.{_MOST_DECIMALS if point.decimals is None else point.decimals}f}"
+        tare = Command(f"TA {text} {point.unit}".encode(), _TARE, changes=True, shape=b"TA")
+        go = unless_reopened(self._line, go) if self._line.openings else go
+        confirmation = await self._line.write(tare, _PROBES, read_back=_COMMANDS["TA"], go=go)
+        held = [self._weight(point, answer) for answer in (confirmation.answer, confirmation.read_back) if answer]
+        doubt = "" if confirmation.answer is not None else str(confirmation.doubt)
+        if not doubt and abs(held[0].value - float(text)) > 0.5 * 10.0 ** -held[0].decimals + _ROUNDING:
+            doubt = f"its tare is {held[0].value:g} {point.unit} afterwards"
+        return Written(not doubt, float(text), held[-1].value if held else None, doubt)
 
     async def tell(self, step: Step, reference: float, go: Go = always) -> Written:
         """A balance adjusts itself."""
@@ -91,19 +110,33 @@ class MtSics:
             return Outcome([await self._ask(number, point)], [])
 
     async def _ask(self, number: int, point: CommandPoint) -> Reading:
-        match, arrived_ms = await self._line.ask(self._commands[point.command], _PROBES)
-        if error := match["error"]:
-            code = error.decode()
-            raise InstrumentRefused(self._line.port, None, code, _ERRORS[code])
-        if code := match["code"]:
-            if code == b"I":
-                raise InstrumentBusy(self._line.port, None)
-            return Reading(number, arrived_ms, None, Quality.BAD)
-        weight, unit = match["weight"], match["unit"].decode()
+        answer = await self._line.ask(_COMMANDS[point.command], _PROBES)
+        if answer.match["code"] in (b"+", b"-"):
+            return Reading(number, answer.arrived_ms, None, Quality.BAD)
+        value = self._weight(point, answer).value
+        return Reading(number, answer.arrived_ms, value, quality_of(value, point.minimum, point.maximum))
+
+    def _weight(self, point: CommandPoint, answer: Answer) -> "_Weight":
+        """The weight in an answer, in the point's unit.
+
+        Raises:
+            InstrumentBusy, InstrumentRefused, ReplyRefused: there is none.
+        """
+        match = answer.match
+        found = match.groupdict()
+        if code := found["error"] or found.get("refused"):
+            raise InstrumentRefused(self._line.port, None, code.decode(), _ERRORS[code.decode()])
+        if found["code"]:
+            raise InstrumentBusy(self._line.port, None)
+        weight, unit = found["weight"], found["unit"].decode()
         if not _NUMBER.fullmatch(weight):
             raise ReplyRefused(self._line.port, None, f"{weight.decode()!r} is no weight", match[0])
         if unit != point.unit:
             reason = f"the weight is in {unit!r}, but {point.tag} is configured in {point.unit!r}"
             raise ReplyRefused(self._line.port, None, reason, match[0])
-        value = float(weight)
-        return Reading(number, arrived_ms, value, quality_of(value, point.minimum, point.maximum))
+        return _Weight(float(weight), len(weight.partition(b".")[2]))
+
+
+class _Weight(NamedTuple):
+    value: float
+    decimals: int  # digits that the balance says

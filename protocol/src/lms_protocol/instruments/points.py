@@ -16,7 +16,7 @@ from lms_protocol.instruments.registers import RegisterValue
 
 _RESERVED = ("Sync/", "Events/", "Node Control/", "Device Control/", "Properties/")
 
-BalanceCommand = Literal["SI", "S"]
+BalanceCommand = Literal["SI", "S", "TA"]
 EzoField = Literal["pH", "DO.%", "DO.mg", "temperature"]
 AlicatField = Literal["pressure", "temperature", "volumetric_flow", "mass_flow", "set_point", "gas"]
 PumpField = Literal["speed", "running", "direction", "tacho"]
@@ -90,7 +90,7 @@ class ModbusProfilePoint(ProfilePoint, RegisterValue):
 
 
 class BalancePoint(ProfilePoint):
-    """A weight. `SI`: the weight now, stable or not; `S`: the next stable weight."""
+    """A weight. `SI`: the weight now, stable or not; `S`: the next stable weight; `TA`: the tare."""
 
     command: BalanceCommand = "SI"
 
