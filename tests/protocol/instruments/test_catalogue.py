@@ -27,6 +27,7 @@ SOUND = """
     source = "manual"
 
     [instrument]
+    block = [{ address = 10, count = 10 }]
     source = "manual"
 
     [unit_codes]
@@ -89,6 +90,16 @@ BROKEN = [
         'unit = "mm"\n    add',
         'unit = "cm"\n    add',
         'point[Level/PV].unit: found "cm"; allowed: a unit of [unit_codes]',
+    ),
+    (
+        "address = 4",
+        'address = 4\n    kind = "float32"',
+        "point[Level/PV].unit_address: found the unit of level in registers 5; allowed: registers of its own; ",
+    ),
+    (
+        "address = 4",
+        'address = 9\n    kind = "float32"',
+        "point[Level/PV].address: found level in registers 9 to 10; allowed: all of it in the block of registers 10",
     ),
     ("address = 4", "address = 65536", "point[Level/PV].address: found 65536; allowed: at most 65535"),
     ("address = 4", 'address = 4\n    kind = "float33"', 'point[Level/PV].kind: found "float33"'),

@@ -1,6 +1,7 @@
 """Instrument profiles: what has to be known of a model to read it, set it, recognise it and calibrate it.
 
     registers.py     where a value lies in a Modbus instrument, and what its status and unit registers say
+    layout.py        what in an instrument's registers cannot all be true
     calibration.py   how a point is calibrated
     facts.py         sources of facts, links, checks of identity
     wording.py       what is said to instruments that talk in lines, and what they must answer

@@ -48,7 +48,7 @@ class ProfilePoint(Fact):
     at all, `set_low` and `set_high` between what it may be set.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_.%-]{0,39}$")
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}$")
     tag: TagName
     words: str = Field(min_length=1, max_length=200)
     unit: str = Field("", max_length=32)

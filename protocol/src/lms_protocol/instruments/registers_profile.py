@@ -9,6 +9,7 @@ from lms_protocol.checked_toml.findings import Wrong
 from lms_protocol.instruments.base import BaseProfile, facts_of_points, unfit_links, unfit_points
 from lms_protocol.instruments.calibration import Procedure
 from lms_protocol.instruments.facts import MODBUS_LINKS, Fact, RegisterIdentity
+from lms_protocol.instruments.layout import Span, clashes, cut_by_blocks, span_of
 from lms_protocol.instruments.points import ModbusProfilePoint
 from lms_protocol.instruments.registers import (
     Order,
@@ -106,6 +107,21 @@ class ModbusProfile(BaseProfile):
         for at, point in enumerate(self.points):
             yield from self._unfit_status(f"point.{at}", point)
             yield from self._unfit_unit(f"point.{at}", point)
+        spans = list(self._spans())
+        yield from clashes(spans)
+        yield from cut_by_blocks(spans, self.instrument.blocks)
+
+    def _spans(self) -> Iterator[Span]:
+        """The registers of all values and of the words beside them; single bits may be looked at beside any."""
+        for at, point in enumerate(self.points):
+            if point.kind != "bool":
+                yield span_of(f"point.{at}.address", point.name, point)
+            status, unit_code = self.status_of(point), self.unit_code_of(point, point.unit)
+            if status is not None:
+                key = "status" if point.status_address is None else "status_address"
+                yield span_of(f"point.{at}.{key}", f"the status of {point.name}", status)
+            if unit_code is not None:
+                yield span_of(f"point.{at}.unit_address", f"the unit of {point.name}", unit_code)
 
     def _unfit_status(self, path: str, point: ModbusProfilePoint) -> Iterator[Wrong]:
         if point.status is None:
