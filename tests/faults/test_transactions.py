@@ -39,8 +39,9 @@ def row_of(number: int, name: str, fault: Fault, *, quick: bool = False) -> Any:
 FAULTS = [
     row_of(1, "silence", Fault.silence(share=0.5)),
     row_of(2, "late", Fault.late(0.05)),
-    row_of(2, "late at times", Fault.late(0.05, share=0.5), quick=True),
+    row_of(2, "late at times", Fault.late(0.05, share=0.5)),
     row_of(2, "very late at times", Fault.late(0.2, share=0.3)),
+    row_of(2, "later than many timeouts", Fault.late(0.6, share=0.2), quick=True),
     row_of(2, "just in time or not", Fault.late(0.03, share=0.7)),
     row_of(3, "shifted", Fault.shifted(), quick=True),
     row_of(4, "bad check sum", Fault.bad_crc(share=0.5)),

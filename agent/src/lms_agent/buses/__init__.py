@@ -6,6 +6,7 @@
     modbus_frames.py   what a Modbus request looks like, and what makes a reply a sound one
     wire_time.py       how long transactions take, as far as line and protocol settle it
     turns.py           whose turn it is on a line: what is urgent before polls that wait
+    owed.py            what an instrument still owes: requests without an answer, whose reply may yet come
     doubt.py           which replies may still be under way, and how to find out
     modbus.py          a master: one transaction at a time, strict; `modbus_rtu.py` and `modbus_tcp.py` frame it
     text_line.py       instruments that answer lines of text with lines of text; `text_commands.py` says what makes a

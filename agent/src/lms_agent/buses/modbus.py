@@ -47,7 +47,6 @@ from lms_agent.errors import (
     PortError,
     ReplyOutOfStep,
     ReplyRefused,
-    ReplyTimeout,
 )
 
 FIRST_REOPEN_S, MOST_REOPEN_S = 0.2, 3.0
@@ -198,6 +197,7 @@ class ModbusMaster(ABC):
             return await self._transact(request, doubt)
         except InstrumentBusy:
             await asyncio.sleep(BUSY_PAUSE_S)
+            await self._prepare(request)
             return await self._transact(request, doubt)
 
     @abstractmethod
@@ -225,7 +225,7 @@ class ModbusMaster(ABC):
     async def _prove(self, request: Request, doubt: Doubt) -> None:
         """Read something of another shape, to find out whether replies are in step with requests.
 
-        An exception may prove nothing; then the probe joins the open requests, and another shape is next.
+        What comes may prove little, if a request like the probe is open as well; then another one is next.
         """
         probe = doubt.probe_for(request)
         try:
@@ -237,15 +237,13 @@ class ModbusMaster(ABC):
             raise ReplyOutOfStep(self.port, request.unit, reason, error.reply) from error
 
     async def _transact(self, request: Request, doubt: Doubt) -> Reply:
+        doubt.asked(request, asyncio.get_running_loop().time())  # open until it is answered, also if nobody waits
         try:
             pdu, arrived_ms = await self._exchange(request)
             data = self._data(pdu, request, doubt)
-        except (ReplyTimeout, ReplyRefused, asyncio.CancelledError):
-            doubt.unanswered(request)
-            raise
         except ExceptionReply as reply:
             raise self._refusal(request, doubt, reply) from None
-        doubt.settled()
+        doubt.answered(request.shape)
         self._reopening.succeeded()
         return Reply(data, arrived_ms)
 
@@ -253,7 +251,7 @@ class ModbusMaster(ABC):
         try:
             return reply_data(pdu, request)
         except Unsound as unsound:
-            doubt.came_late(shape_of_reply(pdu))
+            doubt.answered(shape_of_reply(pdu))
             self._distrust()
             raise ReplyRefused(self.port, request.unit, str(unsound), pdu) from unsound
 
@@ -266,10 +264,8 @@ class ModbusMaster(ABC):
         """A whole frame of the right unit came that does not answer the request: more may be wrong on the line."""
 
     def _refusal(self, request: Request, doubt: Doubt, reply: ExceptionReply) -> InstrumentBusy | InstrumentRefused:
-        if reply.code == GATEWAY_TARGET_SILENT or doubt.exception_proves_nothing(request):
-            doubt.unanswered(request)
-        else:
-            doubt.settled()
+        if reply.code != GATEWAY_TARGET_SILENT:  # else the unit may yet answer, and the gateway pass it on
+            doubt.refused(request.function)
         if reply.code == BUSY or (reply.code == ACKNOWLEDGE and isinstance(request, ReadRequest)):
             return InstrumentBusy(self.port, request.unit)
         return InstrumentRefused(self.port, request.unit, reply.code, reply.meaning)

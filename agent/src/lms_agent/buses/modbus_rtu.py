@@ -158,7 +158,7 @@ class RtuMaster(ModbusMaster):
         """Bytes came that nobody waits for. The last reply may have been somebody else's: doubt its unit."""
         asked = self._asked_last
         if asked is not None and not self._take_note_of_late_frame():
-            self._doubts[asked.unit].unanswered(asked)
+            self._doubts[asked.unit].asked(asked, asyncio.get_running_loop().time())
         self._stream.received.clear()
 
     def _take_note_of_late_frame(self) -> bool:
@@ -169,7 +169,7 @@ class RtuMaster(ModbusMaster):
             return False
         doubt = self._doubts[frame[0]]
         was_in_doubt = bool(doubt)
-        doubt.came_late(shape_of_reply(frame[1:-2]))
+        doubt.answered(shape_of_reply(frame[1:-2]))
         return was_in_doubt
 
 

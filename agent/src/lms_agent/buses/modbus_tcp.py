@@ -114,7 +114,7 @@ class TcpMaster(ModbusMaster):
     def _forget_late(self, transaction: int, pdu: bytes) -> None:
         request = self._late.pop(transaction)
         if pdu[0] & 0x80 == 0:
-            self._doubts[request.unit].came_late(shape_of_reply(pdu))
+            self._doubts[request.unit].answered(shape_of_reply(pdu))
 
     def _throw_away_late_replies(self) -> None:
         """Take whole late replies off the stream; anything else ends the connection."""

@@ -4,18 +4,15 @@ Used by `text_line.py`, which says it; each driver has the commands of its diale
 """
 
 import re
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
+from lms_agent.buses.owed import Owed
 from lms_agent.errors import InstrumentError
 
 Unit: TypeAlias = int | str | None
 """Who is meant on a line with several instruments: a pump's number, a letter; None on a line with one."""
-
-MOST_OPEN = 3
-"""Commands without a sound answer that are remembered of each unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,45 +91,42 @@ class TextDoubt:
 
     A reply does not say which command it answers, except by its look. So after such a command no other of the same
     shape is asked until a command of another shape was answered in kind: an instrument answers in the order in which it
-    was asked, so nothing older can come after that.
+    was asked, so nothing older can come after that (`owed.py`).
 
         state      event                                           next
         sure       sound reply                                     sure
         sure       no sound reply, or something came unasked       in doubt {command}
-        in doubt   probe, answered                                 sure
+        in doubt   probe, answered, none of its shape was open     sure
+        in doubt   probe, answered                                 without the oldest such, and all before it
         in doubt   probe, not answered                             in doubt {…, probe}; another probe is next
     """
 
     def __init__(self) -> None:
-        self._open: deque[Command] = deque(maxlen=MOST_OPEN)
+        self._owed: Owed[Command] = Owed()
         self._used: dict[bytes, int] = {}  # which probe was used when, in turns
 
     def __bool__(self) -> bool:
         """Whether any reply may still be under way."""
-        return bool(self._open)
+        return bool(self._owed)
 
-    def unanswered(self, command: Command) -> None:
-        """A command has been sent, and has no sound answer so far."""
-        for known in self._open:
-            if known.shape == command.shape:
-                self._open.remove(known)
-                break
-        self._open.append(command)
+    def asked(self, command: Command, now_s: float) -> None:
+        """A command is being sent; it is open until it is answered."""
+        self._owed.ask(command.shape, command, now_s)
 
-    def settled(self) -> None:
-        """Replies are in step again."""
-        self._open.clear()
+    def answered(self, command: Command) -> None:
+        """A sound reply to a command of this shape has come."""
+        self._owed.answer(command.shape)
 
     def concerns(self, command: Command) -> bool:
         """Whether the reply to `command` could not be told from one that is still under way.
 
         Before a change there must be no doubt at all: what it comes to shall be known.
         """
-        return bool(self._open) if command.changes else any(known.shape == command.shape for known in self._open)
+        return bool(self) if command.changes else self._owed.oldest(command.shape) is not None
 
     def explains(self, line: bytes) -> bool:
         """Whether a line may be a late reply to one of these commands."""
-        return any(known.says(line) for known in self._open)
+        return any(known.says(line) for known in self._owed.open)
 
     def probe_for(self, command: Command, probes: Sequence[Command]) -> Command | None:
         """The harmless command to ask before `command`, whose reply looks different; None if there is none.

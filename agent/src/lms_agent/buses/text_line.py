@@ -184,7 +184,9 @@ class TextLine:
 
     async def _exchange(self, command: Command) -> Answer:
         doubt = self._doubts[command.unit]
-        doubt.unanswered(command)  # until it is answered; also if the wait is cancelled
+        doubt.asked(
+            command, asyncio.get_running_loop().time()
+        )  # open until it is answered; also if the wait is cancelled
         self._say(command)
         try:
             lines, rest = await self._listen(command)
@@ -195,7 +197,7 @@ class TextLine:
         if match is None or rest:
             self._quiet_until_s = asyncio.get_running_loop().time() + self._silence_s
             raise ReplyRefused(self.port, command.unit, _difference(lines, rest, command), b"\n".join([*lines, rest]))
-        doubt.settled()
+        doubt.answered(command)
         self._may_echo.clear()
         self._reopening.succeeded()
         self._pause_after(command)
@@ -268,7 +270,7 @@ class TextLine:
         if heard - set(self._may_echo):
             self.unasked += 1
             if self._asked_last is not None:  # the last line may have been another's
-                self._doubts[self._asked_last.unit].unanswered(self._asked_last)
+                self._doubts[self._asked_last.unit].asked(self._asked_last, loop.time())
         self._may_echo = [said for said in self._may_echo if said not in heard]
         stream.received.clear()
 
