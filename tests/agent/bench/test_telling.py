@@ -3,7 +3,7 @@
 from contextlib import asynccontextmanager
 
 import pytest
-from lms_agent.bench import AFTER, BEFORE, BenchClosed, NotObeyed, NotTold, UnknownTag, opened
+from lms_agent.bench import AFTER, BEFORE, BenchClosed, NotObeyed, NotTaken, NotTold, UnknownTag, opened
 from lms_agent.clock import SystemClock
 from lms_agent.errors import InstrumentRefused
 from lms_agent.settings import load_settings
@@ -82,6 +82,18 @@ async def test_hamilton_is_calibrated_with_the_rights_that_this_wants(bench_on):
         await bench.tell("R1", "pH/PV", AFTER)
         assert sensor.counts == {"CP1": 1, "CP2": 1}
         assert sensor.calibration.acid_percent == pytest.approx(92.0, abs=0.5)
+
+
+async def test_what_the_sensor_does_not_take_is_told_in_its_words(bench_on):
+    buffer = Buffer()
+    sensor = HamiltonPh(electrode(buffer))
+    async with RtuWire({1: sensor}) as wire, bench_on("modbus-rtu", wire, "hamilton-arc-ph") as bench:
+        await bench.tell("R1", "pH/PV", BEFORE)
+        await bench.tell("R1", "pH/PV", "CP2", 7.0)
+        with pytest.raises(NotTaken, match="the instrument did not take 'CP1': CP1: "):
+            await bench.tell("R1", "pH/PV", "CP1", 10.01)  # but it stands in pH 7
+        buffer.ph = 10.01
+        await bench.tell("R1", "pH/PV", "CP1", 10.01)
 
 
 async def test_circuit_is_told_the_value_that_the_bottle_says(bench_on):

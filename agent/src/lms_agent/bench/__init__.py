@@ -9,7 +9,7 @@ shows.
 """
 
 from lms_agent.bench.bench import Bench, BenchClosed, UnknownInstrument, UnknownTag, opened
-from lms_agent.bench.parts import AFTER, BEFORE, NotObeyed, NotTold
+from lms_agent.bench.parts import AFTER, BEFORE, NotObeyed, NotTaken, NotTold
 from lms_agent.bench.visit import Missing, Shown, Visit
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "BenchClosed",
     "Missing",
     "NotObeyed",
+    "NotTaken",
     "NotTold",
     "Shown",
     "UnknownInstrument",

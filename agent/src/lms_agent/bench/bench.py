@@ -15,14 +15,16 @@ from dataclasses import dataclass, field
 from lms_protocol.errors import LmsError
 from lms_protocol.reading import Quality, Value
 
-from lms_agent.bench.parts import NotObeyed, part_of
+from lms_agent.bench.parts import AFTER, BEFORE, NotObeyed, NotTaken, part_of
 from lms_agent.bench.visit import Visit
+from lms_agent.buses.modbus import ModbusMaster
 from lms_agent.buses.opening import Bus, make_bus
 from lms_agent.calibration.store import Calibrations, load_or_doubt
 from lms_agent.clock import Clock, SystemClock
 from lms_agent.drivers.choosing import make_driver
 from lms_agent.drivers.driver import Driver, Go, Written, always
-from lms_agent.settings import AgentSettings, InstrumentSettings
+from lms_agent.drivers.verdicts import ask_verdict, refusal_of
+from lms_agent.settings import AgentSettings, InstrumentSettings, ModbusInstrument
 
 
 class UnknownInstrument(LmsError):
@@ -64,6 +66,7 @@ class _Seat:
     """One instrument, its driver, and the turn to use it: a dialogue with it is not interrupted by another."""
 
     settings: InstrumentSettings
+    bus: Bus
     driver: Driver
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -87,10 +90,9 @@ class Bench:
         self._clock = clock
         self._calibrations = calibrations
         self._seats = {
-            instrument.id: _Seat(
-                instrument, make_driver(instrument, buses[instrument.bus], range(len(instrument.points)))
-            )
+            instrument.id: _Seat(instrument, bus, make_driver(instrument, bus, range(len(instrument.points))))
             for instrument in instruments
+            for bus in (buses[instrument.bus],)
         }
         self._closed = False
         self._busy = 0
@@ -152,6 +154,7 @@ class Bench:
             UnknownTag: no instrument has it.
             NotTold: the procedure has no such part, or the value cannot be the reference's; nothing was sent.
             NotObeyed: a step is not confirmed: nobody knows whether the instrument took it.
+            NotTaken: the instrument says that it did not take the reference, and why.
             BenchClosed, InstrumentError: nothing of this step was taken; what was told before it was.
         """
         seat, index = self._place_of(bioreactor, tag)
@@ -162,6 +165,8 @@ class Bench:
                 if not written.confirmed:
                     raise NotObeyed(tag, part, written.doubt)
                 await self._clock.sleep(step.wait_s)
+            if part not in (BEFORE, AFTER):
+                await self._check_taken(seat, index, part)
 
     async def close(self) -> None:
         """Ask nothing more, and return when the last answer is there: the buses may then be closed."""
@@ -177,6 +182,21 @@ class Bench:
             outcome = await seat.driver.read()
             took_ms = 1000 * (self._clock.monotonic_s() - start_s)
             return Visit.of(seat.settings, outcome, took_ms, self._calibrations())
+
+    async def _check_taken(self, seat: _Seat, index: int, part: str) -> None:
+        """Have the instrument say whether it took a reference, if it can."""
+        procedure = seat.settings.points[index].calibration
+        if (
+            procedure is None
+            or procedure.verdict is None
+            or not isinstance(seat.bus, ModbusMaster)
+            or not isinstance(seat.settings, ModbusInstrument)
+        ):
+            return
+        word = await ask_verdict(seat.bus, seat.settings.unit, procedure.verdict)
+        refusal = refusal_of(word, procedure.verdict, part, (one.name for one in procedure.references))
+        if refusal:
+            raise NotTaken(seat.settings.points[index].tag, part, refusal)
 
     def _seat(self, name: str) -> _Seat:
         if name not in self._seats:

@@ -31,6 +31,18 @@ class NotObeyed(LmsError):
         super().__init__(f"{tag}: it is not known whether the instrument took {part!r} ({doubt}); look at it")
 
 
+class NotTaken(LmsError):
+    """An instrument says that it did not take a reference.
+
+    Attributes:
+        why: as it says.
+    """
+
+    def __init__(self, tag: str, part: str, why: str) -> None:
+        self.why = why
+        super().__init__(f"{tag}: the instrument did not take {part!r}: {why}")
+
+
 def part_of(point: Point, part: str, reference: float | None) -> tuple[float, Sequence[Step]]:
     """What is told for a part, and the value of its reference (0 where there is none).
 

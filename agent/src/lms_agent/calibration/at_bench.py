@@ -1,28 +1,31 @@
 """Where a calibration is made: in the running agent, through its door; or here, on buses of our own, if none runs.
 
     read      the uncorrected value of a tag, now
-    tell      the instrument a reference, if it adjusts itself
+    adjust    the instrument, if it keeps its calibration itself
     keep      the calibration that came of it
 
 Neighbours: `lms-agent calibrate` uses it; `lms_agent.service` is the door, `lms_agent.bench` asks instruments.
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import NamedTuple, Protocol
 
+from lms_protocol.errors import LmsError
+from lms_protocol.instruments.calibration import Procedure
 from lms_protocol.reading import Quality, Value
 
-from lms_agent.bench import Bench, Visit, opened
+from lms_agent.bench import AFTER, BEFORE, Bench, NotObeyed, Visit, opened
 from lms_agent.calibration import store
 from lms_agent.calibration.fitting import CalibrationError
 from lms_agent.calibration.making import Calibratable, Wish, maker
 from lms_agent.calibration.record import Calibration
+from lms_agent.calibration.session import Chosen
 from lms_agent.calibration.store import Calibrations
 from lms_agent.clock import SystemClock
 from lms_agent.log.lock import is_written
-from lms_agent.service import Service
+from lms_agent.service import Service, ServiceRefused, ServiceSilent
 from lms_agent.settings import AgentSettings, InstrumentSettings
 from lms_agent.settings.companions import companions_of
 from lms_agent.settings.points import InstrumentPoint
@@ -42,11 +45,24 @@ class Shown(NamedTuple):
     reason: str = ""
 
 
+class InDoubt(CalibrationError):
+    """Nobody knows whether an instrument has adjusted itself."""
+
+
 class AtBench(Protocol):
     """Where a calibration is made."""
 
     def read(self, able: Calibratable) -> Shown:
         """What the instrument shows now, uncorrected. Waits for the answer."""
+        ...
+
+    def adjust(self, able: Calibratable, chosen: Chosen) -> None:
+        """Have the instrument adjust itself by the reference in which it is, with the rights that this wants.
+
+        Raises:
+            InDoubt: nobody knows whether it did.
+            LmsError: it did not.
+        """
         ...
 
     def keep(self, wish: Wish, account: str) -> Calibration:
@@ -96,6 +112,19 @@ class _Asked:
         (visit,) = self._service.read([able.instrument.id])
         return _shown(visit, able.point)
 
+    def adjust(self, able: Calibratable, chosen: Chosen) -> None:
+        def tell(part: str, value: float | None = None) -> None:
+            try:
+                self._service.tell(*able.key, part, value)
+            except ServiceSilent as error:
+                raise InDoubt(str(error)) from error
+            except ServiceRefused as error:
+                if error.kind == NotObeyed.__name__:
+                    raise InDoubt(str(error)) from error
+                raise
+
+        _adjust(able.procedure, chosen, tell)
+
     def keep(self, wish: Wish, account: str) -> Calibration:
         return self._service.calibrate(wish)
 
@@ -115,12 +144,36 @@ class _Alone:
         (visit,) = self._runner.run(self._bench.read([able.instrument.id]))
         return _shown(visit, able.point)
 
+    def adjust(self, able: Calibratable, chosen: Chosen) -> None:
+        def tell(part: str, value: float | None = None) -> None:
+            try:
+                self._runner.run(self._bench.tell(*able.key, part, value))
+            except NotObeyed as error:
+                raise InDoubt(str(error)) from error
+
+        _adjust(able.procedure, chosen, tell)
+
     def keep(self, wish: Wish, account: str) -> Calibration:
         make = maker(self._settings, wish, now_ms=SystemClock().wall_ms(), account=account)
         return store.append(self._settings.agent.log, make)[0]
 
     def held(self) -> Calibrations:
         return store.load(self._settings.agent.log)
+
+
+def _adjust(procedure: Procedure, chosen: Chosen, tell: Callable[..., None]) -> None:
+    """Tell a reference between what is told around a calibration, which comes after it in any case."""
+    if procedure.before:
+        try:
+            tell(BEFORE)
+        except InDoubt as error:
+            raise CalibrationError(f"{error}; it was not told the reference") from error
+    try:
+        tell(chosen.reference.name, chosen.value)
+    finally:
+        if procedure.after:
+            with suppress(LmsError):  # what became of the reference is what matters
+                tell(AFTER)
 
 
 def _shown(visit: Visit, point: InstrumentPoint) -> Shown:

@@ -19,6 +19,7 @@ from lms_agent.settings.derived import Key
 from lms_agent.settings.points import InstrumentPoint
 
 MOST_POINTS = 20
+MAX_REMARK = 1000
 
 
 class NotPlausible(CalibrationError):
@@ -40,6 +41,7 @@ class Wish:
     Attributes:
         points: what was measured; none: back to uncorrected readings.
         accepted: keep it although its figures are not plausible.
+        remarks: what went wrong while it was made.
     """
 
     bioreactor: str
@@ -48,6 +50,7 @@ class Wish:
     by: str
     why: str
     accepted: bool = False
+    remarks: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """For the door."""
@@ -58,6 +61,7 @@ class Wish:
             "by": self.by,
             "why": self.why,
             "accepted": self.accepted,
+            "remarks": list(self.remarks),
         }
 
     @classmethod
@@ -76,8 +80,15 @@ class Wish:
             raise CalibrationError(f"the points are not in their form ({error!r})") from error
         if len(points) > MOST_POINTS:
             raise CalibrationError(f"at most {MOST_POINTS} points")
+        remarks = data.get("remarks", [])
+        if (
+            not isinstance(remarks, list)
+            or len(remarks) > MOST_POINTS
+            or any(flaw_of(one, MAX_REMARK) for one in remarks)
+        ):
+            raise CalibrationError("the remarks are not in their form")
         accepted = data.get("accepted") is True
-        return cls(data["bioreactor"], data["tag"], points, data["by"], data["why"], accepted)
+        return cls(data["bioreactor"], data["tag"], points, data["by"], data["why"], accepted, tuple(remarks))
 
 
 class Calibratable(NamedTuple):
@@ -179,7 +190,7 @@ def maker(settings: AgentSettings, wish: Wish, *, now_ms: int, account: str) -> 
             by=wish.by,
             why=wish.why,
             account=account,
-            doubts=doubtful,
+            doubts=(*doubtful, *wish.remarks),
             due_at_ms=None if procedure.due_days is None else now_ms + round(procedure.due_days * DAY_MS),
         )
 

@@ -8,6 +8,7 @@ Neighbours: `calibrating.py` talks with the technician; `lms_agent.calibration` 
 import json
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,12 +20,14 @@ from lms_agent.calibration.making import Calibratable, Wish, calibratable, judge
 from lms_agent.calibration.record import Calibration, Measured
 from lms_agent.calibration.session import Chosen, chosen_of
 from lms_agent.cli import completing
-from lms_agent.cli.calibrating import Guide, told
+from lms_agent.cli.calibrating import Guide, Made, told
 from lms_agent.cli.configuration import JsonOption, load_or_exit
 from lms_agent.cli.finding import CONFIG_HELP, FAILED, ending
 from lms_agent.cli.screen.prose import say
 from lms_agent.cli.who import ByOption, WhyOption, account, refuse, who_and_why
 from lms_agent.settings import AgentSettings
+
+NOT_CONFIRMED = 3
 
 
 def calibrate(  # noqa: PLR0917 - typer calls it by name
@@ -59,9 +62,10 @@ def calibrate(  # noqa: PLR0917 - typer calls it by name
     by, why = who_and_why(by, why)
     with ending(as_json=as_json), at_bench(settings, able.instrument) as bench:
         guide = Guide(bench, able, silent=silent, words=not as_json, accept=accept)
-        if not points and not clear:
-            points = guide.measure(chosen)
-        wish = Wish(*able.key, tuple(points), by, why, accepted=accept)
+        measured = Made(points) if points or clear else guide.measure(chosen)
+        changed = able.procedure.kind == "instrument"  # it has adjusted itself: that is written down in any case
+        remarks = tuple(measured.remarks)
+        wish = Wish(*able.key, tuple(measured.points), by, why, accepted=accept or changed, remarks=remarks)
         made = _kept(bench, guide, wish, able)
     if made is None:
         raise typer.Exit(FAILED)
@@ -70,6 +74,8 @@ def calibrate(  # noqa: PLR0917 - typer calls it by name
     else:
         for line in told(made):
             say(line)
+    if remarks:
+        raise typer.Exit(NOT_CONFIRMED if measured.in_doubt else FAILED)
 
 
 def _kept(bench: AtBench, guide: Guide, wish: Wish, able: Calibratable) -> Calibration | None:
@@ -80,7 +86,7 @@ def _kept(bench: AtBench, guide: Guide, wish: Wish, able: Calibratable) -> Calib
         if not guide.agreed("Keep it all the same?"):
             say("lms-agent: nothing was kept" + (f": {'; '.join(doubts)}" if guide.silent else ""), err=True)
             return None
-        wish = Wish(wish.bioreactor, wish.tag, wish.points, wish.by, wish.why, accepted=True)
+        wish = replace(wish, accepted=True)
     return bench.keep(wish, account())
 
 

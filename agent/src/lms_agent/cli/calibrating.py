@@ -7,15 +7,17 @@ it on one line, and asks what only people can know.
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import typer
+from lms_protocol.errors import LmsError
 from lms_protocol.instruments.calibration import Procedure
 
-from lms_agent.calibration.at_bench import AtBench, Shown
+from lms_agent.calibration.at_bench import AtBench, InDoubt, Shown
 from lms_agent.calibration.fitting import CalibrationError
 from lms_agent.calibration.judging import Figures
-from lms_agent.calibration.making import Calibratable
+from lms_agent.calibration.making import Calibratable, judge
 from lms_agent.calibration.record import Calibration, Measured
 from lms_agent.calibration.session import Chosen, Session, State, chosen_of
 from lms_agent.cli.screen.prose import say
@@ -23,6 +25,21 @@ from lms_agent.cli.screen.tables import table
 from lms_agent.cli.screen.terminal import width
 
 FASTEST_S, SLOWEST_S = 0.5, 5.0
+
+
+@dataclass
+class Made:
+    """What has come of measuring.
+
+    Attributes:
+        points: what was measured; of an instrument that adjusts itself, only what it was told.
+        remarks: what went wrong on the way.
+        in_doubt: whether nobody knows if the instrument has taken the last point.
+    """
+
+    points: list[Measured] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    in_doubt: bool = False
 
 
 class Guide:
@@ -45,24 +62,63 @@ class Guide:
         self._every_s = min(SLOWEST_S, max(FASTEST_S, able.instrument.period_s))
         self._line = 0
 
-    def measure(self, chosen: Sequence[Chosen]) -> list[Measured]:
-        """Measure against references, one after the other; against those that are chosen here, if none are.
+    def measure(self, chosen: Sequence[Chosen]) -> Made:
+        """Measure against references, one after the other; an instrument that keeps its calibration adjusts itself.
+
+        Args:
+            chosen: the references; none: they are chosen here.
 
         Raises:
-            CalibrationError: nothing could be read, or it did not become steady and nobody has taken it as it is.
+            CalibrationError: nothing could be read, or it did not become steady and nobody has taken it as it is, and
+                nothing has changed.
+            LmsError: likewise.
         """
         self._introduce()
         session = Session(self._procedure, chosen or self._choose())
+        made = Made()
         while session.state is not State.DONE:
-            self._place(session.now)
-            session.placed()
-            self._settle(session)
-            measured = session.accept()
-            self._end_line()
-            self._say(
-                f"{measured.name}: {self._number(measured.measured)} (should be {measured.reference:g})", indent=2
-            )
-        return session.measured
+            try:
+                self._measure_next(session, made)
+            except LmsError as error:
+                self._end_line()
+                made.in_doubt = isinstance(error, InDoubt)
+                if not made.in_doubt and (not made.points or self._procedure.kind == "agent"):
+                    raise
+                made.remarks.append(f"ended early: {error}")
+                self._say(f"{error}", indent=2)
+                break
+        return made
+
+    def _measure_next(self, session: Session, made: Made) -> None:
+        """One reference, to its end."""
+        now = session.now
+        self._place(now)
+        session.placed()
+        self._settle(session)
+        measured = session.accept()
+        self._end_line()
+        self._say(f"{measured.name}: {self._number(measured.measured)} (should be {measured.reference:g})", indent=2)
+        if self._procedure.kind == "instrument":
+            self._check(measured)
+            try:
+                self._bench.adjust(self._able, now)
+            except InDoubt:
+                made.points.append(measured)
+                raise
+            self._say(f"{self._instrument.id} has taken {measured.name} = {measured.reference:g}.", indent=2)
+        made.points.append(measured)
+
+    def _check(self, measured: Measured) -> None:
+        """Before an instrument adjusts itself, for that cannot be taken back.
+
+        Raises:
+            CalibrationError: what was measured is not plausible, and nobody says to go on.
+        """
+        _, doubts = judge(self._able, (measured,))
+        for doubt in doubts:
+            self._say(f"NOT PLAUSIBLE: {doubt}", indent=2)
+        if doubts and not self._accept and not self.agreed(f"Have {self._instrument.id} adjust itself all the same?"):
+            raise CalibrationError(f"{measured.name} was not told to {self._instrument.id}: {'; '.join(doubts)}")
 
     def show(self, points: Sequence[Measured], figures: Figures | None, doubts: Sequence[str]) -> None:
         """What was measured, and what it says of the probe."""

@@ -1,0 +1,172 @@
+"""`lms-agent calibrate` with instruments that keep their calibration themselves: told once, and believed."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lms_agent.bench import NotTaken
+from lms_agent.calibration.at_bench import InDoubt, Shown
+from lms_agent.calibration.making import calibratable
+from lms_agent.calibration.session import chosen_of
+from lms_agent.calibration.store import Calibrations, load
+from lms_agent.cli.calibrating import Guide
+from lms_agent.settings import load_settings
+from lms_firmware_sim.instruments.ezo_ph import EzoPh
+from lms_firmware_sim.instruments.hamilton_ph import HamiltonPh
+from lms_firmware_sim.instruments.ph_electrode import PhElectrode
+from lms_firmware_sim.wires import RtuWire, TextWire
+from lms_protocol.reading import Quality
+
+CONFIGURATION = """\
+[agent]
+id = "agent-1"
+group = "demo-org"
+log = "log.sqlite3"
+profiles = "profiles"
+[broker]
+url = "mqtt://127.0.0.1:1"
+account = "agent-1"
+password_file = "secret"
+[[bioreactor]]
+id = "R1"
+[[bus]]
+id = "line"
+kind = "{kind}"
+port = "{port}"
+[[instrument]]
+id = "probe"
+bus = "line"
+bioreactor = "R1"
+profile = "{profile}"
+"""
+WHO = ("--by", "Ada", "--why", "weekly")
+
+
+class Buffer:
+    """What the electrode stands in."""
+
+    ph = 7.01
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Any:
+    """`configured(kind, port, profile)`: a configuration, with a profile that is as patient as a test."""
+
+    def write(kind: str, port: str, profile: str) -> Path:
+        (tmp_path / "secret").touch(0o600)
+        (tmp_path / "secret").write_text("x")
+        text = (files("lms_protocol.instruments") / "profiles" / f"{profile}.toml").read_text(encoding="utf-8")
+        lines = [
+            "stability = { window_s = 0.5, drift_per_min = 1.0 }" if line.startswith("stability = ") else line
+            for line in text.splitlines()
+        ]
+        (tmp_path / "profiles").mkdir(exist_ok=True)
+        (tmp_path / "profiles" / f"{profile}.toml").write_text("\n".join(lines), encoding="utf-8")
+        path = tmp_path / "agent.toml"
+        path.write_text(CONFIGURATION.format(kind=kind, port=port, profile=profile))
+        return path
+
+    return write
+
+
+def electrode(buffer: Buffer) -> PhElectrode:
+    now = iter(range(0, 10**9, 10_000))  # long enough for every drift to end
+    return PhElectrode(lambda: buffer.ph, lambda: 25.0, slope_percent=92.0, offset_mv=12.0, clock=lambda: next(now))
+
+
+@pytest.fixture
+def circuit() -> EzoPh:
+    return EzoPh(electrode(Buffer()), reading_s=0.0, setting_s=0.0, streaming_s=0.0)
+
+
+async def test_circuit_is_told_once_beside_a_running_agent(
+    circuit: EzoPh, configured: Any, start_agent: Any, agent_command: Any
+) -> None:
+    async with TextWire([circuit]) as wire:
+        config = configured("serial", wire.address, "atlas-ezo-ph")
+        async with start_agent(config) as agent:
+            await agent.until_batches(2)
+            code, out, words = await agent_command("calibrate", "pH", "-c", config, "--yes", "-r", "mid=7.01", *WHO)
+            assert (code, words) == (0, "")
+            assert "probe has taken mid = 7.01." in out
+            assert "Calibration 1 of pH/PV of R1 holds" in out
+            await agent.until_batches(agent.head() + 3)
+            assert await agent.end() == 0
+        assert [point.ph for point in circuit.points.values()] == [7.01]
+        (made,) = load(agent.log).history
+        assert (made.kind, made.slope_percent, made.doubts) == ("instrument", None, ())
+        assert made.zero == pytest.approx(-0.2, abs=0.1), "what it showed too much before"
+        code, out, _ = await agent_command("read", "--json", config)
+        read = {each["tag"]: each["value"] for each in json.loads(out)["readings"]}
+        assert (read["pH/PV"], read["pH/Calibration"]) == (pytest.approx(7.01, abs=0.01), 1)
+        assert "pH/RAW" not in read
+
+
+async def test_sensor_that_does_not_take_a_reference_leaves_no_calibration(configured: Any, agent_command: Any) -> None:
+    sensor = HamiltonPh(electrode(Buffer()))
+    async with RtuWire({1: sensor}) as wire:
+        config = configured("modbus-rtu", wire.address, "hamilton-arc-ph")
+        command = ("calibrate", "pH", "-c", config, "--yes", "-r", "CP1=10.01", *WHO)  # but it stands in pH 7
+        code, out, words = await agent_command(*command)
+        assert code == 1
+        assert "CP1 was not told to probe: the offset is" in " ".join(words.split())
+        code, out, words = await agent_command(*command, "--accept")
+        assert code == 1
+        assert "the instrument did not take 'CP1': CP1: " in " ".join(words.split())
+        assert load(config.parent / "log.sqlite3").history == ()
+        code, out, _ = await agent_command("calibrate", "pH", "-c", config, "--yes", "-r", "CP2=7.01", *WHO)
+        assert code == 0, out
+        code, _, words = await agent_command("calibrate", "pH", "-c", config, "--clear", *WHO)
+        assert (code, "is calibrated in its instrument" in " ".join(words.split())) == (2, True)
+
+
+class Stub:
+    """A place where the second reference ends as the test says."""
+
+    def __init__(self, second: Exception) -> None:
+        self._second = second
+        self.told: list[str] = []
+        self._at_ms = 0
+
+    def read(self, able: Any) -> Shown:
+        self._at_ms += 200
+        return Shown(self._at_ms, 7.0, Quality.GOOD)
+
+    def adjust(self, able: Any, chosen: Any) -> None:
+        self.told.append(chosen.reference.name)
+        if len(self.told) == 2:
+            raise self._second
+
+    def held(self) -> Calibrations:
+        return Calibrations()
+
+
+@pytest.mark.parametrize(
+    ("second", "points", "in_doubt"),
+    [(InDoubt("no reply"), ["CP2", "CP1"], True), (NotTaken("pH/PV", "CP1", "unstable"), ["CP2"], False)],
+)
+async def test_what_an_instrument_was_told_is_kept_whatever_comes_after(
+    configured: Any, monkeypatch: pytest.MonkeyPatch, second: Exception, points: list[str], in_doubt: bool
+) -> None:
+    (able,) = calibratable(load_settings(configured("modbus-rtu", "/dev/null", "hamilton-arc-ph")))
+    monkeypatch.setattr("lms_agent.cli.calibrating.time.sleep", lambda _: None)
+    guide = Guide(Stub(second), able, silent=True, words=False, accept=True)  # type: ignore[arg-type]
+    made = guide.measure([chosen_of(able.procedure, name) for name in ("CP2", "CP1")])
+    assert [point.name for point in made.points] == points
+    assert made.in_doubt is in_doubt
+    (remark,) = made.remarks
+    assert remark == f"ended early: {second}"
+
+
+async def test_nothing_is_kept_if_the_first_reference_is_not_taken(
+    configured: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (able,) = calibratable(load_settings(configured("modbus-rtu", "/dev/null", "hamilton-arc-ph")))
+    monkeypatch.setattr("lms_agent.cli.calibrating.time.sleep", lambda _: None)
+    stub = Stub(NotTaken("pH/PV", "CP1", "unstable"))
+    stub.told.append("an earlier one")
+    guide = Guide(stub, able, silent=True, words=False, accept=True)  # type: ignore[arg-type]
+    with pytest.raises(NotTaken):
+        guide.measure([chosen_of(able.procedure, "CP1")])
