@@ -33,6 +33,12 @@ _QUIET_S = 0.15
 _REFUSED = "it does not know the command, or does not take the value; is its set point source the serial line?"
 
 
+def _rows(letter: bytes, kind: bytes) -> bytes:
+    """The form of a table; some instruments end it with an empty line."""
+    row = letter + b" " + kind + rb"\d\d [^\n]*"
+    return rb"(?:%b\n)*%b\n*" % (row, row)
+
+
 class Alicat:
     """Reads and sets one instrument.
 
@@ -47,10 +53,10 @@ class Alicat:
         self._unit = instrument.unit
         self._points = tuple(zip(numbers, instrument.points, strict=True))
         letter = instrument.unit.encode()
-        self._table = self._command(b"??D*", rb"(?P<table>(?:%b D\d\d [ -~]*\n?)+)|(?P<error>(?:[A-Z] +)?\?)" % letter)
+        self._table = self._command(b"??D*", rb"(?P<table>%b)|(?P<error>(?:[A-Z] +)?\?)" % _rows(letter, b"D"))
         self._probes = (
             self._table,
-            self._command(b"??M*", rb"(?:%b M\d\d [ -~]*\n?)+|(?:[A-Z] +)?\?" % letter),
+            self._command(b"??M*", rb"%b|(?:[A-Z] +)?\?" % _rows(letter, b"M")),
         )
         self._columns: tuple[Column, ...] = ()
         self._decimals: tuple[int, ...] | None = None  # of the first frame with these columns

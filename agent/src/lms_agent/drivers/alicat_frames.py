@@ -21,7 +21,7 @@ from lms_protocol.reading import Quality
 
 _ROW = re.compile(
     rb"(?P<unit>[A-Z]) D(?P<row>\d\d) (?P<code>\d{3}) (?P<name>[ -~]{1,26}?) +"
-    rb"(?P<type>s decimal|decimal|string|[a-z]+) +(?P<width>\d+)(?:/(?P<decimals>\d+))?(?: (?P<notes>[ -~]*))?"
+    rb"(?P<type>s decimal|decimal|string|[a-z]+) +(?P<width>\d+)(?:/(?P<decimals>\d+))?(?: (?P<notes>[^\n]*))?"
 )
 _NAMES = {
     "abs press": "pressure", "gauge press": "pressure", "press": "pressure", "pressure": "pressure",
@@ -29,7 +29,8 @@ _NAMES = {
     "volu flow": "volumetric_flow", "mass flow": "mass_flow", "gas": "gas",
 }  # fmt: skip
 UNITS = {
-    "`C": ("°C", "C"), "`F": ("°F", "F"), "PSIA": ("psi",), "PSIG": ("psi",), "PSI": ("psi",), "BARA": ("bar",),
+    "`C": ("°C", "C"), "°C": ("C",),
+    "`F": ("°F", "F"), "PSIA": ("psi",), "PSIG": ("psi",), "PSI": ("psi",), "BARA": ("bar",),
     "LPM": ("L/min", "l/min"), "CCM": ("mL/min", "ml/min", "cm³/min"),
     "SLPM": ("L/min", "l/min", "SL/min", "sL/min"), "SCCM": ("mL/min", "ml/min", "SmL/min"),
     "NLPM": ("L/min", "l/min", "NL/min"), "NCCM": ("mL/min", "ml/min", "NmL/min"),
@@ -96,7 +97,7 @@ def layout_of(table: Iterable[bytes]) -> tuple[Column, ...]:
         if field in taken:
             field = ""
         taken.add(field)
-        notes = (row["notes"] or b"").decode().split()
+        notes = (row["notes"] or b"").decode("latin-1").split()
         columns.append(
             Column(field, row["type"] != b"string", notes[-1] if len(notes) >= 3 else "", int(row["decimals"] or 0))
         )
