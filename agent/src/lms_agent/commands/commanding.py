@@ -126,8 +126,8 @@ class Commands:
         while True:
             with suppress(LmsError):
                 await self._telling.flush()
-                if self._is_trusted:
-                    await asyncio.to_thread(self._store.forget, self._book.forget(self._clock.wall_ms()))
+                if self._is_trusted and (over := list(self._book.forget(self._clock.wall_ms()))):
+                    await asyncio.to_thread(self._store.forget, over)
             await self._clock.sleep(EVERY_S)
 
     async def end(self) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from lms_agent.clock import Clock
 from lms_agent.log.damage.readable import unlink_quietly
 from lms_agent.log.errors import LogError, LogWriteFailed, explain
+from lms_agent.log.files import Finding
 from lms_agent.log.jobs import Entry as NewBatch
 from lms_agent.log.limits.compacting import request_path
 from lms_agent.log.renewal.gathering import Remains, gather
@@ -79,28 +80,32 @@ class Care:
 
     async def look(self) -> None:
         """Look once, and do what is to be done."""
-        try:
-            finding = await asyncio.to_thread(self._log.files.look)
-        except OSError as error:
-            self._tell(f"The log's files cannot be looked at: {error.strerror}")
-            finding = None
+        finding, to_compact = await asyncio.to_thread(self._look_at_files)
         if finding is not None:
             self._log.doubt(*finding)
         if self._log.trouble is not None:
             await self._renew()
-        await self._compact()
+        await self._compact(asked=to_compact)
         for entry in list(self._log.predecessors.values()):
             if entry.state is State.TO_READ:
                 await self._make_ready(entry)
 
-    async def _compact(self) -> None:
+    def _look_at_files(self) -> tuple[Finding | None, bool]:
+        """What is wrong with the log's files, if anything, and whether somebody asks for their unused room."""
+        try:
+            finding = self._log.files.look()
+        except OSError as error:
+            self._tell(f"The log's files cannot be looked at: {error.strerror}")
+            finding = None
+        return finding, request_path(self._log.path).exists()
+
+    async def _compact(self, *, asked: bool) -> None:
         """Somebody asks by a side file to have unused room given back; it goes when that is done."""
-        request = request_path(self._log.path)
-        if not await asyncio.to_thread(request.exists):
+        if not asked:
             return
         if self._compacting and not self._log.compacting:
             self._compacting = False
-            await asyncio.to_thread(unlink_quietly, request)
+            await asyncio.to_thread(unlink_quietly, request_path(self._log.path))
         else:
             self._compacting = True
             self._log.compact()
