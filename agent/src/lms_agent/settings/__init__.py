@@ -9,6 +9,7 @@
     commanding.py    which set points may be written
     consistency.py   what no single table can know: references, duplicates, overlaps
     expanding.py     what the profile of an instrument says, put in before the check
+    profile_points.py  each point of a profile, and what the file says of it
     line_defaults.py what a line is set to if the file does not say
     loading.py       file → `AgentSettings`, or one `SettingsError` with every problem
 

@@ -2,7 +2,8 @@
 
 Between the parsed file and `model.py`: an instrument with `profile = "hamilton-arc-ph"` becomes what somebody would
 have written by hand from the instrument's manual, so that nothing behind it asks whether there was a profile. Problems
-are told at the place in the file that is at fault. `line_defaults.py` does the same for the lines.
+are told at the place in the file that is at fault. `profile_points.py` makes each point, `line_defaults.py` does the
+same for the lines.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,22 +12,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from lms_protocol.checked_toml.findings import Checked, Finding, KeyPath
-from lms_protocol.checked_toml.shapes import keys_of
+from lms_protocol.checked_toml.findings import Finding, KeyPath
 from lms_protocol.instruments.catalogue import Catalogue, ProfileError, UnknownProfile
-from lms_protocol.instruments.facts import Fact
-from lms_protocol.instruments.model import AnyPoint, Profile
-from lms_protocol.instruments.points import ModbusProfilePoint, ProfilePoint
-from lms_protocol.instruments.registers_profile import ModbusProfile
+from lms_protocol.instruments.model import Profile
 
 from lms_agent.settings.line_defaults import Use, set_lines
-from lms_agent.settings.points import InstrumentPoint
-
-_FREE = frozenset(InstrumentPoint.model_fields)
-"""Keys of a profile's point that the file may set; all others are facts of the instrument."""
-_IN_ITS_UNIT = ("low", "high", "minimum", "maximum", "set_low", "set_high", "decimals", "calibration")
-_OF_SETTING = ("set_low", "set_high")
-_OF_THE_PROFILE = frozenset({"name", "words", "default", "status_address", "unit_address", *Fact.model_fields})
+from lms_agent.settings.profile_points import dumped, point_table
 
 
 @dataclass
@@ -151,7 +142,7 @@ def _instrument(index: int, table: Mapping[str, Any], profile: Profile, expansio
     """An instrument's table with what its profile says."""
     defaults: dict[str, Any] = {"driver": profile.driver, "period_s": profile.timing.period_s}
     if profile.identity is not None:
-        defaults["identity"] = _dumped(profile.identity)
+        defaults["identity"] = dumped(profile.identity)
     expanded = {**defaults, **profile.instrument_keys(), **table}
     points = table.get("point", [])
     if not isinstance(points, list):
@@ -167,11 +158,13 @@ def _instrument(index: int, table: Mapping[str, Any], profile: Profile, expansio
         said = {} if own is None else points[own]
         expansion.own_points[index, len(expanded["point"])] = own
         place: KeyPath = ("instrument", index, "profile") if own is None else ("instrument", index, "point", own)
-        expanded["point"].append(_point(place, point, said, profile, expansion))
-    for own, point_table in enumerate(points):
-        if not isinstance(point_table, Mapping) or "point" not in point_table:
+        point_, findings = point_table(place, point, said, profile)
+        expanded["point"].append(point_)
+        expansion.findings += findings
+    for own, table_ in enumerate(points):
+        if not isinstance(table_, Mapping) or "point" not in table_:
             expansion.own_points[index, len(expanded["point"])] = own
-            expanded["point"].append(point_table)
+            expanded["point"].append(table_)
     return expanded
 
 
@@ -199,57 +192,3 @@ def _asked_for(
         else:
             seen.add(name)
             yield name, own
-
-
-def _point(
-    place: KeyPath, point: AnyPoint, said: Mapping[str, Any], profile: Profile, expansion: Expansion
-) -> dict[str, Any]:
-    """A point's table: the facts of the profile, and what the file says of it."""
-    facts = _facts_of(point)
-    fixed = {*keys_of(type(point)), "status", "unit_code"} - _FREE
-    for key in said:
-        if key in fixed:
-            allowed = f"no such key: profile {profile.id} knows it; an own profile may say otherwise"
-            expansion.findings.append(Finding((*place, key), "a fact of the instrument", allowed))
-    kept = {key: value for key, value in said.items() if key not in fixed}
-    unit = kept.get("unit", point.unit)
-    if unit != point.unit:
-        facts = {key: value for key, value in facts.items() if key not in _IN_ITS_UNIT}
-    if kept.get("access") == "write" and point.access == "read":
-        allowed = f'"read": profile {profile.id} knows no way to write it'
-        expansion.findings.append(Finding((*place, "access"), '"write"', allowed))
-    if kept.get("access") == "read":
-        facts = {key: value for key, value in facts.items() if key not in _OF_SETTING}
-    if isinstance(profile, ModbusProfile) and isinstance(point, ModbusProfilePoint):
-        facts |= _beside(place, point, unit, profile, expansion)
-    return facts | {"point": point.name} | kept
-
-
-def _facts_of(point: ProfilePoint) -> dict[str, Any]:
-    """The keys of a profile's point that a point of the configuration has, too."""
-    dumped = {key: value for key, value in _dumped(point).items() if key not in _OF_THE_PROFILE}
-    dumped.pop("status", None)  # a name; the registers themselves are put in by _beside
-    return {"tag": point.tag, **dumped}
-
-
-def _beside(
-    place: KeyPath, point: ModbusProfilePoint, unit: object, profile: ModbusProfile, expansion: Expansion
-) -> dict[str, Any]:
-    """The registers beside a value that say how far to trust it, and in which unit it is."""
-    beside: dict[str, Any] = {}
-    status = profile.status_of(point)
-    if status is not None:
-        beside["status"] = _dumped(status)
-    if point.unit_address is not None and profile.unit_codes is not None and isinstance(unit, str):
-        unit_code = profile.unit_code_of(point, unit)
-        if unit_code is None:
-            known = ", ".join(f'"{name.unit}"' for name in profile.unit_codes.names)
-            allowed = f"a unit that the instrument can say it gives: {known}"
-            expansion.findings.append(Finding((*place, "unit"), f'"{unit}"', allowed))
-        else:
-            beside["unit_code"] = _dumped(unit_code)
-    return beside
-
-
-def _dumped(model: Checked) -> dict[str, Any]:
-    return model.model_dump(by_alias=True, exclude_defaults=True)

@@ -146,7 +146,7 @@ def _points(profile: Profile) -> Iterator[str]:
             f"`{point.name}`" + ("" if point.default else " (on demand)"),
             f"`{point.tag}`",
             point.words,
-            point.unit,
+            point.unit + (" or as it is set" if point.unit_varies else ""),
             measuring_range(point),
             place(point),
             _access(point),

@@ -45,13 +45,15 @@ class ProfilePoint(Fact):
 
     `name` is what configurations call it, `tag` what it becomes there if they say nothing else. A point with
     `default = false` is there for who asks for it by name. `minimum` and `maximum` are what the instrument can measure
-    at all, `set_low` and `set_high` between what it may be set.
+    at all, `set_low` and `set_high` between what it may be set. `unit_varies`: the instrument can be set to other units
+    than `unit`, and does not say in its registers which one it gives.
     """
 
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}$")
     tag: TagName
     words: str = Field(min_length=1, max_length=200)
     unit: str = Field("", max_length=32)
+    unit_varies: bool = False
     low: float | None = None
     high: float | None = None
     minimum: float | None = None
