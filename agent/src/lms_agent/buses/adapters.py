@@ -59,5 +59,7 @@ def _name(process: Path) -> str:
         words = [word.decode(errors="replace") for word in (process / "cmdline").read_bytes().split(b"\0") if word]
     names = [Path(word).name for word in words]
     if len(names) > 1 and names[0].startswith("python"):
-        return names[1]
+        if words[1] == "-m" and len(names) > 2:
+            return names[2]
+        return names[0] if words[1].startswith("-") else names[1]
     return names[0] if names else "a program"
