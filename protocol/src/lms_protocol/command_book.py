@@ -95,6 +95,10 @@ class CommandBook:
         """What is known of a command."""
         return self._records.get(id_)
 
+    def __len__(self) -> int:
+        """How many are known."""
+        return len(self._records)
+
     @property
     def is_full(self) -> bool:
         """Whether no more commands of hosts are taken."""

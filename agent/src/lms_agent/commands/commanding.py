@@ -125,10 +125,16 @@ class Commands:
         """Bring into the log what waits for that, and forget what is over, until cancelled."""
         while True:
             with suppress(LmsError):
-                await self._telling.flush()
-                if self._is_trusted and (over := list(self._book.forget(self._clock.wall_ms()))):
-                    await asyncio.to_thread(self._store.forget, over)
+                if self._telling.waits:
+                    await self._telling.flush()
+                await self._forget()
             await self._clock.sleep(EVERY_S)
+
+    async def _forget(self) -> None:
+        """Forget what is over, unless the clock might be wrong about that."""
+        over = self._book.forget(self._clock.wall_ms()) if len(self._book) and self._is_trusted else []
+        if over:
+            await asyncio.to_thread(self._store.forget, over)
 
     async def end(self) -> None:
         """Take no more, and return when those under way have ended, or have had their time."""

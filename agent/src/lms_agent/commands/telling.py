@@ -62,7 +62,13 @@ class Telling:
         self._log = log
         self._stamps = stamps
         self._unsaved: deque[dict[str, Any]] = deque()
+        self._left = True  # what was not told before the agent ended is told now
         self._flushing = asyncio.Lock()
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is anything to bring into the log."""
+        return self._left or bool(self._unsaved)
 
     def note(self, record: Record) -> None:
         """A command has got into another state."""
@@ -80,12 +86,14 @@ class Telling:
         """
         try:
             async with self._flushing:
+                self._left = True
                 while self._unsaved:
                     await asyncio.to_thread(self._store.save, **self._unsaved[0])
                     self._unsaved.popleft()
                 for number, device, text in await asyncio.to_thread(self._store.untold):
                     await self._tell(device, text)
                     await asyncio.to_thread(self._store.told, [number])
+                self._left = False
         except LmsError as error:
             if str(error) != self.error:
                 LOGGER.error("What became of commands cannot be written down now, and waits: %s", error)
