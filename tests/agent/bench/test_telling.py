@@ -5,10 +5,12 @@ from contextlib import asynccontextmanager
 import pytest
 from lms_agent.bench import AFTER, BEFORE, BenchClosed, NotObeyed, NotTaken, NotTold, UnknownTag, opened
 from lms_agent.clock import SystemClock
-from lms_agent.errors import InstrumentRefused
+from lms_agent.errors import InstrumentRefused, WrongInstrument
 from lms_agent.settings import load_settings
 from lms_firmware_sim.instruments.ezo_ph import EzoPh
+from lms_firmware_sim.instruments.hamilton_do import HamiltonDo
 from lms_firmware_sim.instruments.hamilton_ph import HamiltonPh
+from lms_firmware_sim.instruments.oxygen_optode import OxygenOptode
 from lms_firmware_sim.instruments.ph_electrode import PhElectrode
 from lms_firmware_sim.wires import Fault, RtuWire, TextWire
 
@@ -123,13 +125,39 @@ async def test_what_the_procedure_does_not_know_is_not_sent(bench_on, tag, part,
         assert circuit.points == {}
 
 
+class Deaf(EzoPh):
+    """A circuit that hears a calibration and is never heard again."""
+
+    def __init__(self, fall_silent, *arguments, **settings):
+        super().__init__(*arguments, **settings)
+        self.heard = []
+        self.fall_silent = fall_silent
+
+    def calibrate(self, arguments):
+        self.heard.append(arguments)
+        self.fall_silent()
+        return super().calibrate(arguments)
+
+
 async def test_silence_is_doubt_and_nothing_is_told_twice(bench_on):
-    circuit = EzoPh(electrode(Buffer()), reading_s=0.0, setting_s=0.0, streaming_s=0.0)
-    async with TextWire([circuit]) as wire, bench_on("serial", wire, "atlas-ezo-ph") as bench:
-        assert await bench.value("R1", "pH/PV") is not None
+    def fall_silent():
         wire.fault = Fault.silence()
+
+    circuit = Deaf(fall_silent, electrode(Buffer()), reading_s=0.0, setting_s=0.0, streaming_s=0.0)
+    async with TextWire([circuit]) as wire, bench_on("serial", wire, "atlas-ezo-ph") as bench:
         with pytest.raises(NotObeyed, match="not known whether the instrument took 'mid'"):
             await bench.tell("R1", "pH/PV", "mid")
+        assert circuit.heard == [["mid", "7.00"]]
         await bench.close()
         with pytest.raises(BenchClosed):
             await bench.tell("R1", "pH/PV", "mid")
+
+
+async def test_another_model_that_was_plugged_in_meanwhile_is_told_nothing(bench_on):
+    ph = HamiltonPh(electrode(Buffer()))
+    async with RtuWire({1: ph}) as wire, bench_on("modbus-rtu", wire, "hamilton-arc-ph") as bench:
+        assert await bench.value("R1", "pH/PV") is not None
+        wire.units[1] = HamiltonDo(OxygenOptode(lambda: 40.0, lambda: 37.0, clock=lambda: 0.0))
+        with pytest.raises(WrongInstrument):
+            await bench.tell("R1", "pH/PV", BEFORE)
+        assert not [request for request in wire.requests if request.function in (6, 16)]

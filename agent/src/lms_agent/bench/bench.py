@@ -7,10 +7,10 @@ Neighbours: `lms_agent.sampling` has the buses of a running agent; `opened` make
 """
 
 import asyncio
+import math
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 from lms_protocol.errors import LmsError
 from lms_protocol.reading import Quality, Value
@@ -61,14 +61,38 @@ class BenchClosed(LmsError):
         super().__init__("the agent is taking over other settings or is ending; ask again in a moment")
 
 
-@dataclass
-class _Seat:
-    """One instrument, its driver, and the turn to use it: a dialogue with it is not interrupted by another."""
+KEEP_S = 5.0
+"""A driver that was not used for so long is not used again."""
 
-    settings: InstrumentSettings
-    bus: Bus
-    driver: Driver
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+class _Seat:
+    """One instrument, its driver, and the turn to use it: a dialogue with it is not interrupted by another.
+
+    What a driver has found out (which model it is, in which unit it speaks) holds for as long as it is in touch with
+    the instrument. This one is so only now and then: another instrument may have been plugged in since, and somebody
+    may be about to set it.
+    """
+
+    def __init__(self, settings: InstrumentSettings, bus: Bus, clock: Clock) -> None:
+        self.settings = settings
+        self.bus = bus
+        self.turn = asyncio.Lock()
+        self._clock = clock
+        self._driver: Driver | None = None
+        self._used_s = -math.inf
+
+    @property
+    def driver(self) -> Driver:
+        """The driver, if it was used just now, else a new one."""
+        now_s = self._clock.monotonic_s()
+        if self._driver is None or now_s - self._used_s > KEEP_S:
+            self._driver = self.new_driver()
+        self._used_s = now_s
+        return self._driver
+
+    def new_driver(self) -> Driver:
+        """A driver that knows nothing yet; its tags are numbered by the order of the points."""
+        return make_driver(self.settings, self.bus, range(len(self.settings.points)))
 
 
 class Bench:
@@ -89,11 +113,7 @@ class Bench:
     ) -> None:
         self._clock = clock
         self._calibrations = calibrations
-        self._seats = {
-            instrument.id: _Seat(instrument, bus, make_driver(instrument, bus, range(len(instrument.points))))
-            for instrument in instruments
-            for bus in (buses[instrument.bus],)
-        }
+        self._seats = {instrument.id: _Seat(instrument, buses[instrument.bus], clock) for instrument in instruments}
         self._closed = False
         self._busy = 0
         self._idle = asyncio.Event()
@@ -141,7 +161,7 @@ class Bench:
         """
         seat, index = self._place_of(bioreactor, tag)
         async with self._in_use(), seat.turn:
-            return await seat.driver.write(index, value, go)
+            return await seat.new_driver().write(index, value, go)
 
     async def tell(self, bioreactor: str, tag: str, part: str, reference: float | None = None) -> None:
         """Tell an instrument one part of the calibration of a tag, as its procedure says.
@@ -160,8 +180,9 @@ class Bench:
         seat, index = self._place_of(bioreactor, tag)
         value, steps = part_of(seat.settings.points[index], part, reference)
         async with self._in_use(), seat.turn:
+            driver = seat.new_driver()
             for step in steps:
-                written = await seat.driver.tell(step, value)
+                written = await driver.tell(step, value)
                 if not written.confirmed:
                     raise NotObeyed(tag, part, written.doubt)
                 await self._clock.sleep(step.wait_s)
