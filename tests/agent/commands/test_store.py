@@ -3,6 +3,7 @@
 import math
 import sqlite3
 import stat
+import threading
 
 import pytest
 from lms_agent.commands.store import CommandStore, StoreUnavailable, locks_of, store_path
@@ -105,3 +106,24 @@ def test_link_in_its_place_is_not_followed(log, tmp_path):
     with pytest.raises(StoreUnavailable):
         CommandStore.open(log)
     assert victim.read_bytes() == b""
+
+
+def test_store_may_be_closed_while_others_are_at_it(log):
+    store = CommandStore.open(log)
+    store.save(events=[("R1", "x" * 1000)] * 200)
+    refused = []
+
+    def read_on():
+        try:
+            while True:
+                store.untold()
+        except StoreUnavailable as error:
+            refused.append(error)
+
+    readers = [threading.Thread(target=read_on) for _ in range(4)]
+    for reader in readers:
+        reader.start()
+    store.close()
+    for reader in readers:
+        reader.join(30)
+    assert len(refused) == 4

@@ -177,8 +177,9 @@ class CommandStore:
         return {row[0]: Lock(*row[1:]) for row in self._read("SELECT device, by, why, since_ms FROM locks")}
 
     def close(self) -> None:
-        """Give the file back."""
-        self._connection.close()
+        """Give the file back, when nobody is at it any more; whoever comes later is refused."""
+        with self._one_at_a_time:
+            self._connection.close()
 
     def _read(self, sql: str) -> list[tuple[Any, ...]]:
         try:
