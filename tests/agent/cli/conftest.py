@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -97,8 +98,10 @@ class Answer(NamedTuple):
 
 
 @pytest.fixture
-def lms_agent():
+def lms_agent(monkeypatch):
     """`await lms_agent("read", …)`: run the command in a process of its own."""
+
+    monkeypatch.delenv("COLUMNS", raising=False)  # which readline sets
 
     async def run(*arguments: str | Path) -> Answer:
         process = await asyncio.create_subprocess_exec(
@@ -106,6 +109,7 @@ def lms_agent():
             *map(str, arguments),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            env=dict(os.environ),
         )
         out, err = await process.communicate()
         return Answer(process.returncode, out.decode(), err.decode())

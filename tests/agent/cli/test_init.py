@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lms_agent.settings import load_settings
 from lms_agent.starting.answers import Answers, PointAnswer
 from lms_agent.starting.drafting import Draft, DraftError, Where
-from lms_agent.starting.naming import free_id, free_tag, id_of
+from lms_agent.starting.naming import free_id, free_tags, id_of
 from lms_agent.starting.storing import AnswersRefused, store
 from lms_agent.starting.writing import text, toml_of
 from lms_protocol.instruments.catalogue import Catalogue
@@ -216,5 +216,5 @@ def test_file_without_a_profile_reads_back_as_it_was_answered():
 
 def test_names_that_are_taken_are_numbered():
     assert free_id("ph", {"ph", "ph-2"}) == "ph-3"
-    assert free_tag("pH/PV", {"pH/PV"}) == "pH2/PV"
+    assert free_tags(["pH/PV", "pH/Temp"], {"pH/PV", "pH2/Temp"}) == ["pH3/PV", "pH3/Temp"]
     assert id_of("Raspberry Pi #4", "agent-1") == "raspberry-pi-4"

@@ -72,7 +72,7 @@ def _load(name: str) -> Any:
     if isinstance(found, typer.Typer):
         command: Any = get_group(found)
     else:
-        single = typer.Typer(add_completion=False)
+        single = typer.Typer(add_completion=False, rich_markup_mode=None)
         single.command(name, help=entry.help)(found)
         command = get_command(single)
     command.name = name

@@ -11,6 +11,7 @@ import typer
 from lms_agent.buses.wire_time import WireTime, wire_time_of
 from lms_agent.cli.configuration import ConfigArgument, ConfigOption, JsonOption, load_or_exit
 from lms_agent.cli.line_plan import counted, plan_of_instrument, plan_of_line, span
+from lms_agent.cli.screen.prose import fitted
 from lms_agent.settings import (
     AgentSettings,
     BusSettings,
@@ -32,9 +33,7 @@ def check(config: ConfigArgument = None, config_option: ConfigOption = None, as_
     if as_json:
         typer.echo(json.dumps({"path": str(path), **described}, ensure_ascii=False))
     else:
-        typer.echo(f"{path} is good.")
-        for line in _told(settings, described):
-            typer.echo(line)
+        typer.echo(fitted([f"{path} is good.", *_told(settings, described)]))
     if described["warnings"]:
         raise typer.Exit(1)
 
@@ -140,7 +139,8 @@ def line_setting(bus: BusSettings) -> str:
 
 def _instrument_lines(instrument: dict[str, Any]) -> list[str]:
     speaks = instrument.get("profile", "" if "blocks" in instrument else instrument["driver"])
-    unit = f", {speaks}" * bool(speaks) + (f", unit {instrument['unit']}" if "unit" in instrument else "")
+    speaks = "" if speaks == instrument["id"] else f", {speaks}" * bool(speaks)
+    unit = speaks + (f", unit {instrument['unit']}" if "unit" in instrument else "")
     lines = [f"  {instrument['id']}{unit}: {instrument['bioreactor']}, every {instrument['period_s']:g} s"]
     if "blocks" not in instrument:
         return [*lines, f"    {', '.join(instrument['tags'])}"]

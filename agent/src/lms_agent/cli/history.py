@@ -27,7 +27,10 @@ from lms_agent.trend.gathering import Bucket, Trend, gather
 from lms_agent.trend.plotting import knows_dots, plot, sparkline, steps_for
 
 _UNITS_MS = {"s": 1000, "min": 60_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+COMPANIONS = ("/RAW", "/Calibration")
+"""Tags that come with a calibrated one, and are seldom looked at by themselves."""
 _DAY_MS = 86_400_000
+_USUAL_MS, _LEAST_MS = 3_600_000, 60_000
 _MOST_MS = 100 * 366 * _DAY_MS
 _NAME_CELLS, _NUMBER_CELLS, _UNIT_CELLS = 20, 9, 7
 _BESIDE_CELLS = _NAME_CELLS + 3 * _NUMBER_CELLS + _UNIT_CELLS + 1
@@ -42,7 +45,9 @@ def history(  # noqa: PLR0917 - typer calls it by name
             metavar="[TAG]...", help="Such as pH/PV; without one, all in a line each.", autocompletion=completing.tags
         ),
     ] = None,
-    last: Annotated[str, typer.Option("--last", "-l", help="How far back: 90s, 10min, 1h, 2d, 1w.")] = "1h",
+    last: Annotated[
+        str | None, typer.Option("--last", "-l", help="How far back: 90s, 10min, 1h, 2d, 1w; by default 1h at most.")
+    ] = None,
     begin: Annotated[str | None, typer.Option("--from", help="From this time on instead: ISO 8601.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="Up to this time; by default the newest reading.")] = None,
     device: Annotated[
@@ -51,11 +56,14 @@ def history(  # noqa: PLR0917 - typer calls it by name
     ascii_only: Annotated[bool, typer.Option("--ascii", help="Draw with characters that every terminal has.")] = False,
     config: Annotated[Path | None, typer.Option("--config", "-c", help=CONFIG_HELP)] = None,
     log: Annotated[Path | None, typer.Option("--log", help="The log itself, instead of a configuration.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Tags of calibrations, too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Draw how tags went, from the log: one as a picture, all of them as a line each."""
     with ending(as_json=as_json), LogReader.open(find_log(config, log)) as reader:
         chosen = _chosen(reader, tags or (), device)
+        if not tags and not everything:
+            chosen = [tag for tag in chosen if not tag.name.endswith(COMPANIONS)]
         window = _window(reader, last, begin, end)
         dots, cells = knows_dots() and not ascii_only, picture_width()
         steps = _JSON_STEPS if as_json else steps_for(cells, dots=dots) if tags else max(10, cells - _BESIDE_CELLS)
@@ -87,11 +95,18 @@ def _chosen(reader: LogReader, names: Sequence[str], device: str | None) -> list
     return chosen if names else mine
 
 
-def _window(reader: LogReader, last: str, begin: str | None, end: str | None) -> tuple[int, int]:
-    """From and to, ms UTC."""
-    newest = reader.status().ended_at_ms
-    to_ms = _instant(end) if end is not None else 1 + (newest if newest is not None else time.time_ns() // 1_000_000)
-    from_ms = _instant(begin) if begin is not None else to_ms - _length_ms(last)
+def _window(reader: LogReader, last: str | None, begin: str | None, end: str | None) -> tuple[int, int]:
+    """From and to, ms UTC; by default an hour, or what there is of it."""
+    held = reader.status()
+    newest_ms = held.ended_at_ms if held.ended_at_ms is not None else time.time_ns() // 1_000_000
+    to_ms = _instant(end) if end is not None else newest_ms + 1
+    if begin is not None:
+        from_ms = _instant(begin)
+    elif last is not None:
+        from_ms = to_ms - _length_ms(last)
+    else:
+        there_ms = to_ms - held.began_at_ms if held.began_at_ms is not None else _USUAL_MS
+        from_ms = to_ms - min(max(there_ms, _LEAST_MS), _USUAL_MS)
     if from_ms >= to_ms:
         _refuse(f"the window is empty: it begins at {iso(from_ms)} and ends at {iso(to_ms)}")
     return from_ms, to_ms
@@ -213,8 +228,10 @@ def shown(value: Value, decimals: int | None) -> str:
     """A value of a trend: with the decimals of its tag, or six digits."""
     if value is None:
         return "–"
-    if isinstance(value, bool | str):
-        return str(value).lower() if isinstance(value, bool) else value
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, str):
+        return value
     return f"{value:.{decimals}f}" if decimals is not None else f"{value:.6g}"
 
 

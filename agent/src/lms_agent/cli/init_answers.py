@@ -38,6 +38,11 @@ class Given:
     bioreactors: list[str]
     instruments: list[str]
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing that is needed has to be asked."""
+        return bool(self.group and self.broker and self.password_file and self.bioreactors and self.instruments)
+
 
 def answers_of(given: Given, path: Path, questions: Questions | None) -> tuple[Answers, str | None]:
     """All answers, and the password, if its file is to be made.
@@ -53,7 +58,7 @@ def answers_of(given: Given, path: Path, questions: Questions | None) -> tuple[A
         questions.tell(
             f"This writes {path}. Enter takes what stands in brackets; Ctrl-C ends it, and nothing is written."
         )
-    answers, password = _about_the_agent(given, questions)
+    answers, password = _about_the_agent(given, None if given.is_whole else questions)
     draft = Draft()
     _bioreactors(given, draft, questions)
     _instruments(given, draft, questions)
@@ -61,6 +66,8 @@ def answers_of(given: Given, path: Path, questions: Questions | None) -> tuple[A
 
 
 def _about_the_agent(given: Given, questions: Questions | None) -> tuple[Answers, str | None]:
+    if given.group and given.agent and given.broker and given.account and given.password_file:
+        questions = None
     if questions is not None:
         questions.heading("1 of 3  Where readings go", "Whoever runs the cloud knows these.")
     host = id_of(socket.gethostname(), "agent-1")

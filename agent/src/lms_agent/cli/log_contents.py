@@ -9,6 +9,8 @@ from typing import Any
 
 import typer
 
+from lms_agent.cli.screen.prose import beside
+from lms_agent.cli.screen.terminal import width
 from lms_agent.log.exporting import iso
 from lms_agent.log.reader import LogStatus
 
@@ -54,7 +56,7 @@ def contents_as_json(path: Path, held: LogStatus) -> dict[str, Any]:
 def print_rows(rows: Iterable[Row]) -> None:
     """A name and its text on each line."""
     for name, text in rows:
-        typer.echo(f"{name:<{_NAME_CELLS}}{text}")
+        typer.echo("\n".join(beside(name, text, indent=_NAME_CELLS, width=width())))
 
 
 def _count(held: LogStatus) -> int:

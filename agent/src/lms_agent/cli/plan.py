@@ -13,6 +13,7 @@ from lms_agent.buses.wire_time import ANSWERING_S, character_s
 from lms_agent.cli.check import line_setting, port_of
 from lms_agent.cli.configuration import ConfigArgument, ConfigOption, JsonOption, load_or_exit
 from lms_agent.cli.line_plan import InstrumentPlan, LinePlan, counted, plan_of_line, span
+from lms_agent.cli.screen.prose import fitted
 from lms_agent.cli.screen.tables import table
 from lms_agent.cli.screen.terminal import width
 from lms_agent.settings import AgentSettings, BusSettings, ModbusTcpBus
@@ -29,7 +30,7 @@ def plan(config: ConfigArgument = None, config_option: ConfigOption = None, as_j
         described = [_described(settings, bus, line) for bus, line in lines]
         typer.echo(json.dumps({"buses": described}, ensure_ascii=False))
     else:
-        typer.echo("\n".join(text for bus, line in lines for text in _told(settings, bus, line)))
+        typer.echo(fitted(text for bus, line in lines for text in _told(settings, bus, line)))
     if any(line is not None and line.warning for _, line in lines):
         raise typer.Exit(1)
 

@@ -190,6 +190,8 @@ def _value(tag: WatchedTag) -> str:
     value = None if tag.reading is None else tag.reading.value
     if value is None:
         return "–"
+    if isinstance(value, bool):
+        return "on" if value else "off"
     if isinstance(value, float):
         return f"{value:.{tag.tag.decimals}f}" if tag.tag.decimals is not None else f"{value:g}"
     return str(value)

@@ -42,7 +42,7 @@ class WatchScreen(App[None]):
 
     CSS = f"""
     Screen {{ background: ansi_default; }}
-    Static {{ height: auto; }}
+    Static {{ height: auto; text-wrap: nowrap; text-overflow: ellipsis; }}
     DataTable {{ height: 1fr; scrollbar-size-vertical: 1; background: ansi_default; }}
     #trend {{ height: {TREND_LINES}; }}
     #warnings {{ height: auto; }}

@@ -12,7 +12,7 @@ from lms_protocol.instruments.facts import Link
 from lms_protocol.instruments.model import Profile
 
 from lms_agent.starting.answers import Answers, BusAnswer, InstrumentAnswer, PointAnswer
-from lms_agent.starting.naming import free_id, free_tag, id_of
+from lms_agent.starting.naming import free_id, free_tags, id_of
 
 
 class DraftError(LmsError):
@@ -184,17 +184,12 @@ class Draft:
             raise DraftError(f"{where} runs at {bus.baud} baud, this instrument at {baud}: set both to the same")
 
     def _renamed(self, profile: Profile, bioreactor: str) -> list[PointAnswer]:
-        """The points whose suggested tag another instrument of the bioreactor has."""
-        renamed = []
-        for point in profile.points:
-            if not point.default:
-                continue
-            taken = {tag for of, tag in self._tags if of == bioreactor}
-            tag = free_tag(point.tag, taken)
-            self._tags.add((bioreactor, tag))
-            if tag != point.tag:
-                renamed.append(PointAnswer(tag, point.name))
-        return renamed
+        """The points that need another tag than their profile suggests: another instrument of the bioreactor has it."""
+        points = [point for point in profile.points if point.default]
+        tags = free_tags([point.tag for point in points], {tag for of, tag in self._tags if of == bioreactor})
+        self._tags.update((bioreactor, tag) for tag in tags)
+        named = zip(points, tags, strict=True)
+        return [PointAnswer(tag, point.name) for point, tag in named if tag != point.tag]
 
 
 def fitting_link(profile: Profile, where: Where) -> Link:

@@ -2,6 +2,7 @@
 
 import re
 import textwrap
+from collections.abc import Iterable
 
 import typer
 
@@ -16,6 +17,18 @@ def say(text: str, *, indent: int = 0, err: bool = False) -> None:
     lead = " " * indent
     for line in folded(text, width(err=err) - indent, hanging=2):
         typer.echo(f"{lead}{line}", err=err)
+
+
+def fitted(lines: Iterable[str]) -> str:
+    """Lines for standard output, those that are too long folded, with what is folded two cells further right."""
+    room = width()
+    fit = []
+    for line in lines:
+        lead = line[: len(line) - len(line.lstrip())]
+        fit += (
+            [line] if len(line) <= room else [lead + part for part in folded(line.strip(), room - len(lead), hanging=2)]
+        )
+    return "\n".join(fit)
 
 
 def folded(text: str, room: int, *, hanging: int = 0) -> list[str]:
