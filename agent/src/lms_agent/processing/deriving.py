@@ -1,4 +1,8 @@
-"""Derived tags: computed from the newest values of others, whenever one of these is read.
+"""Derived tags: computed from the newest values of others, once for each round of the fastest of these.
+
+A round is over when every input that is read as often as the fastest has been read anew; slower ones are taken as they
+are. So two lines that are read at the same pace give one value a period, of readings that belong together, and not two
+a moment apart, which would look like a pace that nobody keeps.
 
     all inputs have values        the value, with the time of the newest input and the quality of the worst
     an input is too old           the same, UNCERTAIN
@@ -8,7 +12,7 @@
 Neighbours: `lms_agent.settings.derived` has the expressions; `processing.py` hands over what was read.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TypeAlias, cast
 
 from lms_protocol.reading import Quality, Reading
@@ -18,6 +22,8 @@ from lms_agent.settings.derived import DerivedTag, Key, Pace, in_order
 
 MAX_AGE_PERIODS = 3.0
 """An input is too old when it has missed so many scans, if the settings do not say."""
+AS_FAST = 1.5
+"""An input that is read at least so nearly as often as the fastest belongs to its rounds."""
 
 Numbers: TypeAlias = Mapping[Key, int]
 """The number of each tag, by bioreactor and name."""
@@ -33,7 +39,7 @@ class Deriving:
     """
 
     def __init__(self, derived: Sequence[DerivedTag], paces: Mapping[Key, Pace], numbers: Numbers) -> None:
-        self._all = [_Computed(each, paces[each.bioreactor, each.tag], numbers) for each in in_order(derived)]
+        self._all = [_Computed(each, paces, numbers) for each in in_order(derived)]
         self._inputs = frozenset(tag for one in self._all for tag in one.inputs)
         self._latest: dict[int, Reading] = {}
 
@@ -49,7 +55,7 @@ class Deriving:
         self._latest.update((reading.tag, reading) for reading in readings if reading.tag in fresh)
         made = []
         for one in self._all:
-            if not fresh.isdisjoint(one.inputs) and (reading := one.computed(self._latest)) is not None:
+            if one.is_due(fresh, self._latest) and (reading := one.computed(self._latest)) is not None:
                 made.append(reading)
                 self._latest[reading.tag] = reading
                 fresh.add(reading.tag)
@@ -59,13 +65,30 @@ class Deriving:
 class _Computed:
     """One derived tag."""
 
-    def __init__(self, settings: DerivedTag, pace: Pace, numbers: Numbers) -> None:
+    def __init__(self, settings: DerivedTag, paces: Mapping[Key, Pace], numbers: Numbers) -> None:
+        pace = paces[settings.bioreactor, settings.tag]
         self.number = numbers[settings.bioreactor, settings.tag]
         self._expression = settings.parsed
         self.inputs = tuple(numbers[settings.bioreactor, tag] for tag in self._expression.tags)
+        self._fast = frozenset(
+            number
+            for tag, number in zip(self._expression.tags, self.inputs, strict=True)
+            if paces[settings.bioreactor, tag].shortest_s <= AS_FAST * pace.shortest_s
+        )
+        self._awaited = set(self._fast)
         self._range = settings.minimum, settings.maximum
         self._max_age_ms = 1000 * (settings.max_age_s or MAX_AGE_PERIODS * pace.longest_s)
         self._last: Reading | None = None
+
+    def is_due(self, fresh: Set[int], latest: Mapping[int, Reading]) -> bool:
+        """Whether a round is over with what was just read; or an input has no value, which is told at once."""
+        if fresh.isdisjoint(self.inputs):
+            return False
+        self._awaited -= fresh
+        if self._awaited and all(latest[tag].value is not None for tag in self.inputs if tag in latest):
+            return False
+        self._awaited = set(self._fast)
+        return True
 
     def computed(self, latest: Mapping[int, Reading]) -> Reading | None:
         """The reading that follows from the newest of its inputs; None if there is nothing new to say."""

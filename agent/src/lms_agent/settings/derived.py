@@ -31,7 +31,7 @@ def _check_expression(text: str) -> str:
 
 
 class DerivedTag(Point):
-    """`[[derived]]`: a tag that is computed whenever one of the tags of its expression is read.
+    """`[[derived]]`: a tag that is computed from others, as often as the fastest of them is read.
 
     `max_age_s`: an older input makes the value UNCERTAIN.
     """
