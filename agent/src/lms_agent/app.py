@@ -151,6 +151,7 @@ class _Agent:
             sampling=parts.sampling,
             clock=self._clock,
             commands=commands,
+            calibrations=calibrations,
             reloading=self._reloading,
             notifier=self._notifier,
         )

@@ -17,6 +17,7 @@ from typing import Any
 
 from lms_protocol.reading import Batch, Gap
 
+from lms_agent.calibration.keeping import CalibrationKeeping
 from lms_agent.commands import Commands
 from lms_agent.log.keeping import KeepingState
 from lms_agent.log.schema import FILE_MODE
@@ -128,10 +129,12 @@ class Health:
         sampling: Sampling,
         clock: Timekeeper,
         commands: Commands,
+        calibrations: CalibrationKeeping,
         reloading: Reloading,
         notifier: Notifier,
     ) -> None:
         self._commands = commands
+        self._calibrations = calibrations
         self._reloading = reloading
         self._sampling = sampling
         self._about = dict(about)
@@ -176,6 +179,7 @@ class Health:
             "clock": asdict(self._clock.state),
             "broker": asdict(self._sending),
             "commands": self._commands.state,
+            "calibrations": self._calibrations.state(),
             "settings_refused": self._reloading.refused,
             "instruments": {name: asdict(state) for name, state in self._instruments.states.items()},
         }
@@ -192,6 +196,11 @@ class Health:
             parts.append(f"failing: {', '.join(failing)}")
         if self._commands.locks:
             parts.append(f"locked at the bench: {', '.join(sorted(self._commands.locks))}")
+        calibrations = self._calibrations.state()
+        if calibrations["overdue"]:
+            parts.append(f"calibration overdue: {', '.join(calibrations['overdue'])}")
+        if calibrations["in_doubt"]:
+            parts.append(f"CALIBRATION IN DOUBT: {', '.join(calibrations['in_doubt'])}")
         aside = sum(entry.unacknowledged for entry in self._log.predecessors.values())
         if aside:
             parts.append(f"A NEW LOG WAS BEGUN, {aside} batches of the old one to send")

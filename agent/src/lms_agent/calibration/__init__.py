@@ -7,6 +7,7 @@
     making.py       what was measured, and by whom → a calibration
     record.py       one calibration: what was measured, by whom, why, and what came of it
     store.py        all that there ever were: a file beside the log
+    standing.py     what is overdue, or in doubt
     keeping.py      those of a running agent: kept, in force, told
 
 Neighbours: `lms_protocol.instruments.calibration` says how an instrument model is calibrated;

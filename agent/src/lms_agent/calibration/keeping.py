@@ -12,7 +12,7 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from lms_protocol.reading import Reading
 
@@ -20,6 +20,7 @@ from lms_agent.calibration import store
 from lms_agent.calibration.fitting import CalibrationError
 from lms_agent.calibration.making import Wish, maker
 from lms_agent.calibration.record import EVENT_TAG, Calibration
+from lms_agent.calibration.standing import standings
 from lms_agent.calibration.store import Calibrations, StoreUnavailable
 from lms_agent.log.keeping import Keeping
 from lms_agent.sampling.scan import Scan
@@ -101,6 +102,15 @@ class CalibrationKeeping:
             LOGGER.info("Calibration %d of %s %s holds, by %s", made.number, made.bioreactor, made.tag, made.by)
             await self._tell(made)
             return made
+
+    def state(self) -> dict[str, Any]:
+        """For the status: what is overdue or in doubt, by name, and what is wrong with the file."""
+        found = [] if self._settings is None else standings(self._settings, self.held, self._clock.wall_ms())
+        return {
+            "overdue": [one.name for one in found if one.overdue],
+            "in_doubt": [one.name for one in found if one.in_doubt],
+            "error": self.trouble,
+        }
 
     async def tell_untold(self, latest: Mapping[int, Reading]) -> None:
         """Tell what the log does not have yet: of a command that ran without the agent, or before a crash.

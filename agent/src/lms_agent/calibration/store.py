@@ -18,6 +18,7 @@ import os
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -58,7 +59,11 @@ class Calibrations:
 
     def newest(self, bioreactor: str, tag: str) -> Calibration | None:
         """The one that holds for a tag; None if it was never calibrated."""
-        return next((one for one in reversed(self.history) if (one.bioreactor, one.tag) == (bioreactor, tag)), None)
+        return self._newest.get((bioreactor, tag))
+
+    @cached_property
+    def _newest(self) -> dict[tuple[str, str], Calibration]:
+        return {(one.bioreactor, one.tag): one for one in self.history}
 
     def in_doubt(self, bioreactor: str, tag: str) -> bool:
         """Whether a damaged line may have been the newest of a tag."""

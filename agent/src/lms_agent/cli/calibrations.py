@@ -13,9 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from lms_agent.calibration import store
-from lms_agent.calibration.making import Calibratable, calibratable
 from lms_agent.calibration.record import DAY_MS, Calibration
-from lms_agent.calibration.store import Calibrations
+from lms_agent.calibration.standing import Standing, standings
 from lms_agent.cli import completing
 from lms_agent.cli.configuration import JsonOption, load_or_exit
 from lms_agent.cli.finding import CONFIG_HELP, FAILED, ending
@@ -38,10 +37,12 @@ def calibrations(
     now_ms = time.time_ns() // 1_000_000
     with ending(as_json=as_json):
         held = store.load(settings.agent.log)
-        able = [one for one in calibratable(settings) if tag is None or one.point.tag in (tag, f"{tag}/PV")]
+        found = [
+            one for one in standings(settings, held, now_ms) if tag is None or one.able.point.tag in (tag, f"{tag}/PV")
+        ]
         history = [one for one in held.history if tag is None or one.tag in (tag, f"{tag}/PV")]
         trouble = held.trouble(store.store_path(settings.agent.log))
-    states = [_state(one, held, now_ms) for one in able]
+    states = [_state(one, now_ms) for one in found]
     if as_json:
         said = {"tags": states, "history": [one.to_json() for one in history], "trouble": trouble or None}
         typer.echo(json.dumps(said, ensure_ascii=False))
@@ -51,21 +52,22 @@ def calibrations(
         raise typer.Exit(FAILED)
 
 
-def _state(one: Calibratable, held: Calibrations, now_ms: int) -> dict[str, Any]:
-    newest = held.newest(*one.key)
+def _state(one: Standing, now_ms: int) -> dict[str, Any]:
+    instrument, point, procedure = one.able
+    newest = one.newest
     return {
-        "bioreactor": one.instrument.bioreactor,
-        "tag": one.point.tag,
-        "instrument": one.instrument.id,
-        "kept_by": one.procedure.kind,
+        "bioreactor": instrument.bioreactor,
+        "tag": point.tag,
+        "instrument": instrument.id,
+        "kept_by": procedure.kind,
         "number": None if newest is None else newest.number,
         "at_ms": None if newest is None else newest.at_ms,
         "by": None if newest is None else newest.by,
         "slope_percent": None if newest is None else newest.slope_percent,
         "offset": None if newest is None else newest.zero,
         "due_at_ms": None if newest is None else newest.due_at_ms,
-        "overdue": newest is not None and newest.is_due(now_ms),
-        "in_doubt": held.in_doubt(*one.key),
+        "overdue": one.overdue,
+        "in_doubt": one.in_doubt,
         "due_in_days": None
         if newest is None or newest.due_at_ms is None
         else round((newest.due_at_ms - now_ms) / DAY_MS, 1),

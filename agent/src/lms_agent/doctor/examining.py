@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from lms_agent.app import broker_address
-from lms_agent.doctor import broker, database, machine, ports, service
+from lms_agent.doctor import broker, calibrations, database, machine, ports, service
 from lms_agent.doctor.finding import Finding, bad, good
 from lms_agent.errors import SettingsError
 from lms_agent.health import is_fresh, read_status
 from lms_agent.log.lock import is_written
 from lms_agent.settings import AgentSettings, load_settings
+from lms_agent.timekeeping.telling import agent_now_ms
 
 
 async def examine(config: Path) -> AsyncIterator[Finding]:
@@ -49,7 +50,7 @@ async def _of(settings: AgentSettings) -> AsyncIterator[Finding]:
     address = broker_address(settings)
     async for finding in broker.broker(settings.broker, address, try_account=agent_pid is None):
         yield finding
-    for finding in database.database(log, status):
+    for finding in (*database.database(log, status), *calibrations.calibrations(settings, agent_now_ms(status))):
         yield finding
     yield service.service(agent_pid, status)
 
