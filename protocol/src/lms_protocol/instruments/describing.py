@@ -3,17 +3,16 @@
 `lms-agent profile pages FOLDER` writes them; a test holds those in docs/ against the profiles.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
-from lms_protocol.instruments.calibration import Procedure, Reference, Step
-from lms_protocol.instruments.facts import Fact, Link, RegisterIdentity
+from lms_protocol.instruments.describing_calibration import calibration
+from lms_protocol.instruments.describing_parts import FUNCTIONS, coding, meanings, number, source_words, table
+from lms_protocol.instruments.facts import Link, RegisterIdentity
 from lms_protocol.instruments.model import AnyPoint, Profile
 from lms_protocol.instruments.points import BalancePoint, ModbusProfilePoint
-from lms_protocol.instruments.registers import StatusMeaning, StatusWord
 from lms_protocol.instruments.registers_profile import ModbusProfile, NamedStatus, UnitCodes
 
 _KINDS = {"modbus-rtu": "Modbus RTU", "modbus-tcp": "Modbus TCP", "serial": "lines of text"}
-_FUNCTIONS = {"holding": "holding register", "input": "input register", "coil": "coil", "discrete": "discrete input"}
 
 
 def page(profile: Profile) -> str:
@@ -30,7 +29,7 @@ def page(profile: Profile) -> str:
         if profile.unit_codes is not None:
             sections.append(_unit_codes(profile, profile.unit_codes))
     sections.append(_identity(profile))
-    sections += [_calibration(profile, point) for point in profile.points if point.calibration is not None]
+    sections += [calibration(profile, point) for point in profile.points if point.calibration is not None]
     sections.append(_sources(profile))
     return "\n".join(line for section in sections for line in section).rstrip() + "\n"
 
@@ -41,7 +40,7 @@ def overview(profiles: Iterable[Profile]) -> str:
         (f"[`{profile.id}`]({profile.id}.md)", profile.maker, profile.words, _links(profile), profile.evidence)
         for profile in profiles
     ]
-    return "\n".join(_table(("profile", "maker", "what", "line", "values"), rows)) + "\n"
+    return "\n".join(table(("profile", "maker", "what", "line", "values"), rows)) + "\n"
 
 
 def setting(link: Link) -> str:
@@ -56,7 +55,7 @@ def place(point: AnyPoint) -> str:
     if isinstance(point, ModbusProfilePoint):
         order = ", low word first" if point.word_order == "little" else ""
         bit = f", bit {point.bit}" if point.bit is not None else ""
-        return f"{_FUNCTIONS[point.register_]} {point.address}, {point.kind}{order}{bit}"
+        return f"{FUNCTIONS[point.register_]} {point.address}, {point.kind}{order}{bit}"
     return f"`{point.command}`" if isinstance(point, BalancePoint) else f'field "{point.field}"'
 
 
@@ -64,7 +63,7 @@ def measuring_range(point: AnyPoint) -> str:
     """What it can measure at all; "" if that is not known."""
     if point.minimum is None and point.maximum is None:
         return ""
-    return f"{_number(point.minimum)} to {_number(point.maximum)}"
+    return f"{number(point.minimum)} to {number(point.maximum)}"
 
 
 def _head(profile: Profile) -> Iterator[str]:
@@ -109,16 +108,16 @@ def _line(profile: Profile) -> Iterator[str]:
             ", ".join(map(str, sorted(link.bauds))),
             ", ".join(link.parities),
             ", ".join(map(str, sorted(link.stop_bits_choices))),
-            _from(profile, link),
+            source_words(profile, link),
         )
         for link in profile.links
     ]
-    yield from _table(("", "comes with", "rates", "parities", "stop bits", "source"), rows)
+    yield from table(("", "comes with", "rates", "parities", "stop bits", "source"), rows)
     timing = profile.timing
     pause = f", wants {1000 * timing.pause_s:g} ms between commands" if timing.pause_s else ""
     asked = f"is asked every {timing.period_s:g} s if the configuration does not say otherwise"
     yield ""
-    yield f"It answers within {timing.reply_s:g} s{pause} ({_from(profile, timing)}), and {asked}."
+    yield f"It answers within {timing.reply_s:g} s{pause} ({source_words(profile, timing)}), and {asked}."
     if isinstance(profile, ModbusProfile):
         yield from _limits(profile)
     yield ""
@@ -128,7 +127,7 @@ def _limits(profile: ModbusProfile) -> Iterator[str]:
     limits = profile.instrument
     along = f"reads along up to {limits.largest_gap}" if limits.largest_gap else "reads nothing along"
     most = f"at most {limits.largest_block} registers and {along} that nobody wants"
-    yield f"A request asks for {most} ({_from(profile, limits)})."
+    yield f"A request asks for {most} ({source_words(profile, limits)})."
     if limits.blocks:
         blocks = " and ".join(f"{block.address} to {block.address + block.count - 1}" for block in limits.blocks)
         yield f"Registers {blocks} are given only together."
@@ -150,11 +149,11 @@ def _points(profile: Profile) -> Iterator[str]:
             measuring_range(point),
             place(point),
             _access(point),
-            _from(profile, point),
+            source_words(profile, point),
         )
         for point in profile.points
     ]
-    yield from _table(("point", "tag", "what", "unit", "measures", "where", "", "source"), rows)
+    yield from table(("point", "tag", "what", "unit", "measures", "where", "", "source"), rows)
     yield ""
     if any(not point.default for point in profile.points):
         yield 'Points on demand are read only if the configuration names them: `[[instrument.point]] point = "…"`.'
@@ -169,8 +168,8 @@ def _access(point: AnyPoint) -> str:
     if point.set_low is None and point.set_high is None:
         return "can be set"
     if point.set_high is None:
-        return f"can be set, from {_number(point.set_low)}"
-    return f"can be set, {_number(point.set_low)} to {_number(point.set_high)}"
+        return f"can be set, from {number(point.set_low)}"
+    return f"can be set, {number(point.set_low)} to {number(point.set_high)}"
 
 
 def _status(profile: ModbusProfile, status: NamedStatus) -> Iterator[str]:
@@ -180,20 +179,11 @@ def _status(profile: ModbusProfile, status: NamedStatus) -> Iterator[str]:
     )
     yield from (f"## Status: {status.name}", "")
     counted = "" if status.mask == 0xFFFF_FFFF else f" Only bits of {status.mask:#x} count."
-    yield f"Beside {where}; {_coding(status)} ({_from(profile, status)}).{counted}"
+    yield f"Beside {where}; {coding(status)} ({source_words(profile, status)}).{counted}"
     yield f"Any bit that is not listed makes a value *{status.otherwise}*."
     yield ""
     if status.conditions:
-        yield from _meanings(status, "the value is")
-
-
-def _meanings(status: StatusMeaning, judged: str) -> Iterator[str]:
-    rows = [(_condition(each.mask, each.equals), each.words, each.quality) for each in status.conditions]
-    yield from (*_table(("word", "means", judged), rows), "")
-
-
-def _condition(mask: int, equals: int | None) -> str:
-    return f"{mask:#x} set" if equals is None else f"{equals:#x} (of {mask:#x})"
+        yield from meanings(status, "the value is")
 
 
 def _unit_codes(profile: ModbusProfile, codes: UnitCodes) -> Iterator[str]:
@@ -201,15 +191,11 @@ def _unit_codes(profile: ModbusProfile, codes: UnitCodes) -> Iterator[str]:
         f"`{point.name}` at {point.unit_address}" for point in profile.points if point.unit_address is not None
     )
     yield from ("## Units", "")
-    yield f"The instrument says the unit of its values: {where}; {_coding(codes)} ({_from(profile, codes)})."
+    yield f"The instrument says the unit of its values: {where}; {coding(codes)} ({source_words(profile, codes)})."
     yield "A value in any other unit than the point's is refused."
     yield ""
-    yield from _table(("code", "unit"), [(f"{name.code:#x}", name.unit) for name in codes.names])
+    yield from table(("code", "unit"), [(f"{name.code:#x}", name.unit) for name in codes.names])
     yield ""
-
-
-def _coding(word: NamedStatus | UnitCodes | StatusWord) -> str:
-    return word.kind + (", low word first" if word.word_order == "little" else "")
 
 
 def _identity(profile: Profile) -> Iterator[str]:
@@ -220,91 +206,18 @@ def _identity(profile: Profile) -> Iterator[str]:
     elif isinstance(identity, RegisterIdentity):
         texts = " or ".join(f"`{text}`" for text in identity.texts)
         last = identity.address + identity.count - 1
-        where = f"{_FUNCTIONS[identity.register_]}s {identity.address} to {last}"
-        yield f"{texts} stands in {where} ({_from(profile, identity)})."
+        where = f"{FUNCTIONS[identity.register_]}s {identity.address} to {last}"
+        yield f"{texts} stands in {where} ({source_words(profile, identity)})."
     else:
-        yield f"To `{identity.ask}` it answers as `{identity.answer}` ({_from(profile, identity)})."
+        yield f"To `{identity.ask}` it answers as `{identity.answer}` ({source_words(profile, identity)})."
     yield ""
-
-
-def _calibration(profile: Profile, point: AnyPoint) -> Iterator[str]:
-    procedure = point.calibration
-    if procedure is None:
-        return
-    keeper = "the instrument keeps it" if procedure.kind == "instrument" else "the agent keeps it, and the raw value"
-    yield from (f"## Calibration of {point.name}", "")
-    yield f"`lms-agent calibrate` leads through it; {keeper} ({_from(profile, procedure)})."
-    yield ""
-    rows = [
-        (f"`{each.name}`", each.words, f"{each.value:g}", _alternatives(each), _told(each.steps))
-        for each in procedure.references
-    ]
-    yield from _table(("reference", "", f"value, {point.unit}", "may be", "told to the instrument"), rows)
-    yield ""
-    yield from (f"- {line}" for line in (*_rules(procedure, point.unit), *procedure.notes))
-    yield ""
-    if procedure.verdict is not None and procedure.verdict.conditions:
-        yield from _meanings(procedure.verdict, "the calibration is")
-
-
-def _alternatives(reference: Reference) -> str:
-    if reference.minimum == reference.maximum:
-        return ""
-    return f"{reference.minimum:g} to {reference.maximum:g}"
-
-
-def _rules(procedure: Procedure, unit: str) -> Iterator[str]:
-    stability = procedure.stability
-    yield f"stable: no more than {stability.drift_per_min:g} {unit} a minute over {stability.window_s:g} s"
-    if procedure.slope_percent is not None:
-        of = "of Nernst's slope" if procedure.nernst else "of the true difference"
-        yield f"plausible slope: {procedure.slope_percent.minimum:g} to {procedure.slope_percent.maximum:g} % {of}"
-    if procedure.offset is not None:
-        at = " at pH 7" if procedure.nernst else ""
-        yield f"plausible offset{at}: {procedure.offset.minimum:g} to {procedure.offset.maximum:g} {unit}"
-    if procedure.due_days is not None:
-        yield f"due again after {procedure.due_days:g} days"
-    if procedure.before:
-        yield f"before: {_told(procedure.before)}; afterwards: {_told(procedure.after)}"
-    verdict = procedure.verdict
-    if verdict is not None:
-        yield f"verdict: {_FUNCTIONS[verdict.register_]} {verdict.address}, {_coding(verdict)}; 0 is success"
-
-
-def _told(steps: Sequence[Step]) -> str:
-    return ", ".join(_step(step) for step in steps)
-
-
-def _step(step: Step) -> str:
-    if step.write is None:
-        return f"`{step.command}`"
-    values = ", ".join("the value" if value == "reference" else str(value) for value in step.write.values)
-    return f"{values} ({step.write.kind}) to {step.write.address}"
 
 
 def _sources(profile: Profile) -> Iterator[str]:
     yield from ("## Sources", "")
     rows = [(f"`{source.id}`", source.title, source.evidence) for source in profile.sources]
-    yield from _table(("source", "", ""), rows)
-
-
-def _from(profile: Profile, fact: Fact | Procedure) -> str:
-    source = profile.source_of(fact)
-    return f"`{source.id}`" + (f", {fact.page}" if fact.page else "")
+    yield from table(("source", "", ""), rows)
 
 
 def _links(profile: Profile) -> str:
     return "; ".join(f"{_KINDS[link.kind]}, {setting(link)}" for link in profile.links)
-
-
-def _number(value: float | None) -> str:
-    return "…" if value is None else f"{value:g}"
-
-
-def _table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """A table without the columns that are empty."""
-    body = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    kept = [column for column in range(len(heading)) if any(row[column] for row in body)]
-    yield "| " + " | ".join(heading[column] for column in kept) + " |"
-    yield "|" + "---|" * len(kept)
-    yield from ("| " + " | ".join(row[column] for column in kept) + " |" for row in body)
