@@ -209,7 +209,9 @@ def _identity(profile: Profile) -> Iterator[str]:
         where = f"{FUNCTIONS[identity.register_]}s {identity.address} to {last}"
         yield f"{texts} stands in {where} ({source_words(profile, identity)})."
     else:
-        yield f"To `{identity.ask}` it answers as `{identity.answer}` ({source_words(profile, identity)})."
+        unit = profile.instrument_keys().get("unit", "")
+        pattern = identity.answer.replace("{unit}", str(unit))
+        yield f"To `{identity.question(unit)}` it answers as `{pattern}` ({source_words(profile, identity)})."
     yield ""
 
 
