@@ -36,13 +36,14 @@ def find_log(config: Path | None, log: Path | None) -> Path:
     path = config or default_path()
     try:
         text = tomllib.loads(path.read_text(encoding="utf-8"))["agent"]["log"]
+        named = Path(str(text)).expanduser()
     except OSError as error:
         problem = SettingsProblem(None, "", f"a file that cannot be read ({error.strerror})", "a configuration there")
         raise SettingsError(path, [problem]) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:
         problem = SettingsProblem(None, "agent.log", "nothing usable", "the path of the log; see `lms-agent check`")
         raise SettingsError(path, [problem]) from error
-    return path.absolute().parent / Path(str(text)).expanduser()
+    return path.absolute().parent / named
 
 
 @contextmanager

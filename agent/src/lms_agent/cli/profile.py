@@ -136,9 +136,9 @@ def _configured(path: Path) -> Path | None:
     """The folder of own profiles that a configuration names; it may be wrong in all the rest."""
     try:
         named = tomllib.loads(path.read_text(encoding="utf-8"))["agent"]["profiles"]
-    except (OSError, ValueError, KeyError, TypeError):
+        return path.absolute().parent / Path(str(named)).expanduser()
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError):
         return None
-    return path.absolute().parent / Path(str(named)).expanduser()
 
 
 def _found(name: str, folder: Path | None, config: Path | None) -> Profile:

@@ -86,8 +86,9 @@ def expand(document: Mapping[str, Any], base: Path) -> Expansion:
             expanded[index] = _instrument(index, table, profile, expansion)
             uses.append(Use(index, table, profile))
     expansion.document["instrument"] = expanded
-    expansion.document["bus"], findings = set_lines(document.get("bus"), uses)
-    expansion.findings += findings
+    if "bus" in document:
+        expansion.document["bus"], findings = set_lines(document["bus"], uses)
+        expansion.findings += findings
     return expansion
 
 
@@ -108,6 +109,8 @@ def _catalogue(document: Mapping[str, Any], base: Path, expansion: Expansion) ->
     if isinstance(folder, str):
         try:
             return Catalogue(base / Path(folder).expanduser())
+        except RuntimeError:  # a home that nobody has; `value_types.py` says so
+            return Catalogue()
         except ProfileError as error:
             problem = error.problems[0]
             finding = Finding(("agent", "profiles"), f'"{error.path}" ({problem.found})', problem.allowed)

@@ -22,7 +22,10 @@ def _check_id(text: str) -> str:
 
 def _resolve(path: Path, info: ValidationInfo) -> Path:
     base: Path = (info.context or {}).get("base", Path())
-    return base / path.expanduser()
+    try:
+        return base / path.expanduser()
+    except RuntimeError as error:
+        raise wrong(("", quoted(str(path)), "a path; there is no account whose home that would be")) from error
 
 
 Id = Annotated[str, AfterValidator(_check_id)]
