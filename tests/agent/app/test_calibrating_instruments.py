@@ -139,6 +139,9 @@ class Stub:
         if len(self.told) == 2:
             raise self._second
 
+    def slope_percent(self, able: Any) -> float | None:
+        return 91.5
+
     def held(self) -> Calibrations:
         return Calibrations()
 
@@ -156,6 +159,7 @@ async def test_what_an_instrument_was_told_is_kept_whatever_comes_after(
     made = guide.measure([chosen_of(able.procedure, name) for name in ("CP2", "CP1")])
     assert [point.name for point in made.points] == points
     assert made.in_doubt is in_doubt
+    assert made.slope_percent == (91.5 if len(points) == 2 else None)
     (remark,) = made.remarks
     assert remark == f"ended early: {second}"
 

@@ -82,6 +82,7 @@ async def test_hamilton_is_calibrated_with_the_rights_that_this_wants(bench_on):
         buffer.ph = 4.01
         await bench.tell("R1", "pH/PV", "CP1", 4.01)
         await bench.tell("R1", "pH/PV", AFTER)
+        assert await bench.slope_percent("R1", "pH/PV") is None, "a sensor does not say it"
         assert sensor.counts == {"CP1": 1, "CP2": 1}
         assert sensor.calibration.acid_percent == pytest.approx(92.0, abs=0.5)
 
@@ -106,6 +107,7 @@ async def test_circuit_is_told_the_value_that_the_bottle_says(bench_on):
         buffer.ph = 4.0
         await bench.tell("R1", "pH/PV", "low")
         assert [point.ph for point in circuit.points.values()] == [7.01, 4.0]
+        assert await bench.slope_percent("R1", "pH/PV") == pytest.approx(92.0, abs=0.5)
 
 
 @pytest.mark.parametrize(

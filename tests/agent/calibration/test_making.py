@@ -132,6 +132,14 @@ def test_instrument_that_adjusts_itself_is_judged_by_what_it_showed_too_much(mak
         make(replace(adjusted, points=(Measured("CP1", 4.0, 3.2, 9, 0.0, True),)))
 
 
+def test_slope_that_an_instrument_says_is_judged_like_a_measured_one(make):
+    told = replace(GOOD, tag="pH2/PV", slope_percent=78.5)
+    with pytest.raises(NotPlausible, match=r"the slope is 78\.5 % of Nernst's slope"):
+        make(told)
+    assert make(replace(told, accepted=True)).slope_percent == 78.5
+    assert make(replace(told, slope_percent=98.0)).slope_percent == 98.0
+
+
 def test_only_what_has_a_procedure_can_be_calibrated(make):
     for tag in ("Temp/PV", "Nothing/PV"):
         with pytest.raises(
@@ -147,6 +155,9 @@ def test_only_what_has_a_procedure_can_be_calibrated(make):
         {"why": None},
         {"tag": "pH/PV\n"},
         {"points": None},
+        {"slope_percent": "steep"},
+        {"slope_percent": float("inf")},
+        {"remarks": ["\x1b[2J"]},
         {"points": [{"name": "mid"}]},
         {"points": [GOOD.points[0]._asdict() | {"measured": "seven"}]},
         {"points": [GOOD.points[0]._asdict() | {"name": "\x1b[2J"}]},

@@ -22,7 +22,7 @@ from lms_agent.buses.opening import Bus, make_bus
 from lms_agent.calibration.store import Calibrations, load_or_doubt
 from lms_agent.clock import Clock, SystemClock
 from lms_agent.drivers.choosing import make_driver
-from lms_agent.drivers.driver import Driver, Go, Written, always
+from lms_agent.drivers.driver import Driver, Go, JudgesItsProbe, Written, always
 from lms_agent.drivers.verdicts import ask_verdict, refusal_of
 from lms_agent.settings import AgentSettings, InstrumentSettings, ModbusInstrument
 
@@ -188,6 +188,19 @@ class Bench:
                 await self._clock.sleep(step.wait_s)
             if part not in (BEFORE, AFTER):
                 await self._check_taken(seat, index, part)
+
+    async def slope_percent(self, bioreactor: str, tag: str) -> float | None:
+        """How good the probe of a tag is, as its instrument says; None if it does not; see `JudgesItsProbe`.
+
+        Raises:
+            UnknownTag: no instrument has it.
+            BenchClosed, InstrumentError: it cannot be asked now.
+        """
+        seat, _ = self._place_of(bioreactor, tag)
+        if not isinstance(seat.driver, JudgesItsProbe):
+            return None
+        async with self._in_use(), seat.turn:
+            return await seat.driver.slope_percent()
 
     async def close(self) -> None:
         """Ask nothing more, and return when the last answer is there: the buses may then be closed."""

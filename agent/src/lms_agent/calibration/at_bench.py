@@ -65,6 +65,10 @@ class AtBench(Protocol):
         """
         ...
 
+    def slope_percent(self, able: Calibratable) -> float | None:
+        """How good the probe is, as the instrument says; None if it does not, or cannot be asked."""
+        ...
+
     def keep(self, wish: Wish, account: str) -> Calibration:
         """Keep a calibration.
 
@@ -125,6 +129,11 @@ class _Asked:
 
         _adjust(able.procedure, chosen, tell)
 
+    def slope_percent(self, able: Calibratable) -> float | None:
+        with suppress(LmsError):
+            return self._service.slope_percent(*able.key)
+        return None
+
     def keep(self, wish: Wish, account: str) -> Calibration:
         return self._service.calibrate(wish)
 
@@ -152,6 +161,11 @@ class _Alone:
                 raise InDoubt(str(error)) from error
 
         _adjust(able.procedure, chosen, tell)
+
+    def slope_percent(self, able: Calibratable) -> float | None:
+        with suppress(LmsError):
+            return self._runner.run(self._bench.slope_percent(*able.key))
+        return None
 
     def keep(self, wish: Wish, account: str) -> Calibration:
         make = maker(self._settings, wish, now_ms=SystemClock().wall_ms(), account=account)

@@ -5,6 +5,7 @@ Neighbours: `session.py` measured; `store.py` gives the number and keeps it.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, NamedTuple, Self
 
 from lms_protocol.commands import MAX_WORDS, flaw_of
@@ -42,6 +43,7 @@ class Wish:
         points: what was measured; none: back to uncorrected readings.
         accepted: keep it although its figures are not plausible.
         remarks: what went wrong while it was made.
+        slope_percent: what an instrument that adjusts itself says of its probe; None: nothing.
     """
 
     bioreactor: str
@@ -51,6 +53,7 @@ class Wish:
     why: str
     accepted: bool = False
     remarks: tuple[str, ...] = ()
+    slope_percent: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """For the door."""
@@ -62,6 +65,7 @@ class Wish:
             "why": self.why,
             "accepted": self.accepted,
             "remarks": list(self.remarks),
+            "slope_percent": self.slope_percent,
         }
 
     @classmethod
@@ -87,8 +91,11 @@ class Wish:
             or any(flaw_of(one, MAX_REMARK) for one in remarks)
         ):
             raise CalibrationError("the remarks are not in their form")
+        slope = data.get("slope_percent")
+        if slope is not None and (isinstance(slope, bool) or not isinstance(slope, int | float) or not isfinite(slope)):
+            raise CalibrationError("slope_percent is a number, or is left out")
         accepted = data.get("accepted") is True
-        return cls(data["bioreactor"], data["tag"], points, data["by"], data["why"], accepted, tuple(remarks))
+        return cls(data["bioreactor"], data["tag"], points, data["by"], data["why"], accepted, tuple(remarks), slope)
 
 
 class Calibratable(NamedTuple):
@@ -129,10 +136,15 @@ def find(settings: AgentSettings, bioreactor: str, tag: str) -> Calibratable:
     raise CalibrationError(f"{tag} of {bioreactor} cannot be calibrated; what can is {can}")
 
 
-def judge(able: Calibratable, points: tuple[Measured, ...]) -> tuple[Figures | None, tuple[str, ...]]:
+def judge(
+    able: Calibratable, points: tuple[Measured, ...], slope_percent: float | None = None
+) -> tuple[Figures | None, tuple[str, ...]]:
     """The figures of what was measured, and what of them is not plausible.
 
     The slope of an instrument that adjusts itself between two references cannot be seen from outside.
+
+    Args:
+        slope_percent: what such an instrument says of it; None: nothing.
 
     Raises:
         CalibrationError: the points make no correction.
@@ -146,7 +158,7 @@ def judge(able: Calibratable, points: tuple[Measured, ...]) -> tuple[Figures | N
         found = figures(pairs, nernst=procedure.nernst, unit=point.unit)
     else:
         furthest = max(pairs, key=lambda pair: abs(pair.measured - pair.reference))
-        found = Figures(None, furthest.measured - furthest.reference)
+        found = Figures(slope_percent, furthest.measured - furthest.reference)
     told = doubts(found, procedure.slope_percent, procedure.offset, unit=point.unit, nernst=procedure.nernst)
     unsteady = (
         f"{one.name} was still drifting by {one.drift_per_min:+.3g} {point.unit}".rstrip() + " a minute"
@@ -164,7 +176,7 @@ def maker(settings: AgentSettings, wish: Wish, *, now_ms: int, account: str) -> 
     """
     able = find(settings, wish.bioreactor, wish.tag)
     instrument, point, procedure = able
-    found, doubtful = judge(able, wish.points)
+    found, doubtful = judge(able, wish.points, wish.slope_percent)
     if doubtful and not wish.accepted:
         raise NotPlausible(doubtful)
     slope, offset = 1.0, 0.0

@@ -65,7 +65,15 @@ def calibrate(  # noqa: PLR0917 - typer calls it by name
         measured = Made(points) if points or clear else guide.measure(chosen)
         changed = able.procedure.kind == "instrument"  # it has adjusted itself: that is written down in any case
         remarks = tuple(measured.remarks)
-        wish = Wish(*able.key, tuple(measured.points), by, why, accepted=accept or changed, remarks=remarks)
+        wish = Wish(
+            *able.key,
+            tuple(measured.points),
+            by,
+            why,
+            accepted=accept or changed,
+            remarks=remarks,
+            slope_percent=measured.slope_percent,
+        )
         made = _kept(bench, guide, wish, able)
     if made is None:
         raise typer.Exit(FAILED)
@@ -80,7 +88,7 @@ def calibrate(  # noqa: PLR0917 - typer calls it by name
 
 def _kept(bench: AtBench, guide: Guide, wish: Wish, able: Calibratable) -> Calibration | None:
     """The calibration, if its figures are plausible or somebody says that it is to be kept all the same."""
-    found, doubts = judge(able, wish.points)
+    found, doubts = judge(able, wish.points, wish.slope_percent)
     guide.show(wish.points, found, doubts)
     if doubts and not wish.accepted:
         if not guide.agreed("Keep it all the same?"):

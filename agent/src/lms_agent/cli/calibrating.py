@@ -35,11 +35,13 @@ class Made:
         points: what was measured; of an instrument that adjusts itself, only what it was told.
         remarks: what went wrong on the way.
         in_doubt: whether nobody knows if the instrument has taken the last point.
+        slope_percent: what an instrument that adjusts itself says of its probe then; None: nothing.
     """
 
     points: list[Measured] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     in_doubt: bool = False
+    slope_percent: float | None = None
 
 
 class Guide:
@@ -87,6 +89,8 @@ class Guide:
                 made.remarks.append(f"ended early: {error}")
                 self._say(f"{error}", indent=2)
                 break
+        if self._procedure.kind == "instrument" and len(made.points) > 1:  # one point says nothing of a slope
+            made.slope_percent = self._bench.slope_percent(self._able)
         return made
 
     def _measure_next(self, session: Session, made: Made) -> None:

@@ -5,7 +5,7 @@ Between the buses and sampling.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from lms_protocol.instruments.calibration import Step
 from lms_protocol.reading import Quality, Reading, Value
@@ -117,6 +117,19 @@ class Driver(Protocol):
 
         Raises:
             InstrumentError, and what `go` raises: as `write`.
+        """
+        ...
+
+
+@runtime_checkable
+class JudgesItsProbe(Protocol):
+    """A driver whose instrument says how good its probe is, by what it was calibrated with."""
+
+    async def slope_percent(self) -> float | None:
+        """How much of a true difference the probe shows, in percent (for pH, of Nernst's slope); None: not of this one.
+
+        Raises:
+            InstrumentError: it cannot be asked now.
         """
         ...
 

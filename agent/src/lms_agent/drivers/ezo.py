@@ -60,6 +60,8 @@ _IDENTITY = Command(
 )
 _SHOWN = _command(b"O,?", rb"\?,?O,(?P<outputs>[^\n]*)")
 _COMPENSATION = _command(b"T,?", rb"\?T,(?P<value>%b)" % _NUMBER)
+_SLOPE = _command(b"Slope,?", rb"\?Slope,(?P<acid>%b),(?P<base>%b)(?:,%b)?" % (_NUMBER, _NUMBER, _NUMBER))
+_PERFECT = 100.0
 
 
 class Ezo:
@@ -141,6 +143,15 @@ class Ezo:
             return Written(False, reference, doubt=str(confirmation.doubt))
         self._raise_error(confirmation.answer)
         return Written(True, reference)
+
+    async def slope_percent(self) -> float | None:
+        """The slope that is further from a perfect electrode's, of the acid and the base side; see `JudgesItsProbe`."""
+        if self._measures != "pH":
+            return None
+        await self._set_up()
+        answer = await self._line.ask(_SLOPE, _PROBES)
+        self._raise_error(answer)
+        return max((float(answer.match[side]) for side in ("acid", "base")), key=lambda slope: abs(slope - _PERFECT))
 
     async def _set_up(self) -> None:
         """Silence the circuit and find out what its readings hold, unless that is known."""

@@ -97,6 +97,15 @@ class Service:
         more = {} if instruments is None else {"instruments": list(instruments)}
         return self._understood(lambda: [Visit.from_json(each) for each in self.ask("read", **more)["visits"]])
 
+    def slope_percent(self, bioreactor: str, tag: str) -> float | None:
+        """How good a probe is, as its instrument says; None if it does not.
+
+        Raises:
+            ServiceError: as `ask`.
+        """
+        told = self.ask("slope", bioreactor=bioreactor, tag=tag).get("slope_percent")
+        return float(told) if isinstance(told, int | float) else None
+
     def calibrate(self, wish: Wish) -> Calibration:
         """Have a calibration kept; it holds from the next scan on.
 

@@ -3,6 +3,7 @@
     status          everything that the agent says of itself, as it is this moment
     read            instruments, now, on the agent's own buses
     tell            an instrument a part of a calibration that it keeps itself
+    slope           how good a probe is, as its instrument says
     set             one tag; the answer comes when it is known what became of it
     calibrate       keep what was measured against references, and correct by it from now on
     calibrations    all that there ever were
@@ -60,6 +61,7 @@ class Desk:
             "status": self._status,
             "read": self._read,
             "tell": self._tell,
+            "slope": self._slope,
             "set": self._set,
             "lock": self._lock,
             "unlock": self._unlock,
@@ -84,6 +86,10 @@ class Desk:
         LOGGER.info("%s has %s of %s told %r", asked.account, tag, bioreactor, part)
         await self._bench.tell(bioreactor, tag, part, reference)
         return {}
+
+    async def _slope(self, asked: Asked) -> dict[str, Any]:
+        bioreactor, tag = (_words(asked, key, MAX_WORDS) for key in ("bioreactor", "tag"))
+        return {"slope_percent": await self._bench.slope_percent(bioreactor, tag)}
 
     async def _set(self, asked: Asked) -> dict[str, Any]:
         now_ms = self._clock.wall_ms()
