@@ -15,6 +15,7 @@ import serial
 from lms_agent.buses.opening import make_bus
 from lms_agent.clock import SystemClock
 from lms_agent.drivers.choosing import make_driver
+from lms_agent.drivers.driver import Written
 from lms_agent.errors import InstrumentRefused
 from lms_agent.settings.dialects.modbus import ModbusInstrument, RegisterPoint
 from lms_agent.settings.model import ModbusRtuBus, ModbusTcpBus
@@ -61,18 +62,31 @@ def running(serve, stop):
 
 
 def route_all(server):
-    """uModbus: one function for each kind of table."""
+    """uModbus: one function for each kind of table, and one for each that can be written."""
+    words, coils = dict(WORDS), dict(BITS)
+
+    @server.route(slave_ids=[UNIT], function_codes=[6, 16], addresses=list(WORDS))
+    def take_word(slave_id, function_code, address, value):
+        words[address] = value
+
+    @server.route(slave_ids=[UNIT], function_codes=[5, 15], addresses=list(BITS))
+    def take_bit(slave_id, function_code, address, value):
+        coils[address] = bool(value)
 
     @server.route(slave_ids=[UNIT], function_codes=[3], addresses=list(WORDS))
     def holding(slave_id, function_code, address):
-        return WORDS[address]
+        return words[address]
 
     @server.route(slave_ids=[UNIT], function_codes=[4], addresses=list(WORDS))
     def inputs(slave_id, function_code, address):
         return WORDS[address] ^ 0xFFFF
 
-    @server.route(slave_ids=[UNIT], function_codes=[1, 2], addresses=list(BITS))
+    @server.route(slave_ids=[UNIT], function_codes=[1], addresses=list(BITS))
     def bits(slave_id, function_code, address):
+        return coils[address]
+
+    @server.route(slave_ids=[UNIT], function_codes=[2], addresses=list(BITS))
+    def inputs_of_one_bit(slave_id, function_code, address):
         return BITS[address]
 
 
@@ -154,28 +168,44 @@ async def bus_settings(request, free_port):
 
 
 @pytest.fixture
-async def reading(bus_settings):
-    """`await reading(*points)`: the driver's outcome."""
+async def driver_of(bus_settings):
+    """`driver_of(*points)`: a driver of the agent's on the server."""
     bus = make_bus(bus_settings, SystemClock(), random.Random(1))
 
-    async def read(*points):
-        instrument = ModbusInstrument(id="i", bus="b", bioreactor="R1", unit=UNIT, point=points)
-        return await make_driver(instrument, bus, range(len(points))).read()
+    def make(*points, **more):
+        instrument = ModbusInstrument(id="i", bus="b", bioreactor="R1", unit=UNIT, point=points, **more)
+        return make_driver(instrument, bus, range(len(points)))
 
-    yield read
+    yield make
     await bus.close()
 
 
-async def test_every_kind_of_table_is_read(reading):
+async def test_every_kind_of_table_is_read(driver_of):
+    driver = driver_of(*POINTS)
     for _ in range(5):
-        outcome = await reading(*POINTS)
+        outcome = await driver.read()
         assert outcome.failures == []
         assert [each.value for each in sorted(outcome.readings, key=lambda each: each.tag)] == EXPECTED
 
 
-async def test_address_that_is_not_there_is_refused_and_hides_nothing(reading):
-    outcome = await reading(POINTS[0], RegisterPoint(tag="G/PV", address=500))
+async def test_address_that_is_not_there_is_refused_and_hides_nothing(driver_of):
+    outcome = await driver_of(POINTS[0], RegisterPoint(tag="G/PV", address=500)).read()
     assert [each.value for each in outcome.readings] == [7.25]
     ((tags, error),) = outcome.failures
     assert tags == (1,)
     assert isinstance(error, InstrumentRefused)
+
+
+@pytest.mark.parametrize("single", [True, False], ids=["one register a write", "many"])
+async def test_value_is_written_and_is_what_the_server_then_holds(driver_of, single):
+    driver = driver_of(
+        RegisterPoint(tag="A/SP", address=10, kind="float32", access="write"),
+        RegisterPoint(tag="B/SP", address=20, kind="float32", word_order="little", access="write"),
+        RegisterPoint(tag="C/SP", address=30, kind="int16", scale=0.1, access="write"),
+        RegisterPoint(tag="D/On", address=4, kind="bool", register="coil", access="write"),
+        single_writes=single,
+    )
+    for index, value in ((0, -2.5), (1, 1e6), (2, -40.5), (3, True)):
+        assert await driver.write(index, value) == Written(confirmed=True, sent=value, read_back=value)
+    outcome = await driver.read()
+    assert [each.value for each in sorted(outcome.readings, key=lambda each: each.tag)] == [-2.5, 1e6, -40.5, True]
