@@ -27,7 +27,21 @@ A D07 703 Gas                        string          6
 A D08 701 *Error                     string          3 ADC
 A D09 702 *Status                    string          3 OPL
 """
-"""What an MC-500SCCM-D with firmware 10v20 says (a capture, cut short)."""
+"""As firmware 6 to 10 describe a controller (the status rows cut short)."""
+
+OLD_TABLE = b"""\
+B  D00 NAME_______ TYPE_____ MinVal_  MaxVal_  UNITS__
+B  D01 Unit ID     char         A         Z         na
+B  D02 Pressure    signed    +000.00  +100.00     PSIA
+B  D03 Temperature signed    -010.00  +050.00        C
+B  D04 Volumetric  signed    +00.000  +05.000      LPM
+B  D05 Mass        signed    +00.000  +05.000     SLPM
+B  D06 SetPoint    signed    +00.000  +05.000     SLPM
+B  D07 Gas         string        Air       D2       na
+B  D08 Error       string         na      ADC       na
+B  D09 Status      string         na      MOV       na
+"""
+"""As firmware 5 does."""
 
 
 class Gas:
@@ -64,6 +78,36 @@ def test_table_of_a_real_controller_is_understood():
         b"Air",
         [b"MOV", b"LCK"],
     )
+
+
+def test_table_of_old_firmware_is_understood():
+    columns = layout_of(OLD_TABLE.split(b"\n"))
+    assert [(column.field, column.unit, column.decimals) for column in columns] == [
+        ("pressure", "PSIA", 2),
+        ("temperature", "C", 2),
+        ("volumetric_flow", "LPM", 3),
+        ("mass_flow", "SLPM", 3),
+        ("set_point", "SLPM", 3),
+        ("gas", "", 0),
+    ]
+    match = frame_pattern("B", columns).fullmatch(b"B +014.52 +021.50 +00.001 +00.002 01.163      N2")
+    assert match is not None
+    assert (match["c4"], match["c5"]) == (b"01.163", b"N2")
+
+
+async def test_number_that_lost_a_digit_is_refused(speaking):
+    class Lossy(AlicatAscii):
+        loses = False
+
+        def frame(self):
+            return super().frame().replace("+001.500", "+01.500", self.loses)
+
+    async with TextWire([Lossy(Gas().controller())]) as wire:
+        driver = speaking(AlicatInstrument, wire, FLOW)
+        await driver.read()
+        wire.instruments[0].loses = True
+        ((_, error),) = (await driver.read()).failures
+        assert "or a digit was lost" in str(error)
 
 
 @pytest.mark.parametrize("lost", range(1, 9))
@@ -142,7 +186,7 @@ async def test_units_changed_at_the_display_are_noticed_by_the_decimals(speaking
         assert [reading.value for reading in (await driver.read()).readings] == [1.5]
         wire.instruments[0].switched = True
         ((_, error),) = (await driver.read()).failures
-        assert "other decimals than before" in str(error)
+        assert "other digits than before" in str(error)
         ((_, error),) = (await driver.read()).failures
         assert "it gives mass_flow in SCCM, but Air/PV is configured in 'SLPM'" in str(error)
         wire.instruments[0].switched = False

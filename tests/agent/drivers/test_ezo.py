@@ -12,6 +12,7 @@ from lms_firmware_sim.instruments.ezo_ph import EzoPh
 from lms_firmware_sim.instruments.oxygen_optode import OxygenOptode
 from lms_firmware_sim.instruments.ph_electrode import PhElectrode
 from lms_firmware_sim.wires import Fault, TextWire
+from lms_firmware_sim.wires.text_wire import Reply
 from lms_protocol.reading import Quality
 from support.patience import until
 
@@ -50,6 +51,21 @@ async def test_temperature_is_told_with_every_reading(speaking):
         driver = speaking(EzoInstrument, wire, PH, temperature_c=37.0)
         assert len((await driver.read()).readings) == 1
         assert wire.instruments[0].temperature_c == 37.0
+
+
+async def test_older_firmware_with_capitals_and_without_the_switch_for_codes_is_read(speaking):
+    class Older(EzoPh):
+        def hear(self, command):
+            if command == "*OK,1":
+                return Reply.of("*ER")
+            reply = super().hear(command)
+            first = reply.lines[0]
+            return Reply.of(first.upper().replace("PH", "pH") if first.startswith("?") else first, *reply.lines[1:])
+
+    circuit = Older(PhElectrode(lambda: 6.5, lambda: 25.0, clock=lambda: 0.0), **QUICK)
+    async with TextWire([circuit]) as wire:
+        driver = speaking(EzoInstrument, wire, PH, TEMPERATURE)
+        assert [reading.value for reading in (await driver.read()).readings] == [pytest.approx(6.5, abs=0.002), 25.0]
 
 
 async def test_both_outputs_are_switched_on_and_told_apart(speaking):
@@ -176,9 +192,9 @@ async def test_void_write_is_not_sent(speaking):
 def quick_circuit(monkeypatch):
     """Nobody waits for the time that a circuit needs: this one needs none."""
     monkeypatch.setattr(ezo, "READING_S", {"pH": 0.0})
-    for name in ("_PROBES", "_SILENCED"):
-        monkeypatch.setattr(ezo, name, tuple(replace(command, takes_s=0.0) for command in getattr(ezo, name)))
-    monkeypatch.setattr(ezo, "_IDENTITY", replace(ezo._IDENTITY, takes_s=0.0))
+    monkeypatch.setattr(ezo, "_PROBES", tuple(replace(command, takes_s=0.0) for command in ezo._PROBES))
+    for name in ("_CODES", "_SILENT", "_IDENTITY"):
+        monkeypatch.setattr(ezo, name, replace(getattr(ezo, name), takes_s=0.0))
 
 
 @pytest.mark.usefixtures("quick_circuit")

@@ -30,6 +30,17 @@ async def test_one_question_gives_everything(echo, speaking):
     assert [reading.value for reading in outcome.readings] == [110.0, False, "CW", 0]
 
 
+@pytest.mark.parametrize("echo", [False, True])
+async def test_status_without_a_line_end_is_whole(echo, speaking):
+    bare = pump()
+    bare.end = b""
+    async with TextWire([bare], echo=echo) as wire:
+        driver = speaking(WatsonMarlowInstrument, wire, *ALL)
+        for _ in range(2):
+            assert [reading.value for reading in (await driver.read()).readings] == [110.0, False, "CW", 0]
+        assert (await driver.write(0, 50.0)).confirmed
+
+
 async def test_small_pump_has_no_tacho(speaking):
     async with TextWire([pump(model="323Du", max_rpm=400.0)]) as wire:
         outcome = await speaking(WatsonMarlowInstrument, wire, *ALL).read()

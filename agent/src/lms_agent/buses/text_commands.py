@@ -25,6 +25,7 @@ class Command:
         end: ends the command and each line of the reply.
         last: the line that ends a reply of several lines; None: a reply is one line, unless `quiet_s` says otherwise.
         quiet_s: a reply of an unknown number of lines has ended when nothing has come for so long; 0: it says its end.
+        unended_s: a whole reply without its line end has ended when nothing has come for so long; 0: it must have one.
         takes_s: time that the instrument itself needs before it answers.
         pause_s: how long after this command, or its reply, the next command may follow.
         unit: who is meant.
@@ -38,6 +39,7 @@ class Command:
     end: bytes = b"\r\n"
     last: re.Pattern[bytes] | None = None
     quiet_s: float = 0.0
+    unended_s: float = 0.0
     takes_s: float = 0.0
     pause_s: float = 0.0
     unit: Unit = None
@@ -54,6 +56,10 @@ class Command:
         if self.prefix and line.startswith(self.prefix):
             return True
         return self.reply is not None and self.reply.fullmatch(line) is not None
+
+    def is_whole(self, received: bytes | bytearray) -> bool:
+        """Whether what has come is a reply that lacks its line end, and may do so."""
+        return bool(self.unended_s) and self.reply is not None and self.reply.fullmatch(bytes(received)) is not None
 
     def __str__(self) -> str:
         """For messages: what is sent."""

@@ -227,10 +227,18 @@ class TextLine:
             if len(received) > _LONGEST_LINE:
                 raise ReplyRefused(self.port, command.unit, "it has no line end", bytes(received))
             may_end = bool(lines) and command.quiet_s > 0.0 and not received
-            until_s = loop.time() + command.quiet_s if lines and command.quiet_s else deadline_s
+            is_whole = not lines and command.is_whole(received)
+            until_s = deadline_s
+            if is_whole:
+                until_s = loop.time() + command.unended_s
+            elif lines and command.quiet_s:
+                until_s = loop.time() + command.quiet_s
             if await self._stream.wait_for_bytes(until_s):
                 continue
-            if may_end:
+            if is_whole:
+                lines.append(bytes(received))
+                received.clear()
+            if may_end or is_whole:
                 return lines, b""
             if echoes and not lines and not received:
                 reason = "only the command itself came back: the line echoes, and the instrument is silent"

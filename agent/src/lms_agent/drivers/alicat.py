@@ -35,7 +35,7 @@ _REFUSED = "it does not know the command, or does not take the value; is its set
 
 def _rows(letter: bytes, kind: bytes) -> bytes:
     """The form of a table; some instruments end it with an empty line."""
-    row = letter + b" " + kind + rb"\d\d [^\n]*"
+    row = letter + b" +" + kind + rb"\d\d [^\n]*"
     return rb"(?:%b\n)*%b\n*" % (row, row)
 
 
@@ -59,7 +59,7 @@ class Alicat:
             self._command(b"??M*", rb"%b|(?:[A-Z] +)?\?" % _rows(letter, b"M")),
         )
         self._columns: tuple[Column, ...] = ()
-        self._decimals: tuple[int, ...] | None = None  # of the first frame with these columns
+        self._lengths: tuple[tuple[int, int], ...] | None = None  # of the numbers in the first frame with these columns
         self._known_at = -1  # which opening of the port
         self._poll = self._table
         self._questions = (Question(tuple(numbers), self._ask_frame),)
@@ -112,7 +112,7 @@ class Alicat:
         reply = frame_pattern(self._unit, columns)
         prefix = f"{self._unit} ".encode()
         self._poll = Command(self._unit.encode(), reply, end=_END, unit=self._unit, prefix=prefix, shape=b"frame")
-        self._columns, self._decimals, self._known_at = columns, None, self._line.openings
+        self._columns, self._lengths, self._known_at = columns, None, self._line.openings
 
     async def _ask_frame(self) -> Outcome:
         await self._find_layout()
@@ -120,7 +120,7 @@ class Alicat:
         self._raise_error(answer)
         if self._known_at != self._line.openings:  # the port was lost, and has just been opened for this frame
             return await self._ask_frame()
-        self._check_decimals(answer)
+        self._check_lengths(answer)
         words = answer.match["words"].decode().split()
         outcome = Outcome([], [])
         for number, point in self._points:
@@ -150,16 +150,16 @@ class Alicat:
             reason = f"it gives {point.field} in {column.unit}, but {point.tag} is configured in {point.unit!r}"
             raise ReplyRefused(self._line.port, self._unit, reason)
 
-    def _check_decimals(self, answer: Answer) -> None:
-        """Whoever chooses another unit at the display chooses other decimals, too, and nothing else in a frame shows
-        that.
+    def _check_lengths(self, answer: Answer) -> None:
+        """An instrument fills its numbers up with zeros. One of another length has lost a digit on the line; other
+        decimals are all that shows in a frame when somebody has chosen another unit at the display.
         """
         numbers = [answer.match[f"c{at}"] for at, column in enumerate(self._columns) if column.is_number]
-        decimals = tuple(len(number.partition(b".")[2]) for number in numbers)
-        if self._decimals is not None and decimals != self._decimals:
-            reason = "its numbers have other decimals than before: its units may have been changed"
+        lengths = tuple((len(number), len(number.partition(b".")[2])) for number in numbers)
+        if self._lengths is not None and lengths != self._lengths:
+            reason = "its numbers have other digits than before: its units may have been changed, or a digit was lost"
             raise ReplyRefused(self._line.port, self._unit, reason, answer.match[0])
-        self._decimals = decimals
+        self._lengths = lengths
 
     def _set_point(self, answer: Answer) -> float:
         self._raise_error(answer)

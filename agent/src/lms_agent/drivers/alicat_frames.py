@@ -6,6 +6,9 @@
     A D07 703 Gas                        string          6
     A D09 702 *Status                    string          3 MOV
 
+    A  D00 NAME_______ TYPE_____ MinVal_  MaxVal_  UNITS__              (firmware 5 and older)
+    A  D05 Mass        signed    +0000.0  +0500.0     SCCM
+
     A +014.62 +025.50 +050.00 +048.10 +050.00    Air MOV
 
 Used by `alicat.py`.
@@ -23,13 +26,18 @@ _ROW = re.compile(
     rb"(?P<unit>[A-Z]) D(?P<row>\d\d) (?P<code>\d{3}) (?P<name>[ -~]{1,26}?) +"
     rb"(?P<type>s decimal|decimal|string|[a-z]+) +(?P<width>\d+)(?:/(?P<decimals>\d+))?(?: (?P<notes>[^\n]*))?"
 )
+_OLD_ROW = re.compile(
+    rb"(?P<unit>[A-Z]) +D(?P<row>\d\d) (?P<name>[ -~]{1,16}?) +(?P<type>[a-z]+) +"
+    rb"(?P<low>[!-~]+) +[!-~]+ +(?P<label>[!-~]+)"
+)
 _NAMES = {
     "abs press": "pressure", "gauge press": "pressure", "press": "pressure", "pressure": "pressure",
     "flow temp": "temperature", "temperature": "temperature", "temp": "temperature",
-    "volu flow": "volumetric_flow", "mass flow": "mass_flow", "gas": "gas",
+    "volu flow": "volumetric_flow", "volumetric": "volumetric_flow", "mass flow": "mass_flow", "mass": "mass_flow",
+    "setpoint": "set_point", "gas": "gas",
 }  # fmt: skip
 UNITS = {
-    "`C": ("°C", "C"), "°C": ("C",),
+    "`C": ("°C", "C"), "°C": ("C",), "C": ("°C",), "F": ("°F",),
     "`F": ("°F", "F"), "PSIA": ("psi",), "PSIG": ("psi",), "PSI": ("psi",), "BARA": ("bar",),
     "LPM": ("L/min", "l/min"), "CCM": ("mL/min", "ml/min", "cm³/min"),
     "SLPM": ("L/min", "l/min", "SL/min", "sL/min"), "SCCM": ("mL/min", "ml/min", "SmL/min"),
@@ -37,6 +45,7 @@ UNITS = {
 }  # fmt: skip
 """Labels of the instrument, and how else they may be written in a configuration."""
 
+_NOT_IN_FRAMES = ("unit id", "error", "status")
 _CONCERNS = {
     "MOV": ("mass_flow",), "VOV": ("volumetric_flow",), "POV": ("pressure",), "OPL": ("pressure",),
     "TOV": ("temperature",), "HLD": (), "LCK": (), "EXH": (), "TMF": (), "OVR": (), "P2O": (),
@@ -82,28 +91,35 @@ def layout_of(table: Iterable[bytes]) -> tuple[Column, ...]:
     Raises:
         NoLayout: a row is missing or cannot be read.
     """
+    header, *lines = [line.rstrip() for line in table if line.strip()] or [b""]
+    form, column_of = (_OLD_ROW, _old_column) if b"MinVal" in header else (_ROW, _column)
     columns: list[Column] = []
-    taken: set[str] = set()
-    for expected, line in enumerate(line for line in table if line):
-        row = _ROW.fullmatch(line.rstrip())
-        if expected == 0:
-            continue
+    for expected, line in enumerate(lines, start=1):
+        row = form.fullmatch(line)
         if row is None or int(row["row"]) != expected:
             raise NoLayout(f"row {expected} of its frame's table is {line.decode('ascii', 'replace')!r}")
-        name = row["name"].decode().strip()
-        if name.startswith("*") or row["code"] == b"700":
+        name = row["name"].decode().strip().lower()
+        if name.startswith("*") or name in _NOT_IN_FRAMES:
             continue
-        field = "set_point" if name.lower().endswith("setpt") else _NAMES.get(name.lower(), "")
-        if field in taken:
+        field = "set_point" if name.endswith("setpt") else _NAMES.get(name, "")
+        if any(column.field == field for column in columns):
             field = ""
-        taken.add(field)
-        notes = (row["notes"] or b"").decode("latin-1").split()
-        columns.append(
-            Column(field, row["type"] != b"string", notes[-1] if len(notes) >= 3 else "", int(row["decimals"] or 0))
-        )
+        columns.append(column_of(field, row))
     if not columns:
         raise NoLayout("the table of its frame is empty")
     return tuple(columns)
+
+
+def _column(field: str, row: re.Match[bytes]) -> Column:
+    notes = (row["notes"] or b"").decode("latin-1").split()
+    unit = notes[-1] if len(notes) >= 3 else ""
+    return Column(field, row["type"] != b"string", unit, int(row["decimals"] or 0))
+
+
+def _old_column(field: str, row: re.Match[bytes]) -> Column:
+    label = row["label"].decode()
+    is_number = row["type"] not in (b"string", b"char")
+    return Column(field, is_number, "" if label == "na" else label, len(row["low"].partition(b".")[2]))
 
 
 def frame_pattern(unit: str, columns: Iterable[Column]) -> re.Pattern[bytes]:

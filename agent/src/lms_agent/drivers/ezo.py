@@ -39,7 +39,8 @@ _UNKNOWN = "it does not know the command, or cannot carry it out; is it an EZO c
 
 
 def _command(text: bytes, reply: bytes, *, takes_s: float = SETTING_S, changes: bool = False) -> Command:
-    pattern = re.compile(rb"(?:%b)\n\*OK|(?P<error>\*ER)" % reply if reply else rb"\*OK|(?P<error>\*ER)")
+    form = rb"(?:%b)\n\*OK|(?P<error>\*ER)" % reply if reply else rb"\*OK|(?P<error>\*ER)"
+    pattern = re.compile(form, re.IGNORECASE)  # firmware differs: `?i,`, `?I,`; `?Status`, `?STATUS`
     return Command(text, pattern, end=_END, last=_LAST, takes_s=takes_s, changes=changes)
 
 
@@ -54,9 +55,13 @@ _PROBES = (
     _command(b"Status", rb"\?Status,.*"),
 )
 """Whether it streams, what it is, how it is: each answer says what it answers."""
-_SILENCED = (_setting(b"*OK,1"), _setting(b"C,0"))
+_CODES, _SILENT = _setting(b"*OK,1"), _setting(b"C,0")
 _IDENTITY = Command(
-    b"i", re.compile(_READINGS_BEFORE + rb"\?i,(?P<kind>[^,\n]+),[^\n]*\n\*OK"), end=_END, last=_LAST, takes_s=SETTING_S
+    b"i",
+    re.compile(_READINGS_BEFORE + rb"\?[iI],(?P<kind>[^,\n]+),[^\n]*\n\*OK"),
+    end=_END,
+    last=_LAST,
+    takes_s=SETTING_S,
 )
 _SHOWN = _command(b"O,?", rb"\?,?O,(?P<outputs>[^\n]*)")
 _COMPENSATION = _command(b"T,?", rb"\?T,(?P<value>%b)" % _NUMBER)
@@ -157,8 +162,8 @@ class Ezo:
         """Silence the circuit and find out what its readings hold, unless that is known."""
         if self._fields and self._set_up_at == self._moment():
             return
-        for command in _SILENCED:
-            await self._line.ask(command)
+        await self._line.ask(_CODES)  # firmware that does not know it has its codes on
+        self._raise_error(await self._line.ask(_SILENT))
         (match, _) = await self._line.ask(_IDENTITY)
         kind = match["kind"].decode("ascii", "replace")
         if kind.upper().replace(".", "") != self._measures.upper():
@@ -184,7 +189,7 @@ class Ezo:
     async def _ask_outputs(self) -> list[bytes]:
         answer = await self._line.ask(_SHOWN, _PROBES)
         self._raise_error(answer)
-        return [output.strip() for output in answer.match["outputs"].split(b",")]
+        return [output.strip().lower() for output in answer.match["outputs"].split(b",")]
 
     async def _measure(self) -> Outcome:
         reply = b",".join([rb"(%b)" % _NUMBER] * len(self._fields))

@@ -25,6 +25,8 @@ from lms_agent.errors import NotWritable, ReplyRefused
 from lms_agent.settings.dialects.watson_marlow import PumpPoint, WatsonMarlowInstrument
 
 PAUSE_S = 0.02
+UNENDED_S = 0.1
+"""The manuals call the `!` the end of a status, and do not say whether a line end follows."""
 MOST_RPM = 999.9
 _END = b"\r"
 _STATUS = (
@@ -117,7 +119,15 @@ class WatsonMarlow:
         return outcome
 
     def _command(self, text: bytes, reply: re.Pattern[bytes] | None, *, changes: bool = False) -> Command:
-        return Command(b"%d" % self._unit + text, reply, end=_END, pause_s=PAUSE_S, unit=self._unit, changes=changes)
+        return Command(
+            b"%d" % self._unit + text,
+            reply,
+            end=_END,
+            pause_s=PAUSE_S,
+            unended_s=UNENDED_S,
+            unit=self._unit,
+            changes=changes,
+        )
 
 
 def _values(answer: Answer) -> dict[str, Value]:
