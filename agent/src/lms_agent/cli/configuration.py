@@ -30,7 +30,7 @@ def load_or_exit(config: Path | None, *, as_json: bool) -> tuple[Path, AgentSett
     """The configuration and where it was found; or every problem of it on the screen, and exit code 2."""
     path = config or default_path()
     try:
-        return path, load_settings(path)
+        return path, load_settings(path, with_secret=False)
     except SettingsError as error:
         if as_json:
             typer.echo(

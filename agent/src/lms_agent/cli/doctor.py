@@ -43,13 +43,17 @@ async def _examine(config: Path, *, as_json: bool) -> int:
     if as_json:
         typer.echo(json.dumps({"well": not worst, "findings": [f._asdict() for f in findings]}, ensure_ascii=False))
     else:
-        notes = sum(finding.state in {State.NOTE, State.UNKNOWN} for finding in findings)
-        typer.echo(_verdict(worst, notes))
+        notes, hidden = (sum(finding.state is state for finding in findings) for state in (State.NOTE, State.UNKNOWN))
+        typer.echo(_verdict(worst, notes, hidden))
     return worst
 
 
-def _verdict(worst: int, notes: int) -> str:
+def _verdict(worst: int, notes: int, hidden: int) -> str:
     more = f"; {notes} to note" if notes else ""
-    if not worst:
-        return coloured(f"Nothing is wrong{more}.", "green")
-    return coloured(f"{worst} {'thing is' if worst == 1 else 'things are'} wrong{more}. Begin with the first.", "red")
+    unseen = f"; {hidden} could not be looked at" if hidden else ""
+    if worst:
+        words = f"{worst} {'thing is' if worst == 1 else 'things are'} wrong{more}{unseen}. Begin with the first."
+        return coloured(words, "red")
+    if hidden:
+        return coloured(f"Nothing wrong was found{more}{unseen}.", "yellow")
+    return coloured(f"Nothing is wrong{more}.", "green")

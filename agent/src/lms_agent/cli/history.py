@@ -18,7 +18,7 @@ from lms_protocol.reading import NOT_FOR_SCREENS, Quality, TagDescription, Value
 
 from lms_agent.cli import completing
 from lms_agent.cli.finding import CONFIG_HELP, UNUSABLE, ending, find_log
-from lms_agent.cli.screen.prose import say
+from lms_agent.cli.screen.prose import folded, say
 from lms_agent.cli.screen.tables import cut
 from lms_agent.cli.screen.terminal import coloured, faint, height, picture_width
 from lms_agent.log.exporting import iso
@@ -159,7 +159,7 @@ def _pictures(trends: Sequence[Trend], cells: int, *, dots: bool) -> list[str]:
         lines += [_headline(trend, cells)]
         room = max(_LEAST_LINES, (height() - 1) // len(trends) - 2)
         lines += plot(trend, width=cells, height=room, dots=dots)
-        lines += [faint(cut(_facts(trend), cells))]
+        lines += [faint(line) for line in folded(_facts(trend), cells)]
     return lines
 
 

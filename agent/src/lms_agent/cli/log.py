@@ -108,7 +108,7 @@ def import_(
 
     with ending(as_json=as_json):
         path = config or (context.obj[0] if context.obj else None) or default_path()
-        settings = load_settings(path)
+        settings = load_settings(path, with_secret=False)
         devices = [bioreactor.id for bioreactor in settings.bioreactors]
         if device not in devices:
             typer.echo(f"lms-agent: {path} has no bioreactor {device!r}; it has {', '.join(devices)}", err=True)

@@ -17,11 +17,14 @@ from lms_agent.bench import Shown, UnknownInstrument, Visit, opened
 from lms_agent.bench.visit import json_value
 from lms_agent.cli.configuration import UNUSABLE, ConfigArgument, ConfigOption, JsonOption, load_or_exit
 from lms_agent.cli.finding import ending
+from lms_agent.cli.screen.prose import fitted
+from lms_agent.cli.screen.tables import table
+from lms_agent.cli.screen.terminal import width
 from lms_agent.service import Service
 from lms_agent.settings import AgentSettings, InstrumentSettings
 
 _COLUMNS = ("BIOREACTOR", "TAG", "VALUE", "UNIT", "QUALITY", "TAKEN AT", "MS")
-_NUMBERS = frozenset((2, 6))
+_NUMBERS = (2, 6)
 
 
 def read(
@@ -95,16 +98,12 @@ def _as_table(visits: Sequence[Visit]) -> str:
     rows: list[tuple[str, ...]] = [_COLUMNS]
     for visit in visits:
         rows += [_row(visit, reading) for reading in visit.readings]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
-    lines = [
-        "  ".join(_padded(cell, width, column) for column, (cell, width) in enumerate(zip(row, widths, strict=True)))
-        for row in rows
-    ]
+    lines = table(rows, width=width(), numbers=_NUMBERS)
     for visit in visits:
         lines += [f"{visit.instrument}: of {each.tag} it says: {each.remark}" for each in visit.readings if each.remark]
         for tags, reason in visit.failures:
             lines.append(f"{visit.instrument}: {reason} (no value for {', '.join(tags)})")
-    return "\n".join(line.rstrip() for line in lines)
+    return fitted(lines)
 
 
 def _row(visit: Visit, reading: Shown) -> tuple[str, ...]:
@@ -118,10 +117,6 @@ def _row(visit: Visit, reading: Shown) -> tuple[str, ...]:
         f"{taken_at:%H:%M:%S}.{reading.taken_at_ms % 1000:03d} {taken_at:%Z}",
         f"{visit.milliseconds:.0f}",
     )
-
-
-def _padded(cell: str, width: int, column: int) -> str:
-    return cell.rjust(width) if column in _NUMBERS else cell.ljust(width)
 
 
 def shown(value: Value, datatype: Datatype, decimals: int | None) -> str:

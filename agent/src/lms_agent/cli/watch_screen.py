@@ -49,6 +49,7 @@ class WatchScreen(App[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit", "End"),
+        Binding("ctrl+c,escape", "quit", show=False, priority=True),
         Binding("t", "attention", "Only what needs attention"),
         Binding("plus,equals_sign", "window(1)", "Longer", key_display="+"),
         Binding("minus", "window(-1)", "Shorter", key_display="-"),
@@ -172,6 +173,8 @@ class WatchScreen(App[None]):
             lines = plot(trend, width=width, height=TREND_LINES - 1, dots=dots)
             last = f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"
             head = Text(f"{tag.tag.device} {tag.tag.name}, the last {last}", style="bold")
+            if tag.gap is not None:
+                head.append(f"   {tag.gap.reason}", style="yellow not bold")
             self.query_one("#trend", Static).update(Text("\n").join([head, *map(Text, lines)]))
         finally:
             self._drawing = False

@@ -16,7 +16,7 @@ from aiomqtt import ProtocolVersion
 
 from lms_agent.doctor.finding import Finding, bad, good, note, unknown
 from lms_agent.sending.connection import Address, UnsupportedVersion, connect, tls_context
-from lms_agent.sending.errors import BrokerError, BrokerRefused
+from lms_agent.sending.errors import BrokerError, BrokerFileUnreadable, BrokerRefused
 from lms_agent.settings.model import BrokerSection
 
 WAIT_S = 5.0
@@ -133,6 +133,9 @@ async def _log_in(address: Address) -> Finding:
                 f"the broker refuses {address.account}: {error.reason}",
                 "check `account` and `password_file`",
             )
+        except BrokerFileUnreadable as error:
+            remedy = "look as the account that the agent runs as: `sudo -u lms-agent lms-agent doctor`"
+            return unknown("broker account", f"{address.account} was not tried: {error.reason}", remedy)
         except BrokerError as error:
             return bad("broker account", str(error).rstrip("."), "look at the broker's log")
     return bad("broker account", "the broker speaks neither MQTT 5 nor 3.1.1", "use another broker")

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from lms_agent.app import broker_address
 from lms_agent.doctor import broker, calibrations, database, machine, ports, service
-from lms_agent.doctor.finding import Finding, bad, good
+from lms_agent.doctor.finding import Finding, bad, good, unknown
 from lms_agent.errors import SettingsError
 from lms_agent.health import is_fresh, read_status
 from lms_agent.log.lock import is_written
+from lms_agent.log.reader import is_hidden
 from lms_agent.settings import AgentSettings, load_settings
 from lms_agent.timekeeping.telling import agent_now_ms
 
@@ -20,7 +21,7 @@ async def examine(config: Path) -> AsyncIterator[Finding]:
         config: the configuration; if it cannot be used, what needs none is looked at all the same.
     """
     try:
-        settings = load_settings(config)
+        settings = load_settings(config, with_secret=False)
     except SettingsError as error:
         for problem in error.problems:
             yield bad("configuration", f"{config}, {problem}", "")
@@ -34,6 +35,10 @@ async def examine(config: Path) -> AsyncIterator[Finding]:
 
 async def _of(settings: AgentSettings) -> AsyncIterator[Finding]:
     log = settings.agent.log
+    if is_hidden(log):
+        for finding in (machine.account(), machine.clock(), ports.present(), _hidden(log)):
+            yield finding
+        return
     status = read_status(log) if is_written(log) else None
     if status is not None and not is_fresh(status):
         status = None
@@ -53,6 +58,12 @@ async def _of(settings: AgentSettings) -> AsyncIterator[Finding]:
     for finding in (*database.database(log, status), *calibrations.calibrations(settings, agent_now_ms(status))):
         yield finding
     yield service.service(agent_pid, status)
+
+
+def _hidden(log: Path) -> Finding:
+    """Another account's agent: what it holds, and whether it runs, is not to be seen."""
+    found = f"{machine.user_name()} may not look at {log}, so nothing more can be told"
+    return unknown("agent", found, "`sudo lms-agent doctor`, or get the group that the log belongs to")
 
 
 def _configuration(config: Path, settings: AgentSettings) -> Finding:

@@ -113,7 +113,7 @@ def failing(bus: BusSettings, settings: AgentSettings, states: Mapping[str, Mapp
     """The instruments of a bus that the running agent does not reach, with its own words."""
     return [
         bad(
-            f"instrument {instrument.id}",
+            instrument.id,
             str(state["reason"]),
             f"`lms-agent read --instrument {instrument.id}` tries it once",
         )

@@ -6,11 +6,13 @@ disk. It holds no transaction between calls, so that it never keeps the WAL from
 Neighbours: `lms_agent.log.sqlite_log`, and the commands `lms-agent log` and `lms-agent watch`.
 """
 
+import getpass
 import logging
+import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -110,6 +112,8 @@ class LogReader:
             LogUnavailable: it is not there, is no log, or was written by a newer program.
             LogMalformed: it is damaged.
         """
+        if is_hidden(path):
+            raise LogUnavailable(path, *_denied(path))
         if not path.exists():
             raise LogUnavailable(path, "there is no such file", "start the agent once, or check the path")
         connection = None
@@ -484,6 +488,27 @@ class LogReader:
             if is_malformed(error):
                 raise LogMalformed(self.path, explain(error)[0]) from error
             raise LogUnavailable(self.path, *explain(error)) from error
+
+
+def is_hidden(path: Path) -> bool:
+    """Whether there is, or may be, a log that this account may not read."""
+    try:
+        return path.exists() and not os.access(path, os.R_OK)
+    except PermissionError:  # its folder may not be looked into
+        return True
+
+
+def _denied(path: Path) -> tuple[str, str]:
+    """Why this account may not read a log, and what to do about it."""
+    account, group = getpass.getuser(), "root"
+    for place in (path, *path.parents):
+        with suppress(OSError, KeyError):
+            group = place.group()
+            break
+    remedy = f"`sudo usermod -aG {group} {account}`, then log in again"
+    if group == "root":  # never advise that: it would give the account far more than a log
+        remedy = "ask as the account that the agent runs as, with `sudo`"
+    return f"{account} may not read it; it belongs to the group {group}", remedy
 
 
 def _connect(path: Path) -> sqlite3.Connection:

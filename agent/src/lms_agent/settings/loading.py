@@ -29,8 +29,12 @@ def default_path() -> Path:
     return Path(named) if named else DEFAULT_PATH
 
 
-def load_settings(path: Path) -> AgentSettings:
+def load_settings(path: Path, *, with_secret: bool = True) -> AgentSettings:
     """Read and check the whole configuration.
+
+    Args:
+        with_secret: whether this account must be able to read the broker's password; technicians, who ask the running
+            agent or look at instruments, need not.
 
     Raises:
         SettingsError: the file cannot be read, is no TOML, or holds anything that cannot be used; with all problems.
@@ -47,7 +51,7 @@ def load_settings(path: Path) -> AgentSettings:
         findings += explain(error, document, AgentSettings)
     findings += contradictions(document)
     if settings is not None:
-        findings += _unfit_files(settings)
+        findings += _unfit_files(settings, with_secret=with_secret)
     findings = expansion.told(findings)
     if findings or expansion.findings or settings is None:
         problems = file.problems(findings, document, expansion.written) + file.problems(expansion.findings)
@@ -55,7 +59,7 @@ def load_settings(path: Path) -> AgentSettings:
     return settings
 
 
-def _unfit_files(settings: AgentSettings) -> list[Finding]:
+def _unfit_files(settings: AgentSettings, *, with_secret: bool) -> list[Finding]:
     """The secret must be there and be secret; certificates must be there."""
     findings = []
     password = settings.broker.password_file
@@ -65,9 +69,10 @@ def _unfit_files(settings: AgentSettings) -> list[Finding]:
         text = settings.broker.read_password()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        findings.append(
-            Finding(path, f'"{password}" ({reason})', "a file that holds the account's password, mode 0600")
-        )
+        if with_secret or not isinstance(error, PermissionError):
+            findings.append(
+                Finding(path, f'"{password}" ({reason})', "a file that holds the account's password, mode 0600")
+            )
     else:
         mode = stat.S_IMODE(status.st_mode)
         if mode & 0o077:
