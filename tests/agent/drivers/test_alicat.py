@@ -1,6 +1,7 @@
 """Alicats: read by the table of their frame, told apart by their letters, set and read back."""
 
 import pytest
+from lms_agent.drivers import alicat
 from lms_agent.drivers.alicat_frames import NoLayout, fits, frame_pattern, layout_of, quality_by
 from lms_agent.errors import InstrumentRefused, NotWritable, ReplyRefused
 from lms_agent.settings.dialects.alicat import AlicatInstrument, AlicatPoint
@@ -248,7 +249,8 @@ async def test_unanswered_set_point_is_sent_once_and_read_back(speaking):
     assert sent.count("AS3.000") == 1
 
 
-async def test_no_fault_becomes_a_value(speaking, line_on, fault_kind):
+async def test_no_fault_becomes_a_value(speaking, line_on, fault_kind, monkeypatch):
+    monkeypatch.setattr(alicat, "_QUIET_S", 0.03)
     one, other = Gas(), Gas()
     wire = TextWire([AlicatAscii(one.controller()), AlicatAscii(other.controller(), unit="B")], seed=5)
     async with wire:

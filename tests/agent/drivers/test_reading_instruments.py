@@ -199,15 +199,15 @@ async def test_tare_that_is_not_answered_is_in_doubt_sent_once_and_read_back(dri
     assert sent.count("TA 12.50 g") == 1
 
 
-async def test_late_stable_weight_is_not_taken_for_the_weight_now(driver_on):
+async def test_late_weight_is_not_taken_for_the_stable_weight(driver_on):
     """Their replies look alike: after one that was missed the balance is asked something else first."""
     async with BalanceWire(100.0) as wire:
-        stable = CommandPoint(tag="Weight/Stable", unit="g", command="S")
-        driver = driver_on(wire, stable, timeout_s=0.2)
+        driver = driver_on(wire, WEIGHT, timeout_s=0.2)
         wire.fault = Fault.silence(times=1)
         assert (await driver.read()).readings == []
-        now = make_driver(
-            MtSicsInstrument(id="j", bus="b", bioreactor="R1", driver="mt-sics", point=[WEIGHT]), driver._line, [100]
+        stable = CommandPoint(tag="Weight/Stable", unit="g", command="S")
+        other = make_driver(
+            MtSicsInstrument(id="j", bus="b", bioreactor="R1", driver="mt-sics", point=[stable]), driver._line, [100]
         )
-        assert len((await now.read()).readings) == 1
-        assert [request.function for request in wire.requests] == ["S", "I4", "SI"]
+        assert len((await other.read()).readings) == 1
+        assert [request.function for request in wire.requests] == ["SI", "I4", "S"]
