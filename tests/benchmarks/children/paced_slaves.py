@@ -3,7 +3,9 @@
 A reply ends when it would have ended on the wire: the request's characters, 3.5 characters of silence, the reply's
 characters after the request began. Nothing else is waited for: these slaves think in no time at all.
 
-Usage: paced_slaves.py BAUD SLAVES REGISTERS; says the terminal's path, then serves until it is ended.
+A unit beyond the last is silent.
+
+Usage: paced_slaves.py BAUD SLAVES; says the terminal's path, then serves until it is ended.
 """
 
 import os
@@ -11,6 +13,7 @@ import struct
 import sys
 import time
 import tty
+from functools import cache
 
 BITS = 10  # 8N1
 REQUEST = 8
@@ -25,26 +28,30 @@ def crc16(data: bytes) -> bytes:
     return crc.to_bytes(2, "little")
 
 
-def main(baud: int, slaves: int, registers: int) -> None:
+@cache
+def answer(unit: int, function: int, count: int) -> bytes:
+    body = bytes((unit, function, 2 * count)) + struct.pack(f">{count}H", *range(count))
+    return body + crc16(body)
+
+
+def main(baud: int, slaves: int) -> None:
     master, slave = os.openpty()
     tty.setraw(slave)
     print(os.ttyname(slave), flush=True)
     character_s = BITS / baud
     silence_s = max(3.5 * character_s, 0.00175)
-    replies = {}
-    for unit in range(1, slaves + 1):
-        body = bytes((unit, 3, 2 * registers)) + struct.pack(f">{registers}H", *range(registers))
-        replies[unit] = body + crc16(body)
     request = b""
     while True:
         request += os.read(master, 256)
         if len(request) < REQUEST:
             continue
         began_s = time.monotonic()
-        reply = replies[request[0]]
-        assert request[4:6] == registers.to_bytes(2)
         assert request[:6] + crc16(request[:6]) == request
+        unit, function, count = request[0], request[1], int.from_bytes(request[4:6])
         request = b""
+        if unit > slaves:
+            continue
+        reply = answer(unit, function, count)
         ends_s = began_s + (REQUEST + len(reply)) * character_s + silence_s
         time.sleep(max(0.0, ends_s - time.monotonic()))
         os.write(master, reply)
