@@ -174,7 +174,8 @@ def _overlaps(document: Document) -> Iterator[Finding]:
                     continue
                 coding = (kind, point.get("word_order", "big"), point.get("byte_order", "big"))
                 span = _Span(at, point.get("tag"), address, WIDTHS[kind], coding)
-                registers.setdefault(point.get("register", "holding"), []).append(span)
+                register = point.get("register", "holding")
+                registers.setdefault(register if isinstance(register, str) else "?", []).append(span)
         for spans in registers.values():
             yield from _clashes(index, spans)
 
