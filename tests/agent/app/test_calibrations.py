@@ -1,6 +1,7 @@
 """Calibrations in a whole agent: corrected readings, the raw ones beside them, and an event that is told once."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +109,26 @@ async def test_damaged_calibration_makes_readings_doubtful_and_is_said(calibrate
     read = by_name(log)
     assert {(reading.value, reading.quality) for reading in read["pH/PV"]} == {(7.0, Quality.UNCERTAIN)}
     assert {reading.quality for reading in read["pH/RAW"]} == {Quality.GOOD}
+
+
+async def test_calibration_holds_on_over_new_settings_and_is_told_once(
+    calibrated: Any, start_agent: Any, agent_command: Any, wire: Any
+) -> None:
+    wire.units[1].put(4, 1.5, "float32")
+    async with start_agent(calibrated) as agent:
+        await agent.until_batches(2)
+        who = ("--by", "Ada", "--why", "weekly")
+        code, _, words = await agent_command("calibrate", "pH", "-c", calibrated, "--point", "7.25=7.05", *who)
+        assert code == 0, words
+        third = '[[instrument.point]]\ntag = "Third/PV"\naddress = 4\nkind = "float32"\n'
+        calibrated.write_text(calibrated.read_text() + third)
+        agent.process.send_signal(signal.SIGHUP)
+        await agent.until_says("are taken over")
+        await agent.until_batches(agent.head() + 10)
+        assert await agent.end() == 0, agent.words
+    read = by_name(agent.log)
+    since = read["Third/PV"][0].taken_at_ms
+    corrected = [reading.value for reading in read["pH/PV"] if reading.taken_at_ms >= since]
+    assert {round(value, 6) for value in corrected} == {7.05}
+    assert read["pH/Calibration"][-1].value == 1
+    assert len(read["Events/Calibration"]) == 1

@@ -74,3 +74,11 @@ async def test_unknown_command_is_refused(lms_agent):
     answer = await lms_agent("reed")
     assert answer.code == 2
     assert "reed" in answer.err
+
+
+async def test_derived_tags_are_told_with_their_expressions(plant, lms_agent):
+    derived = '\n[[derived]]\nbioreactor = "R1"\ntag = "Twice/PV"\nexpression = "{pH/PV} * 2"\n'
+    plant.config.write_text(plant.config.read_text(encoding="utf-8") + derived, encoding="utf-8")
+    answer = await lms_agent("check", plant.config)
+    assert answer.code == 0, answer.out
+    assert "Twice/PV of R1 = {pH/PV} * 2" in answer.out.splitlines()

@@ -59,6 +59,9 @@ def describe(settings: AgentSettings) -> dict[str, Any]:
         "bioreactors": [{"id": b.id, "name": b.name} for b in settings.bioreactors],
         "tags": len(settings.tag_descriptions()),
         "buses": [_bus(bus, settings) for bus in settings.buses],
+        "derived": [
+            {"bioreactor": each.bioreactor, "tag": each.tag, "expression": each.expression} for each in settings.derived
+        ],
         "warnings": warnings,
     }
 
@@ -117,6 +120,7 @@ def _told(settings: AgentSettings, described: dict[str, Any]) -> list[str]:
         )
         for instrument in shown["instruments"]:
             lines += _instrument_lines(instrument)
+    lines += [f"{each['tag']} of {each['bioreactor']} = {each['expression']}" for each in described["derived"]]
     lines.append(f"{counted(described['tags'], 'tag')} of {counted(len(settings.bioreactors), 'bioreactor')}")
     return lines + [f"Warning: {warning}" for warning in described["warnings"]]
 
