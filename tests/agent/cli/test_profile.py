@@ -83,6 +83,19 @@ def test_check_says_good_or_all_that_is_wrong(run, mine):
     ]
 
 
+def test_copy_begins_a_profile_of_ones_own(run, tmp_path):
+    own = tmp_path / "our-ph.toml"
+    done = run("copy", "hamilton-arc-ph", own)
+    assert done.exit_code == 0
+    assert run("check", own).exit_code == 0
+    assert 'id = "our-ph"' in own.read_text(encoding="utf-8")
+    assert run("copy", "hamilton-arc-ph", own).exit_code == 1, "nothing is overwritten"
+    assert run("copy", "hamilton", tmp_path / "other.toml").exit_code == 1
+    assert run("copy", "hamilton-arc-ph", tmp_path / "other.txt").exit_code == 2
+    assert run("copy", "hamilton-arc-ph", tmp_path / "Our pH.toml").exit_code == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["our-ph.toml"]
+
+
 def test_check_of_nothing_is_no_success(run, tmp_path):
     assert run("check", tmp_path).exit_code == 2
     assert run("check", tmp_path / "nowhere.toml").exit_code == 2

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from lms_protocol.checked_toml.problems import SettingsProblem
+from lms_protocol.errors import LmsError
 from lms_protocol.instruments.catalogue import Catalogue, ProfileError, read_profile
 from lms_protocol.instruments.describing import measuring_range, overview, page, place, setting
 from lms_protocol.instruments.facts import RegisterIdentity
@@ -106,6 +108,34 @@ def check(
         say("No profile there: profiles are files that end with .toml.", err=True)
     if not checked or any(each["problems"] for each in checked):
         raise typer.Exit(UNUSABLE)
+
+
+@app.command()
+def copy(
+    profile: Annotated[str, typer.Argument(help="The id of a profile.", autocompletion=completing.profiles)],
+    into: Annotated[Path, typer.Argument(help="The file to write, such as profiles/our-ph.toml.")],
+    folder: Folder = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Begin a profile of your own with another one; its id becomes the name of the file."""
+    with ending(as_json=as_json):
+        entry = _catalogue(folder, config).entry(profile)
+        if into.suffix != ".toml":
+            raise ProfileError(into, [SettingsProblem(None, "", "no profile's name", "a file that ends with .toml")])
+        text = entry.path.read_text(encoding="utf-8")
+        if into.exists():
+            raise LmsError(f"{into} is there already, and nothing is overwritten: choose another name")
+        into.write_text(text.replace(f'id = "{profile}"', f'id = "{into.stem}"', 1), encoding="utf-8")
+        try:
+            read_profile(into)
+        except ProfileError:
+            into.unlink()
+            raise
+    if as_json:
+        typer.echo(json.dumps({"file": str(into)}))
+    else:
+        say(f"{into} is a copy of {profile}. Change it, and check it: `lms-agent profile check {into}`")
 
 
 @app.command()

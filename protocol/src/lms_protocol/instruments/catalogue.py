@@ -95,6 +95,16 @@ class Catalogue:
         """Every profile's file, by id."""
         return self._entries
 
+    def entry(self, id_: str) -> Entry:
+        """The file of a profile.
+
+        Raises:
+            UnknownProfile: there is none of that id.
+        """
+        if id_ not in self._entries:
+            raise UnknownProfile(id_, tuple(self._entries))
+        return self._entries[id_]
+
     def get(self, id_: str) -> Profile:
         """The profile of an id.
 
@@ -103,10 +113,7 @@ class Catalogue:
             ProfileError: its file cannot be used.
         """
         if id_ not in self._read:
-            entry = self._entries.get(id_)
-            if entry is None:
-                raise UnknownProfile(id_, tuple(self._entries))
-            self._read[id_] = read_profile(entry.path)
+            self._read[id_] = read_profile(self.entry(id_).path)
         return self._read[id_]
 
     def __iter__(self) -> Iterator[Profile]:
