@@ -150,3 +150,15 @@ async def test_probe_is_worn_from_the_command_line(serving, lms_sim, tmp_path):
         assert json.loads(output)["hamilton/1"] == {"slope_percent": 85.0, "offset_mv": 12.0, "broken": 0.0}
         code, _, errors = await lms_sim("wear", "ezo-do", "--slope", "85", "--state-dir", tmp_path)
         assert (code, "has no slope_percent" in errors) == (2, True)
+
+
+def test_pump_that_turns_is_nothing_that_was_told(bench, clock):
+    plant = SimulatedPlant(bench, clock=clock)
+    pump = plant.instruments.on_text_wires["pumps"][0]
+    pump.hear("1GO")
+    before, counted = plant.told(), plant.to_json()
+    clock.now += timedelta(seconds=10)
+    assert plant.told() == before, "it need not be saved every second"
+    assert plant.to_json() != counted
+    pump.hear("1SP5")
+    assert plant.told() != before

@@ -1,5 +1,6 @@
 """Every fault on every wire of the bench: what comes is not what should come, and the wire is well again afterwards."""
 
+import asyncio
 import random
 from datetime import UTC, datetime
 
@@ -108,3 +109,20 @@ async def test_fault_of_a_letter_is_switched_from_the_command_line(serving, lms_
         assert "silence (unit A)" in output
         code, output, _ = await lms_sim("fault", "pumps", "silence", "--unit", "2", *place)
         assert (code, "silence (unit 2)" in output) == (0, True)
+
+
+@pytest.mark.parametrize("name", [name for name, asked in ASKED.items() if asked.endswith((b"\r", b"\n"))])
+async def test_noise_on_a_text_line_never_breaks_the_instrument(bench, raw_line, name):
+    wire = bench.wires[name]
+    line = raw_line(wire.address)
+    line.write(ASKED[name])
+    await until(lambda: len(line.unread) > 3)
+    sound = await line.read(len(line.unread))
+    noise = random.Random(11)
+    for _ in range(40):
+        line.write(noise.randbytes(noise.randrange(1, 200)))
+        await asyncio.sleep(0)
+    # The line end closes what noise has left half said.
+    line.write(b"\r\n")
+    line.write(ASKED[name])
+    await until(lambda: line.unread.endswith(sound), "a sound answer after the noise")

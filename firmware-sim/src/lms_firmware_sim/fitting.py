@@ -64,6 +64,7 @@ class Kept(Protocol):
 
 
 _PAN_RESPONSE_S = 0.5
+_COUNTED = frozenset({"pulses"})
 _Kept = TypeVar("_Kept", bound=Kept)
 
 
@@ -233,6 +234,15 @@ class FittedInstruments:
     def ages(self) -> dict[str, dict[str, float]]:
         """How old each probe is, by the instrument's name."""
         return {name: age(sensor) for name, sensor in self._sensors.items()}
+
+    def told(self) -> dict[str, Any]:
+        """What somebody told them: all that they keep but what they count by themselves."""
+        saved = self.to_json()
+        kept = {
+            name: {key: value for key, value in part.items() if key not in _COUNTED}
+            for name, part in saved["kept"].items()
+        }
+        return saved | {"kept": kept}
 
     def to_json(self) -> dict[str, Any]:
         """What all instruments keep, where the probes are and how old, as JSON would hold it."""

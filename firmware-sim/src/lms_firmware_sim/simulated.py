@@ -169,7 +169,7 @@ class SimulatedPlant:
     def told(self) -> dict[str, Any]:
         """What clients told it, and what must not be lost: set points as written, calibrations, settings."""
         written = {name: dict(bioreactor.controller.written) for name, bioreactor in self.bioreactors.items()}
-        return {"set_points": written, "instruments": self.instruments.to_json()}
+        return {"set_points": written, "instruments": self.instruments.told()}
 
     def to_json(self) -> dict[str, Any]:
         """All that changes, as JSON would hold it."""
