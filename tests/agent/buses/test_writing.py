@@ -113,6 +113,28 @@ async def test_busy_unit_is_asked_to_write_once_more_and_then_not_again(master_o
         assert writes(wire) == 4
 
 
+async def test_write_that_became_void_while_the_unit_was_busy_is_not_sent_again(master_on):
+    asked = 0
+
+    class Void(Exception):
+        pass
+
+    def go():
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            raise Void
+
+    async with laid("tcp", setter()) as wire:
+        master = master_on(wire, timeout_s=2.0)
+        wire.fault = Fault.busy(times=1)
+        with pytest.raises(Void):
+            await master.write(SET_37, go=go)
+        assert writes(wire) == 1
+        assert wire.units[1].holding[10] == 0
+        assert (await master.read(READ_SET_POINT)).data == bytes(4), "the line is free for others"
+
+
 async def test_late_confirmation_of_an_older_write_confirms_no_newer_one(master_on):
     """Function 16 repeats only address and count, so the same set point with another value is confirmed alike."""
     registers = setter()

@@ -67,6 +67,10 @@ class Reply(NamedTuple):
     arrived_ms: int
 
 
+def _always() -> None:
+    """A write that nothing makes void."""
+
+
 class Confirmation(NamedTuple):
     """What is known after a write that was sent.
 
@@ -137,7 +141,8 @@ class ModbusMaster(ABC):
             read_back: what to read afterwards; also when no answer to the write came. An instrument that is slow to
                 take a value over may still show the old one.
             urgent: go before those that wait for the line and are not.
-            go: asked when nothing stands between the write and the wire any more; if it raises, nothing is sent.
+            go: asked each time when nothing stands between the write and the wire any more; if it raises, nothing is
+                sent.
 
         Raises:
             PortError: the line cannot be used now. Nothing was sent.
@@ -147,9 +152,7 @@ class ModbusMaster(ABC):
         """
         async with self._turns.take(urgent=urgent):
             await self._prepare(request)
-            if go is not None:
-                go()
-            doubt = await self._write(request)
+            doubt = await self._write(request, go or _always)
             if read_back is None:
                 return Confirmation(doubt, None)
             try:
@@ -164,7 +167,13 @@ class ModbusMaster(ABC):
 
     async def _ask(self, request: ReadRequest) -> Reply:
         await self._prepare(request)
-        return await self._transact_patiently(request)
+        doubt = self._doubts[request.unit]
+        try:
+            return await self._transact(request, doubt)
+        except InstrumentBusy:
+            await asyncio.sleep(BUSY_PAUSE_S)
+            await self._prepare(request)
+            return await self._transact(request, doubt)
 
     async def _prepare(self, request: Request) -> None:
         """Make sure that the line is open and quiet, and that no older reply can be taken for the one to `request`."""
@@ -177,10 +186,23 @@ class ModbusMaster(ABC):
             await self._prove(request, doubt)
         raise ReplyOutOfStep(self.port, request.unit, "no probe could show that replies are in step again")
 
-    async def _write(self, request: WriteRequest) -> InstrumentError | None:
-        """Send a write; why it is not known what became of it, or None if the unit has confirmed it."""
+    async def _write(self, request: WriteRequest, go: Callable[[], None]) -> InstrumentError | None:
+        """Send a write; why it is not known what became of it, or None if the unit has confirmed it.
+
+        A unit that is busy has done nothing, and is asked once more, if the write is still wanted then.
+        """
         try:
-            await self._transact_patiently(request)
+            go()
+            return await self._send_write(request)
+        except InstrumentBusy:
+            await asyncio.sleep(BUSY_PAUSE_S)
+            await self._prepare(request)
+            go()
+            return await self._send_write(request)
+
+    async def _send_write(self, request: WriteRequest) -> InstrumentError | None:
+        try:
+            await self._transact(request, self._doubts[request.unit])
         except InstrumentBusy:
             raise
         except InstrumentRefused as error:
@@ -190,15 +212,6 @@ class ModbusMaster(ABC):
         except InstrumentError as error:
             return error
         return None
-
-    async def _transact_patiently(self, request: Request) -> Reply:
-        doubt = self._doubts[request.unit]
-        try:
-            return await self._transact(request, doubt)
-        except InstrumentBusy:
-            await asyncio.sleep(BUSY_PAUSE_S)
-            await self._prepare(request)
-            return await self._transact(request, doubt)
 
     @abstractmethod
     async def _exchange(self, request: Request) -> tuple[bytes, int]:
