@@ -101,6 +101,12 @@ BROKEN = [
         'address = 9\n    kind = "float32"',
         "point[Level/PV].address: found level in registers 9 to 10; allowed: all of it in the block of registers 10",
     ),
+    ('name = "level"', 'name = "the level"', 'point[Level/PV].name: found "the level"; allowed: letters, digits and _'),
+    (
+        'id = "manual"',
+        'id = "Manual"',
+        'source[Manual].id: found "Manual"; allowed: small letters and digits',
+    ),
     ("address = 4", "address = 65536", "point[Level/PV].address: found 65536; allowed: at most 65535"),
     ("address = 4", 'address = 4\n    kind = "float33"', 'point[Level/PV].kind: found "float33"'),
     ("address = 4", 'address = 4\n    register = "input"\n    access = "write"', "input registers cannot be written"),

@@ -4,6 +4,7 @@
     layout.py        what in an instrument's registers cannot all be true
     calibration.py   how a point is calibrated
     facts.py         sources of facts, links, checks of identity
+    names.py         names of profiles, sources, points
     wording.py       what is said to instruments that talk in lines, and what they must answer
     points.py        the points of a profile, for each dialect
     base.py, registers_profile.py, lines_profile.py, model.py    the profile

@@ -11,13 +11,14 @@ from pydantic import Field
 from lms_protocol.checked_toml.findings import Checked, Wrong
 from lms_protocol.instruments.calibration import Procedure, Step
 from lms_protocol.instruments.facts import Evidence, Fact, Link, Source, Timing
+from lms_protocol.instruments.names import Slug
 from lms_protocol.instruments.points import ProfilePoint
 
 
 class BaseProfile(Checked):
     """What every profile has, whatever its dialect."""
 
-    id: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)
+    id: Slug
     maker: str = Field(min_length=1, max_length=60)
     models: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
     words: str = Field(min_length=1, max_length=200)

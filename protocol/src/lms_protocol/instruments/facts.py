@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from lms_protocol.checked_toml.findings import Checked, Wrong
+from lms_protocol.instruments.names import Slug
 from lms_protocol.instruments.wording import Pattern, Template, fits, worded
 
 Evidence = Literal["verified", "reported"]
@@ -22,7 +23,7 @@ class Source(Checked):
     Facts name a source by `id`, and the page or section in `page`.
     """
 
-    id: str = Field(pattern=r"^[a-z0-9-]{1,32}$")
+    id: Slug
     title: str = Field(min_length=1, max_length=200)
     evidence: Evidence
 

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field
 from lms_protocol.checked_toml.findings import Wrong, quoted, wrong
 from lms_protocol.instruments.calibration import Procedure
 from lms_protocol.instruments.facts import Fact
+from lms_protocol.instruments.names import PointName
 from lms_protocol.instruments.registers import RegisterValue
 
 _RESERVED = ("Sync/", "Events/", "Node Control/", "Device Control/", "Properties/")
@@ -49,7 +50,7 @@ class ProfilePoint(Fact):
     than `unit`, and does not say in its registers which one it gives.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}$")
+    name: PointName
     tag: TagName
     words: str = Field(min_length=1, max_length=200)
     unit: str = Field("", max_length=32)

@@ -10,6 +10,7 @@ from lms_protocol.instruments.base import BaseProfile, facts_of_points, unfit_li
 from lms_protocol.instruments.calibration import Procedure
 from lms_protocol.instruments.facts import MODBUS_LINKS, Fact, RegisterIdentity
 from lms_protocol.instruments.layout import Span, clashes, cut_by_blocks, span_of
+from lms_protocol.instruments.names import Slug
 from lms_protocol.instruments.points import ModbusProfilePoint
 from lms_protocol.instruments.registers import (
     Order,
@@ -28,7 +29,7 @@ class NamedStatus(Fact, StatusMeaning):
     `address` is where all points find it; without it, each point says where its own lies (`status_address`).
     """
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")
+    name: Slug
     kind: WordKind = "uint16"
     word_order: Order = "big"
     byte_order: Order = "big"
