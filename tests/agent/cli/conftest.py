@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 from lms_agent.log.reader import LogReader
-from lms_agent.service.socket_file import socket_path
+from lms_agent.service import Service
 from lms_firmware_sim.wires import BalanceWire, ModbusTcpWire, RegisterMap, RtuWire
 from support.patience import awaiting
 
@@ -131,7 +131,7 @@ def running(plant):
         try:
             log = plant.config.with_name("log.sqlite3")
             async with awaiting("the agent reads all instruments"):
-                while not (_has_read(log) and socket_path(log).is_socket()):
+                while not (_has_read(log) and _answers(log)):
                     assert process.returncode is None, words.read_text()
                     await asyncio.sleep(0.05)
             yield process
@@ -139,9 +139,17 @@ def running(plant):
             if process.returncode is None:
                 process.terminate()
             await process.wait()
-        assert process.returncode == ends_with, words.read_text()
+        assert process.returncode == ends_with, (process.returncode, words.read_text())
 
     return start
+
+
+def _answers(log):
+    """Whether somebody listens: the socket of an agent that was killed is there still."""
+    service = Service.of(log)
+    if service is not None:
+        service.close()
+    return service is not None
 
 
 def _has_read(log):

@@ -139,6 +139,7 @@ async def test_killed_agent_tells_at_its_next_start_what_it_does_not_know(settab
             while not [request for request in settable.tcp.requests if request.function == 6]:
                 await asyncio.sleep(0.01)
         agent.kill()
+        await agent.wait()
         answer = await setting
         assert answer.code == 1
         assert "gives no answer" in " ".join(answer.err.split())

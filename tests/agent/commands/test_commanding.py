@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from lms_agent.commands.commanding import NotNow, _end_of
+from lms_agent.commands.store import StoreUnavailable
 from lms_agent.drivers.driver import Written
 from lms_agent.log.errors import LogWriteFailed
 from lms_firmware_sim.wires import Fault
@@ -163,6 +164,27 @@ async def test_lock_keeps_hosts_out_until_it_is_taken_away_also_over_a_restart(c
         assert told == [("locked", "bob", "cleaning", "b"), ("unlocked", "ada", "done", "a")]
         with pytest.raises(NotNow, match="no bioreactor 'R9'"):
             await clerk.commands.lock("R9", None, by="ada", why="done", account="a")
+
+
+async def test_lock_that_cannot_be_kept_is_in_force_all_the_same(clerk, monkeypatch):
+    async with clerk.running():
+        save = clerk.commands._store.save
+
+        def full(**_):
+            raise StoreUnavailable(clerk.commands._store.path, "disk is full")
+
+        monkeypatch.setattr(clerk.commands._store, "save", full)
+        with pytest.raises(NotNow, match="R1 is locked, but that may not outlast a restart"):
+            await clerk.commands.lock("R1", Lock("bob", "cleaning", 5), by="bob", why="cleaning", account="b")
+        id_ = clerk.hears("pH/SP", 7.25)
+        async with awaiting("it is refused"):
+            while clerk.commands._book.get(id_).state is not State.REFUSED:
+                await asyncio.sleep(0.01)
+        monkeypatch.setattr(clerk.commands._store, "save", save)
+        assert (await clerk.until_over(id_)).why == "R1 is locked at the bench by bob: cleaning"
+        assert not clerk.writes
+    async with clerk.running():
+        assert set(clerk.commands.locks) == {"R1"}
 
 
 async def test_agent_that_does_not_know_the_time_takes_commands_from_the_bench_alone(clerk):

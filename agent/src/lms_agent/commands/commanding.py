@@ -122,8 +122,8 @@ class Commands:
         }
 
     async def run(self) -> None:
-        """Bring into the log what waits for that, and forget what is over, until cancelled."""
-        while True:
+        """Bring into the log what waits for that, and forget what is over, until the end."""
+        while not self._ending:
             with suppress(LmsError):
                 if self._telling.waits:
                     await self._telling.flush()
@@ -183,8 +183,7 @@ class Commands:
         """Lock a bioreactor against commands of hosts, or unlock it; in force at once, on the disk when this returns.
 
         Raises:
-            NotNow: there is no such bioreactor.
-            LmsError: it is in force, but the disk refused to take it: a restart would forget it.
+            NotNow: there is no such bioreactor; or it is in force, but the disk refuses to keep it.
         """
         if device not in self._devices:
             known = ", ".join(sorted(self._devices)) or "none"
@@ -198,7 +197,10 @@ class Commands:
         event = CommandEvent(f"lock-{uuid4()}", state, now_ms, by, why, Source.BENCH, account=account)
         self._telling.note_lock(device, lock, event)
         LOGGER.warning("%s is %s by %s: %s", device, state, by, why)
-        await self._telling.flush()
+        try:
+            await self._telling.flush()
+        except LmsError as error:
+            raise NotNow(f"{device} is {state}, but that may not outlast a restart: {error}") from error
         if not self._store.lasts:
             raise NotNow(
                 f"{device} is {state}, but only until the agent is restarted: {self._store.path} cannot be used"
