@@ -1,5 +1,6 @@
 """Calibrations are there for years: what was confirmed is kept, what is damaged is known to be."""
 
+import os
 import random
 from dataclasses import replace
 from multiprocessing import get_context
@@ -126,8 +127,6 @@ def test_full_disk_leaves_the_file_as_it_was(log, monkeypatch):
     before = store_path(log).read_bytes()
 
     def full(descriptor, data):
-        import os
-
         os.pwrite(descriptor, data[:10], len(before))
         raise OSError(28, "No space left on device")
 
@@ -155,3 +154,11 @@ def test_programs_that_append_at_once_give_no_number_twice(log):
     for program in programs:
         program.join()
     assert [one.number for one in load(log).history] == list(range(1, 41))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_file_that_sudo_makes_belongs_to_whom_its_folder_belongs(log):
+    os.chown(log.parent, 1234, 1235)
+    keep(log)
+    status = store_path(log).stat()
+    assert (status.st_uid, status.st_gid) == (1234, 1235)

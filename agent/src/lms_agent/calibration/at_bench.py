@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple, Protocol
 
 from lms_protocol.errors import LmsError
-from lms_protocol.instruments.calibration import Procedure
+from lms_protocol.instruments.calibration import Procedure, Step
 from lms_protocol.reading import Quality, Value
 
 from lms_agent.bench import AFTER, BEFORE, Bench, NotObeyed, Visit, opened
@@ -26,6 +26,7 @@ from lms_agent.calibration.store import Calibrations
 from lms_agent.clock import SystemClock
 from lms_agent.log.lock import is_written
 from lms_agent.service import Service, ServiceRefused, ServiceSilent
+from lms_agent.service.client import WITHIN_S
 from lms_agent.settings import AgentSettings, InstrumentSettings
 from lms_agent.settings.companions import companions_of
 from lms_agent.settings.points import InstrumentPoint
@@ -90,7 +91,7 @@ def at_bench(settings: AgentSettings, instrument: InstrumentSettings) -> Iterato
         CalibrationError: an agent runs, but does not answer.
         ServiceError: it may not be asked.
     """
-    service = Service.of(settings.agent.log)
+    service = Service.of(settings.agent.log, within_s=WITHIN_S + _longest_wait_s(instrument))
     if service is not None:
         with service:
             yield _Asked(service)
@@ -104,6 +105,18 @@ def at_bench(settings: AgentSettings, instrument: InstrumentSettings) -> Iterato
             yield _Alone(settings, bench, runner)
         finally:
             runner.run(opening.__aexit__(None, None, None))
+
+
+def _longest_wait_s(instrument: InstrumentSettings) -> float:
+    """How long the instrument may be waited for while it is told a reference."""
+    procedures = [point.calibration for point in instrument.points if point.calibration is not None]
+    return max((step.wait_s for procedure in procedures for step in _steps_of(procedure)), default=0.0)
+
+
+def _steps_of(procedure: Procedure) -> Iterator[Step]:
+    yield from (*procedure.before, *procedure.after)
+    for reference in procedure.references:
+        yield from reference.steps
 
 
 class _Asked:

@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,9 +27,12 @@ from lms_agent.log.keeping import Keeping
 from lms_agent.sampling.scan import Scan
 from lms_agent.settings import AgentSettings
 from lms_agent.settings.derived import Key
+from lms_agent.timekeeping.discipline import Trust
 from lms_agent.timekeeping.timekeeper import Timekeeper
 
 LOGGER = logging.getLogger(__name__)
+
+NO_TIME = "the computer's clock was not known to be right: the dates of this calibration may be wrong"
 
 
 class Corrects(Protocol):
@@ -93,6 +97,8 @@ class CalibrationKeeping:
         """
         if self._settings is None:
             raise CalibrationError("the agent is starting; try again in a moment")
+        if self._clock.state.trust in (Trust.WRONG, Trust.WAITING):
+            wish = replace(wish, remarks=(*wish.remarks, NO_TIME))
         make = maker(self._settings, wish, now_ms=self._clock.wall_ms(), account=account)
         async with self._one_at_a_time:
             made, self.held = await asyncio.to_thread(store.append, self._log_path, make)

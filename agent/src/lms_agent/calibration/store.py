@@ -154,6 +154,7 @@ def append(log_path: Path, make: Callable[[Calibrations], Calibration]) -> tuple
         raise StoreUnavailable(path, error.strerror or str(error)) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)  # the agent and a command may want to at once
+        _give_to_agent(descriptor, path)
         before = _without_torn(_read_all(descriptor))
         made = make(_parse(before))
         line = _line(made) if before.endswith(b"\n") or not before else b"\n" + _line(made)
@@ -177,6 +178,13 @@ def _write(descriptor: int, line: bytes, length: int) -> None:
     except OSError:
         os.ftruncate(descriptor, length)
         raise
+
+
+def _give_to_agent(descriptor: int, path: Path) -> None:
+    """Let a file that `sudo` makes belong to whom its folder belongs: the agent must be able to read it."""
+    if os.geteuid() == 0 and os.fstat(descriptor).st_size == 0:
+        folder = path.parent.stat()
+        os.fchown(descriptor, folder.st_uid, folder.st_gid)
 
 
 def _read_all(descriptor: int) -> bytes:
