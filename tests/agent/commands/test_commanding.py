@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from lms_agent.bench import opened
 from lms_agent.commands.commanding import NotNow, _end_of
 from lms_agent.commands.store import StoreUnavailable
 from lms_agent.drivers.driver import Written
@@ -260,6 +261,22 @@ async def test_plain_command_is_refused_unless_the_settings_allow_it(clerk, cler
                 await asyncio.sleep(0.01)
         assert sorted(str(event.state) for event in clerk.events()[1:]) == ["begun", "done", "expired"]
         assert len(clerk.writes) == 1
+
+
+async def test_command_that_comes_while_settings_are_taken_over_waits_for_them(clerk):
+    async with clerk.running():
+        await clerk.bench.close()
+        id_ = clerk.hears("Stirrer/SP", 350)
+        late = clerk.hears("Stirrer/SP", 360, lifetime_ms=1_000)
+        async with awaiting("both are begun"):
+            while clerk.states(id_) != ["begun"] or clerk.states(late) != ["begun"]:
+                await asyncio.sleep(0.005)
+        clerk.pi.run(2_000)
+        assert (await clerk.until_over(late)).state is State.EXPIRED
+        async with opened(clerk.settings, clerk.settings.instruments) as bench:
+            clerk.commands.follow(clerk.settings, list(clerk.log.known_tags), bench)
+            assert (await clerk.until_over(id_)).state is State.DONE
+        assert clerk.wire.units[1].value(2) == 350
 
 
 async def test_settings_may_take_no_commands_of_hosts(clerk_with):

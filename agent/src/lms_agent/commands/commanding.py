@@ -14,6 +14,7 @@ import logging
 import math
 from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -35,7 +36,7 @@ from lms_protocol.edge import TagCommand
 from lms_protocol.errors import LmsError, PayloadError
 from lms_protocol.reading import TagDescription, Value
 
-from lms_agent.bench import Bench
+from lms_agent.bench import Bench, BenchClosed
 from lms_agent.commands.hearing import set_point_of
 from lms_agent.commands.limits import limits_of
 from lms_agent.commands.store import CommandStore
@@ -50,6 +51,8 @@ LOGGER = logging.getLogger(__name__)
 
 EVERY_S = 2.0
 """How often what the disk refused is tried again."""
+AGAIN_S = 0.1
+"""How soon it is tried again while other settings are taken over."""
 MOST_WAITING = 64
 """Commands that may be under way at a time."""
 END_WITHIN_S = 5.0
@@ -241,15 +244,28 @@ class Commands:
         if record.is_final:
             return self._say(record)
         try:
-            present = await self._present(command)
-            value = as_value(command.value, self._limits_of(command).datatype)
-            written = await self._bench.write(command.device, command.tag, value, lambda: self._go(id_, present))
-            end = _end_of(written)
+            end = _end_of(await self._write(command))
         except CalledOff as called_off:
             return await self._tell(called_off.record)
         except LmsError as error:  # nothing was sent, or the instrument says that it did not take it
             end = End(State.REFUSED, str(error))
         return await self._tell(self._book.end(id_, end, self._clock.wall_ms()))
+
+    async def _write(self, command: SetPoint) -> Written:
+        """Write it as soon as the buses may be used: while other settings are taken over, they may not."""
+        while True:
+            try:
+                present = await self._present(command)
+                value = as_value(command.value, self._limits_of(command).datatype)
+                go = partial(self._go, command.id, present)
+                return await self._bench.write(command.device, command.tag, value, go)
+            except BenchClosed:
+                if self._clock.wall_ms() > command.valid_until_ms:
+                    self._go(command.id, None)  # says that it is void
+                    raise
+                if self._ending:
+                    raise
+                await self._clock.sleep(AGAIN_S)
 
     async def _present(self, command: SetPoint) -> Value:
         """What the instrument holds now, if that matters; None if it does not, or cannot be read."""
