@@ -150,7 +150,7 @@ def test_package_brings_its_libraries_and_nothing_that_others_may_change(package
     assert not [line for line in listed if line[0] != "l" and (line[5] == "w" or line[8] == "w")]
     assert "/usr/lib/systemd/system/lms-agent.service" in files
     top = {path.split("site-packages/")[1].split("/")[0] for path in files if "site-packages/" in path}
-    assert {"lms_agent", "lms_protocol", "pydantic_core", "aiomqtt"} <= top
+    assert {"lms_agent", "lms_protocol", "pydantic_core", "aiomqtt", "textual"} <= top
     assert not {"pip", "numpy", "lms_cloud", "bin"} & top
     assert not [path for path in files if "__pycache__" in path]
 
