@@ -18,7 +18,8 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     if reason:
         pytest.skip(f"needs {reason} to build and try a Debian package")
     folder = tmp_path_factory.mktemp("packages")
-    return {version: _built(version, folder) for version in ("1.0", "1.1")}
+    older = _built("1.0", folder)
+    return {"1.0": older, "1.1": _newer(older, folder, "1.1")}
 
 
 def _built(version: str, folder: Path) -> Path:
@@ -36,6 +37,16 @@ def _built(version: str, folder: Path) -> Path:
     )
     assert answer.returncode == 0, answer.stderr
     return Path(answer.stdout.strip())
+
+
+def _newer(package: Path, folder: Path, version: str) -> Path:
+    """The same package under a higher version: building it takes long, and dpkg replaces every file all the same."""
+    tree, made = folder / "tree", folder / package.name.replace("_1.0", f"_{version}")
+    subprocess.run(["dpkg-deb", "--raw-extract", package, tree], check=True)
+    control = tree / "DEBIAN" / "control"
+    control.write_text(control.read_text().replace("Version: 1.0", f"Version: {version}"))
+    subprocess.run(["dpkg-deb", "--root-owner-group", "--build", tree, made], check=True, stdout=subprocess.DEVNULL)
+    return made
 
 
 @pytest.fixture

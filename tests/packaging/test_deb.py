@@ -17,7 +17,7 @@ from lms_protocol.reading import Batch
 from support.debian_machine import DebianMachine
 from support.patience import until
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]  # a package is built and machines are booted
 UNIT = "lms-agent.service"
 PERIOD_S = 0.2
 CONFIGURATION = """
@@ -214,12 +214,12 @@ async def test_removal_leaves_log_and_configuration(running: Installed) -> None:
 async def test_systemd_starts_an_agent_that_hangs_anew(running: Installed) -> None:
     drop_in = running.machine.root / "etc/systemd/system/lms-agent.service.d/soon.conf"
     drop_in.parent.mkdir()
-    drop_in.write_text("[Service]\nWatchdogSec=5\nRestartSec=0\n")
+    drop_in.write_text("[Service]\nWatchdogSec=10\nRestartSec=0\n")
     await running.on("systemctl", "daemon-reload")
     await running.on("systemctl", "restart", UNIT)
     before = await running.until_logged(5)
     old = await running.unit("MainPID")
     await running.on("kill", "-STOP", old)
-    await until(lambda: running.machine.unit(UNIT, "NRestarts") == "1", "systemd has started it again")
+    await until(lambda: running.machine.unit(UNIT, "NRestarts") != "0", "systemd has started it again")
     assert_nothing_is_lost(before, await running.until_logged(5))
     assert await running.unit("MainPID") != old
