@@ -213,13 +213,18 @@ def _what(found: Found) -> str:
     return f"{perhaps}{found.model.profile} ({found.model.name}){shown}"
 
 
-def _next_step(found: Found) -> list[str]:
+def _next_step(found: Found, profiles: tuple[Profile, ...]) -> list[str]:
     """What to do with an instrument that was found."""
     place, unit = found.place, found.heard.unit
     if found.model is None:
         return [f"what unit {unit} holds: `lms-agent scan {place.name} --unit {unit}`"]
     where = f"host={place.host}:{place.port}" if place.host else f"port={place.name}"
     option = f"profile={found.model.profile},{where}" + (f",unit={unit}" if unit is not None else "")
+    boxed = next((profile.links[0] for profile in profiles if profile.id == found.model.profile), None)
+    if found.setting is not None and boxed is not None and found.setting.baud != boxed.baud:
+        option += f",baud={found.setting.baud}"
+    if found.setting is not None and boxed is not None and found.setting.parity != boxed.parity:
+        option += f",parity={found.setting.parity}"
     return [f"to set it up: `lms-agent init --instrument {option}`"]
 
 
@@ -227,7 +232,7 @@ def _summary(place: Place, plan: Plan, mine: list[Found], noise: list[Found]) ->
     """What to say when all was asked."""
     if mine:
         known = [found for found in mine if found.model is not None]
-        return _next_step((known or mine)[0])
+        return _next_step((known or mine)[0], plan.profiles)
     if noise:
         return [
             f"no unit answers, but something is heard at {', '.join(str(found.setting) for found in noise[:3])}:",

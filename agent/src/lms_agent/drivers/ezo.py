@@ -100,6 +100,9 @@ class Ezo:
         for _ in range(2):
             try:
                 await self._set_up()
+            except ReplyRefused as error:  # one that streams has said a reading right behind its answer
+                outcome = self._failed(error)
+                continue
             except InstrumentError as error:
                 return self._failed(error)
             outcome = await ask_all(self._questions)
