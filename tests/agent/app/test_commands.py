@@ -1,13 +1,15 @@
 """The commands `log`, `log import` and `watch`, as their users call them."""
 
+import asyncio
 import json
 import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
-from lms_agent.health import status_path
+from lms_agent.health import read_status, status_path
 from lms_agent.log.reader import LogReader
+from support.patience import awaiting
 
 HEADER = "taken_at,tag,value\n"
 
@@ -113,7 +115,9 @@ async def test_status_and_watch_of_a_running_agent(
     config = configure(wire.port, free_port)
     async with start_agent(config) as agent:
         await agent.until_batches(12)
-        await agent.until_says("cannot be reached")
+        async with awaiting("the status to say so"):  # it is written every few seconds
+            while "cannot be reached" not in ((read_status(agent.log) or {}).get("broker") or {}).get("error", ""):
+                await asyncio.sleep(0.05)
         code, out, words = await agent_command("log", "--config", config, "--json")
         assert code == 0, words
         told = json.loads(out)
