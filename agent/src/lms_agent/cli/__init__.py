@@ -62,6 +62,11 @@ class _LazyGroup(TyperGroup):
         super()._main_shell_completion(*arguments, **named)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches  # noqa: PLC0415 - see the module's docstring
+
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            ctx.fail(f"No such command '{args[0]}'." + (f" Perhaps '{near[0]}'?" if near else ""))
         name, command, rest = super().resolve_command(ctx, args)
         return name, command if name is None else _load(name), rest
 

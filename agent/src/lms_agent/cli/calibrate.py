@@ -31,7 +31,7 @@ NOT_CONFIRMED = 3
 
 
 def calibrate(  # noqa: PLR0917 - typer calls it by name
-    tag: Annotated[str, typer.Argument(help="Such as pH or pH/PV.", autocompletion=completing.tags)],
+    tag: Annotated[str, typer.Argument(metavar="TAG", help="Such as pH or pH/PV.", autocompletion=completing.tags)],
     bioreactor: Annotated[
         str | None,
         typer.Option(help="Whose tag, if several have one of that name.", autocompletion=completing.bioreactors),

@@ -27,7 +27,8 @@ NEVER = "never"
 
 def calibrations(
     tag: Annotated[
-        str | None, typer.Argument(help="Its whole history, such as pH or pH/PV.", autocompletion=completing.tags)
+        str | None,
+        typer.Argument(metavar="TAG", help="Its whole history, such as pH or pH/PV.", autocompletion=completing.tags),
     ] = None,
     config: Annotated[Path | None, typer.Option("--config", "-c", help=CONFIG_HELP, show_default=False)] = None,
     as_json: JsonOption = False,

@@ -28,8 +28,8 @@ _WORDS = {"on": True, "true": True, "1": True, "off": False, "false": False, "0"
 
 
 def set_(  # noqa: PLR0917 - typer calls it by name
-    tag: Annotated[str, typer.Argument(help="Such as pH/SP.", autocompletion=completing.tags)],
-    value: Annotated[str, typer.Argument(help="In the tag's unit; on or off for a switch.")],
+    tag: Annotated[str, typer.Argument(metavar="TAG", help="Such as pH/SP.", autocompletion=completing.tags)],
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="In the tag's unit; on or off for a switch.")],
     bioreactor: Annotated[
         str | None,
         typer.Option(help="Whose tag, if several have one of that name.", autocompletion=completing.bioreactors),
