@@ -6,6 +6,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from lms_agent.cli.screen.prose import fitted
 from lms_agent.errors import SettingsError
 from lms_agent.settings import AgentSettings, default_path, load_settings
 
@@ -37,5 +38,5 @@ def load_or_exit(config: Path | None, *, as_json: bool) -> tuple[Path, AgentSett
                 json.dumps({"path": str(path), "problems": [p._asdict() for p in error.problems]}, ensure_ascii=False)
             )
         else:
-            typer.echo(str(error), err=True)
+            typer.echo(fitted(str(error).splitlines(), err=True), err=True)
         raise typer.Exit(UNUSABLE) from None

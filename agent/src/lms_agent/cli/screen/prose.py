@@ -19,9 +19,9 @@ def say(text: str, *, indent: int = 0, err: bool = False) -> None:
         typer.echo(f"{lead}{line}", err=err)
 
 
-def fitted(lines: Iterable[str]) -> str:
-    """Lines for standard output, those that are too long folded, with what is folded two cells further right."""
-    room = width()
+def fitted(lines: Iterable[str], *, err: bool = False) -> str:
+    """Lines for standard output (or error): those that are too long folded, what is folded two cells further right."""
+    room = width(err=err)
     fit = []
     for line in lines:
         lead = line[: len(line) - len(line.lstrip())]
