@@ -60,7 +60,7 @@ async def served(broker, user: Account) -> AsyncIterator[Server]:
             await serving
 
 
-@pytest.mark.parametrize("peer", ["as it is shipped", "spared what it need not do"])
+@pytest.mark.parametrize("peer", ["as it is shipped", "tuned by hand"])
 async def test_cpu_and_memory_beside_thingsboard(tmp_path: Path, migrated_database, broker, peer: str) -> None:
     try:
         python = await asyncio.to_thread(thingsboard.environment)
@@ -80,7 +80,7 @@ async def test_cpu_and_memory_beside_thingsboard(tmp_path: Path, migrated_databa
             modbus_port=running.wire.port,
             tags=TAGS,
             period_s=PERIOD_S,
-            spared=peer != "as it is shipped",
+            tuned=peer != "as it is shipped",
         )
         gateway = spawn(thingsboard.command(python), log_path=words, env=thingsboard.surroundings(folder), cwd=folder)
         # Making a new log's tables loads a library that an agent with a log does not need.

@@ -1,8 +1,8 @@
 """The peer of the agent's benchmark: ThingsBoard's IoT gateway, as PyPI has it, in an environment of its own.
 
 It polls the same simulated unit, keeps what it read in SQLite, and publishes to the same broker: configured as its
-package ships it, or spared what the work does not ask for (statistics, limits of rate, words in its logs). In neither
-does it ask a server for its configuration, for there is none.
+package ships it, with a request for each tag as its manual has it; or tuned by hand, without statistics, limits of rate
+and words, and with one request for all tags. In neither does it ask a server for its configuration, for there is none.
 Its libraries clash with ours (pymodbus 3.9, protobuf), and its connector would install them by itself at its first
 start, so `environment` makes a virtual environment under `.tools`, once.
 
@@ -83,7 +83,7 @@ def configure(
     modbus_port: int,
     tags: int,
     period_s: float,
-    spared: bool,
+    tuned: bool,
 ) -> None:
     """Write its configuration: floats at the addresses 0, 2, 4 … of unit 1, `T1/PV` and so on."""
     main, logs = _shipped("tb_gateway.json"), _shipped("logs.json")
@@ -95,11 +95,15 @@ def configure(
     }
     main["storage"] = {"type": "sqlite", "data_file_path": f"{folder}/data/"}
     main["connectors"] = [{"type": "modbus", "name": "line", "configuration": "modbus.json"}]
-    if spared:
+    if tuned:
         main["thingsboard"] |= {"statistics": {"enable": False, "enableCustom": False}, "maxPayloadSizeBytes": 65535}
         main["thingsboard"] |= dict.fromkeys(LIMITS, "0:0,")
         logs["loggers"] = {name: {"level": "ERROR"} for name in logs["loggers"]}
-    files = {"tb_gateway.json": main, "modbus.json": _modbus(modbus_port, tags, period_s), "logs.json": logs}
+    files = {
+        "tb_gateway.json": main,
+        "modbus.json": _modbus(modbus_port, tags, period_s, block=tuned),
+        "logs.json": logs,
+    }
     folder.mkdir(parents=True)
     (folder / "logs").mkdir()
     (folder / "data").mkdir()
@@ -116,7 +120,13 @@ def _shipped(name: str) -> dict[str, Any]:
     return shipped
 
 
-def _modbus(port: int, tags: int, period_s: float) -> dict[str, object]:
+def _modbus(port: int, tags: int, period_s: float, *, block: bool) -> dict[str, object]:
+    # One request for all, with tags that are named for their address; or one for each, as its manual has it.
+    points: list[dict[str, object]] = (
+        [{"tag": "T${address}", "address": f"0-{2 * tags - 1}", "maxRegistersPerRequest": 2 * tags}]
+        if block
+        else [{"tag": f"T{tag + 1}/PV", "address": 2 * tag} for tag in range(tags)]
+    )
     slave = {
         "host": "127.0.0.1",
         "port": port,
@@ -130,10 +140,7 @@ def _modbus(port: int, tags: int, period_s: float) -> dict[str, object]:
         "wordOrder": "BIG",
         "pollPeriod": round(1000 * period_s),
         "attributes": [],
-        "timeseries": [
-            {"tag": f"T{tag + 1}/PV", "type": "32float", "functionCode": 3, "objectsCount": 2, "address": 2 * tag}
-            for tag in range(tags)
-        ],
+        "timeseries": [{"type": "32float", "functionCode": 3, "objectsCount": 2, **point} for point in points],
         "attributeUpdates": [],
         "rpc": [],
     }
