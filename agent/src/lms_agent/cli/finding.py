@@ -22,6 +22,7 @@ from lms_agent.settings.loading import default_path
 
 FAILED = 1
 UNUSABLE = 2
+_WANTED = "a configuration there; `lms-agent init` writes one"
 CONFIG_HELP = "The agent's TOML file; by default $LMS_AGENT_CONFIG, else /etc/lms-evo/agent.toml."
 
 
@@ -38,7 +39,7 @@ def find_log(config: Path | None, log: Path | None) -> Path:
         text = tomllib.loads(path.read_text(encoding="utf-8"))["agent"]["log"]
         named = Path(str(text)).expanduser()
     except OSError as error:
-        problem = SettingsProblem(None, "", f"a file that cannot be read ({error.strerror})", "a configuration there")
+        problem = SettingsProblem(None, "", f"a file that cannot be read ({error.strerror})", _WANTED)
         raise SettingsError(path, [problem]) from error
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
         problem = SettingsProblem(None, "agent.log", "nothing usable", "the path of the log; see `lms-agent check`")

@@ -20,7 +20,7 @@ from lms_agent.settings.model import AgentSettings
 
 PATH_VARIABLE = "LMS_AGENT_CONFIG"
 DEFAULT_PATH = Path("/etc/lms-evo/agent.toml")
-_MISSING = f"a configuration there, named as argument or in ${PATH_VARIABLE}"
+_MISSING = f"a configuration there, named as argument or in ${PATH_VARIABLE}; `lms-agent init` writes one"
 
 
 def default_path() -> Path:
