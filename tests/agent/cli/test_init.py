@@ -1,5 +1,7 @@
 """`lms-agent init`: a few answers become a configuration that is good, or nothing at all."""
 
+import os
+import pwd
 import stat
 import sys
 import tomllib
@@ -12,7 +14,7 @@ from lms_agent.settings import load_settings
 from lms_agent.starting.answers import Answers, PointAnswer
 from lms_agent.starting.drafting import Draft, DraftError, Where
 from lms_agent.starting.naming import free_id, free_tags, id_of
-from lms_agent.starting.storing import AnswersRefused, store
+from lms_agent.starting.storing import AnswersRefused, hand_over, store
 from lms_agent.starting.writing import text, toml_of
 from lms_protocol.instruments.catalogue import Catalogue
 from support.terminal import in_terminal
@@ -173,6 +175,19 @@ def test_configuration_of_no_use_leaves_nothing_behind(tmp_path):
     with pytest.raises(AnswersRefused):
         store(tmp_path / "agent.toml", given_all(), "word")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_files_that_root_writes_are_given_to_the_agents_account(tmp_path):
+    if os.geteuid():
+        pytest.skip("needs root, to give files away")
+    config, secret = tmp_path / "agent.toml", tmp_path / "word"
+    config.touch(0o640)
+    secret.touch(0o600)
+    account = pwd.getpwnam("nobody")
+    assert hand_over(config, secret, "nobody")
+    assert (config.stat().st_uid, config.stat().st_gid) == (0, account.pw_gid)
+    assert (secret.stat().st_uid, secret.stat().st_gid) == (account.pw_uid, account.pw_gid)
+    assert not hand_over(config, secret, "no-such-account")
 
 
 def test_every_profile_with_points_can_be_set_up(tmp_path):

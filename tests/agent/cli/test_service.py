@@ -5,7 +5,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from lms_agent.installing.steps import Step, carry_out, obstacles
+from lms_agent.installing.steps import Step, carry_out, obstacles, steps
+from lms_agent.installing.systemd import UNIT
 from lms_agent.installing.unit import STATE, unit_text
 from lms_agent.settings import load_settings
 
@@ -52,6 +53,17 @@ def test_folders_that_the_service_cannot_see_are_named(plant):
     found = list(obstacles(settings, Path("/home/anna/agent.toml"), Path("/root/venv/bin/lms-agent")))
     assert any("/home/anna/agent.toml lies in /home" in sentence for sentence in found)
     assert any("move it to /opt/lms-evo" in sentence for sentence in found)
+
+
+def test_unit_of_the_package_is_left_where_it_runs_just_this(plant, tmp_path):
+    settings = load_settings(plant.config)
+    program = Path("/opt/lms-evo/bin/lms-agent")
+    needed = steps(settings, plant.config, program, packaged=tmp_path / "none")
+    assert any(step.path is not None for step in needed)
+    (tmp_path / UNIT).write_text(unit_text(program, plant.config, settings.agent.log.parent))
+    left = steps(settings, plant.config, program, packaged=tmp_path)
+    assert all(step.path is None for step in left)
+    assert left[-1].command == ("systemctl", "enable", "--now", UNIT)
 
 
 async def test_unit_can_be_printed(plant, lms_agent):

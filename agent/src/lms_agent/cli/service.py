@@ -14,6 +14,7 @@ from lms_agent.cli.screen.prose import beside, say
 from lms_agent.cli.screen.terminal import coloured, width
 from lms_agent.installing import steps as installing
 from lms_agent.installing.systemd import UNIT, Unit, ask
+from lms_agent.installing.unit import unit_text
 
 app = typer.Typer(
     add_completion=False,
@@ -36,7 +37,7 @@ def install(
     path, agent = path.absolute(), installing.program()
     steps = installing.steps(settings, path, agent)
     if show_unit:
-        typer.echo(next(step.text for step in steps if step.path is not None), nl=False)
+        typer.echo(unit_text(agent, path, settings.agent.log.parent), nl=False)
         return
     obstacles = list(installing.obstacles(settings, path, agent))
     if obstacles:

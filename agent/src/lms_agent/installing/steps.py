@@ -22,6 +22,8 @@ from lms_agent.settings import AgentSettings
 
 ACCOUNT, SERIAL_GROUP = "lms-agent", "dialout"
 UNIT_FOLDER = Path("/etc/systemd/system")
+PACKAGED = Path("/usr/lib/systemd/system")
+"""Where the Debian package puts the unit; one of our own would hide what its upgrades bring."""
 _HIDDEN = (Path("/home"), Path("/root"), Path("/tmp"), Path("/run/user"))  # noqa: S108 - the unit hides these folders
 _WAIT_S = 60.0
 
@@ -71,15 +73,24 @@ def obstacles(settings: AgentSettings, config: Path, agent: Path) -> Iterator[st
             yield f"{what} {path} lies in {hidden}, which the service cannot see: move it to {better}"
 
 
-def steps(settings: AgentSettings, config: Path, agent: Path) -> list[Step]:
-    """Everything that is to be done, in order."""
+def steps(settings: AgentSettings, config: Path, agent: Path, packaged: Path = PACKAGED) -> list[Step]:
+    """Everything that is to be done, in order.
+
+    Args:
+        packaged: the folder with the package's unit, which is left to run the agent if it is the right one.
+    """
     log_folder, password = settings.agent.log.parent, settings.broker.password_file
     text = unit_text(agent, config, log_folder)
+    unit = [
+        Step("tell systemd how to run it", path=UNIT_FOLDER / UNIT, text=text),
+        Step("have systemd read that", ("systemctl", "daemon-reload")),
+    ]
+    if (packaged / UNIT).is_file() and (packaged / UNIT).read_text(encoding="utf-8") == text:
+        unit = []
     return [
         *_account_steps(),
         *_file_steps(config, password, log_folder),
-        Step("tell systemd how to run it", path=UNIT_FOLDER / UNIT, text=text),
-        Step("have systemd read that", ("systemctl", "daemon-reload")),
+        *unit,
         Step("start it now and at every boot", ("systemctl", "enable", "--now", UNIT)),
     ]
 

@@ -4,6 +4,7 @@ Nothing half done is left behind: a configuration that cannot be used never take
 """
 
 import os
+import pwd
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -75,6 +76,7 @@ def store(path: Path, answers: Answers, password: str | None) -> AgentSettings:
         _write(fresh, toml_of(answers), CONFIG_MODE)
         settings = load_settings(fresh)
         fresh.replace(path)
+        hand_over(path, None if password is None else secret)
     except SettingsError as error:
         if made:
             secret.unlink(missing_ok=True)
@@ -85,6 +87,32 @@ def store(path: Path, answers: Answers, password: str | None) -> AgentSettings:
         with suppress(OSError):
             fresh.unlink(missing_ok=True)
     return settings
+
+
+def hand_over(path: Path, secret: Path | None, account: str = "lms-agent") -> bool:
+    """Give the files that root has written to the account that the agent runs as; whether there is such an account.
+
+    It may read the configuration, and it alone the password; without this the service could read neither.
+
+    Args:
+        secret: the password's file; None: it was there before, and is its owner's matter.
+
+    Raises:
+        StoringError: the disk refuses.
+    """
+    if os.geteuid():
+        return False
+    try:
+        known = pwd.getpwnam(account)
+    except KeyError:
+        return False
+    try:
+        os.chown(path, 0, known.pw_gid)
+        if secret is not None:
+            os.chown(secret, known.pw_uid, known.pw_gid)
+    except OSError as error:
+        raise StoringError(f"{error.filename} cannot be given to {account}: {error.strerror}") from error
+    return True
 
 
 def _write(path: Path, text: str, mode: int) -> None:
