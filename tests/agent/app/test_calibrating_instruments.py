@@ -1,24 +1,31 @@
 """`lms-agent calibrate` with instruments that keep their calibration themselves: told once, and believed."""
 
+import asyncio
 import json
+import time
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 from lms_agent.bench import NotTaken
-from lms_agent.calibration.at_bench import InDoubt, Shown
+from lms_agent.calibration.at_bench import InDoubt, Shown, at_bench
 from lms_agent.calibration.keeping import NO_TIME
 from lms_agent.calibration.making import calibratable
 from lms_agent.calibration.session import chosen_of
 from lms_agent.calibration.store import Calibrations, load
 from lms_agent.cli.calibrating import Guide
+from lms_agent.service import Service
+from lms_agent.service.door import Door
+from lms_agent.service.errors import ServiceRefused
+from lms_agent.service.socket_file import socket_path
 from lms_agent.settings import load_settings
 from lms_firmware_sim.instruments.ezo_ph import EzoPh
 from lms_firmware_sim.instruments.hamilton_ph import HamiltonPh
 from lms_firmware_sim.instruments.ph_electrode import PhElectrode
 from lms_firmware_sim.wires import RtuWire, TextWire
 from lms_protocol.reading import Quality
+from support.patience import awaiting
 
 CONFIGURATION = """\
 [agent]
@@ -127,7 +134,7 @@ async def test_sensor_that_does_not_take_a_reference_leaves_no_calibration(confi
 class Stub:
     """A place where the second reference ends as the test says."""
 
-    def __init__(self, second: Exception) -> None:
+    def __init__(self, second: BaseException) -> None:
         self._second = second
         self.told: list[str] = []
         self._at_ms = 0
@@ -150,10 +157,14 @@ class Stub:
 
 @pytest.mark.parametrize(
     ("second", "points", "in_doubt"),
-    [(InDoubt("no reply"), ["CP2", "CP1"], True), (NotTaken("pH/PV", "CP1", "unstable"), ["CP2"], False)],
+    [
+        (InDoubt("no reply"), ["CP2", "CP1"], True),
+        (NotTaken("pH/PV", "CP1", "unstable"), ["CP2"], False),
+        (KeyboardInterrupt(), ["CP2", "CP1"], True),
+    ],
 )
 async def test_what_an_instrument_was_told_is_kept_whatever_comes_after(
-    configured: Any, monkeypatch: pytest.MonkeyPatch, second: Exception, points: list[str], in_doubt: bool
+    configured: Any, monkeypatch: pytest.MonkeyPatch, second: BaseException, points: list[str], in_doubt: bool
 ) -> None:
     (able,) = calibratable(load_settings(configured("modbus-rtu", "/dev/null", "hamilton-arc-ph")))
     monkeypatch.setattr("lms_agent.cli.calibrating.time.sleep", lambda _: None)
@@ -163,7 +174,64 @@ async def test_what_an_instrument_was_told_is_kept_whatever_comes_after(
     assert made.in_doubt is in_doubt
     assert made.slope_percent == (91.5 if len(points) == 2 else None)
     (remark,) = made.remarks
-    assert remark == f"ended early: {second}"
+    assert remark == f"ended early: {str(second) or 'by hand'}"
+
+
+async def test_reference_that_was_taken_is_kept_if_the_technician_ends_it_before_the_next(
+    configured: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (able,) = calibratable(load_settings(configured("modbus-rtu", "/dev/null", "hamilton-arc-ph")))
+    stub = Stub(InDoubt("not reached"))
+
+    def sleep(_: float) -> None:
+        if stub.told:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("lms_agent.cli.calibrating.time.sleep", sleep)
+    guide = Guide(stub, able, silent=True, words=False, accept=True)  # type: ignore[arg-type]
+    made = guide.measure([chosen_of(able.procedure, name) for name in ("CP2", "CP1")])
+    assert ([point.name for point in made.points], made.remarks) == (["CP2"], ["ended early: by hand"])
+
+
+async def test_readings_are_doubtful_while_an_adjustment_is_not_written_down(
+    circuit: EzoPh, configured: Any, start_agent: Any, agent_command: Any
+) -> None:
+    """Whoever told the circuit is killed before the calibration is kept; and so is the agent."""
+    async with TextWire([circuit]) as wire:
+        config = configured("serial", wire.address, "atlas-ezo-ph")
+
+        async def quality() -> str:
+            _, out, _ = await agent_command("read", "--json", config)
+            (reading,) = (each for each in json.loads(out)["readings"] if each["tag"] == "pH/PV")
+            return str(reading["quality"])
+
+        async with start_agent(config) as agent:
+            await agent.until_batches(2)
+            assert await quality() == "GOOD"
+
+            def tell(part: str) -> None:
+                service = Service.of(agent.log)
+                assert service is not None
+                with service:
+                    service.tell("R1", "pH/PV", part, None)
+
+            with pytest.raises(ServiceRefused, match="no reference 'deep'"):
+                await asyncio.to_thread(tell, "deep")
+            assert await quality() == "GOOD", "nothing was sent"
+            await asyncio.to_thread(tell, "mid")
+            assert len(circuit.points) == 1
+            assert await quality() == "UNCERTAIN"
+            agent.process.kill()
+            await agent.process.wait()
+        async with start_agent(config) as agent:
+            await agent.until_batches(agent.head() + 2)
+            assert await quality() == "UNCERTAIN"
+            code, out, _ = await agent_command("calibrations", "--config", config)
+            assert (code, "the calibration has not ended" in " ".join(out.split())) == (1, True)
+            code, out, words = await agent_command("calibrate", "pH", "-c", config, "--yes", "-r", "mid=7.01", *WHO)
+            assert (code, words) == (0, "")
+            assert await quality() == "GOOD"
+            assert await agent.end() == 0
 
 
 async def test_nothing_is_kept_if_the_first_reference_is_not_taken(
@@ -176,3 +244,29 @@ async def test_nothing_is_kept_if_the_first_reference_is_not_taken(
     guide = Guide(stub, able, silent=True, words=False, accept=True)  # type: ignore[arg-type]
     with pytest.raises(NotTaken):
         guide.measure([chosen_of(able.procedure, "CP1")])
+
+
+async def test_technician_may_think_for_longer_than_the_door_is_held_open(
+    configured: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load_settings(configured("modbus-rtu", "/dev/null", "hamilton-arc-ph"))
+    (able,) = calibratable(settings)
+    monkeypatch.setattr("lms_agent.service.door.IDLE_S", 0.05)
+
+    async def answer(_: Any) -> dict[str, Any]:
+        return Calibrations().to_json()
+
+    def ask_twice() -> None:
+        with at_bench(settings, able.instrument, "ada") as bench:
+            bench.held()
+            time.sleep(0.5)
+            bench.held()
+
+    path = socket_path(settings.agent.log)
+    door = asyncio.create_task(Door(path, {"calibrations": answer}).run())
+    async with awaiting("the door is open"):
+        while not path.exists():
+            await asyncio.sleep(0.01)
+    await asyncio.to_thread(ask_twice)
+    door.cancel()
+    await asyncio.wait((door,))

@@ -155,6 +155,20 @@ async def test_silence_is_doubt_and_nothing_is_told_twice(bench_on):
             await bench.tell("R1", "pH/PV", "mid")
 
 
+async def test_line_that_falls_silent_before_the_sensor_says_whether_it_took_it_is_doubt(bench_on, monkeypatch):
+    sensor = HamiltonPh(electrode(Buffer()))
+    async with RtuWire({1: sensor}) as wire, bench_on("modbus-rtu", wire, "hamilton-arc-ph") as bench:
+        await bench.tell("R1", "pH/PV", BEFORE)
+
+        async def fall_silent(_self, _seconds):
+            wire.fault = Fault.silence()
+
+        monkeypatch.setattr(Hasty, "sleep", fall_silent)
+        with pytest.raises(NotObeyed, match="not known whether the instrument took 'CP2'"):
+            await bench.tell("R1", "pH/PV", "CP2", 7.0)
+        assert sensor.counts["CP2"] == 1
+
+
 async def test_another_model_that_was_plugged_in_meanwhile_is_told_nothing(bench_on):
     ph = HamiltonPh(electrode(Buffer()))
     async with RtuWire({1: ph}) as wire, bench_on("modbus-rtu", wire, "hamilton-arc-ph") as bench:

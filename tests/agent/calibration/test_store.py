@@ -2,13 +2,16 @@
 
 import os
 import random
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing import get_context
 
 import pytest
 from lms_agent.calibration import store
+from lms_agent.calibration.adjusting import BEGUN, WITHDRAWN, Adjusting
 from lms_agent.calibration.record import Calibration, Measured
-from lms_agent.calibration.store import StoreUnavailable, append, load, store_path
+from lms_agent.calibration.store import Calibrations, StoreUnavailable, append, begin, load, noted, store_path, withdraw
+from lms_protocol.errors import LmsError
 
 PH = Calibration(
     number=1,
@@ -29,6 +32,8 @@ PH = Calibration(
     doubts=("the offset is +0.9 pH",),
     due_at_ms=1_800_600_000_000,
 )
+
+CP1 = Adjusting(BEGUN, "R1", "pH/PV", "CP1", 4.01, 1_800_000_000_000, "ada")
 
 
 @pytest.fixture
@@ -162,3 +167,48 @@ def test_file_that_sudo_makes_belongs_to_whom_its_folder_belongs(log):
     keep(log)
     status = store_path(log).stat()
     assert (status.st_uid, status.st_gid) == (1234, 1235)
+
+
+def test_tag_is_in_doubt_from_before_its_instrument_is_told_until_a_calibration_says_what_came_of_it(log):
+    keep(log)
+    keep(log, tag="DO/PV")
+    assert begin(log, CP1) == load(log)
+    held = load(log)
+    assert held.adjusting == (CP1,)
+    assert held.in_doubt("R1", "pH/PV")
+    assert not held.in_doubt("R1", "DO/PV")
+    assert "was told a reference (CP1 = 4.01, " in held.doubt_of("R1", "pH/PV")
+    assert (held.next_number, held.damaged) == (3, ())
+    assert Calibrations.from_json(held.to_json()) == held
+    keep(log, tag="DO/PV")
+    assert load(log).in_doubt("R1", "pH/PV"), "another's calibration says nothing of it"
+    _, after = keep(log)
+    assert not after.in_doubt("R1", "pH/PV")
+
+
+def test_what_is_withdrawn_leaves_what_was_taken_before_in_doubt(log):
+    begin(log, CP1)
+    begin(log, CP1._replace(reference="CP2"))
+    held = withdraw(log, CP1._replace(reference="CP2", state=WITHDRAWN))
+    assert [one.reference for one in held.adjusting] == ["CP1"]
+    assert not withdraw(log, CP1).in_doubt("R1", "pH/PV")
+
+
+class Unknown(LmsError):
+    """Nobody knows."""
+
+
+@pytest.mark.parametrize(
+    ("ends", "in_doubt"), [(None, True), (Unknown(), True), (LmsError("no"), False), (KeyboardInterrupt(), True)]
+)
+def test_only_what_was_certainly_not_taken_is_withdrawn(log, ends, in_doubt):
+    with suppress(type(ends) if ends else Unknown), noted(log, CP1, Unknown):
+        assert load(log).in_doubt("R1", "pH/PV"), "before it is told"
+        if ends is not None:
+            raise ends
+    assert load(log).in_doubt("R1", "pH/PV") is in_doubt
+
+
+def test_nothing_is_told_if_it_cannot_be_written_down_before(tmp_path):
+    with pytest.raises(StoreUnavailable), noted(tmp_path / "no-such" / "log", CP1, Unknown):
+        pytest.fail("it was told")

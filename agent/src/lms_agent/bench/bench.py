@@ -24,6 +24,7 @@ from lms_agent.clock import Clock, SystemClock
 from lms_agent.drivers.choosing import make_driver
 from lms_agent.drivers.driver import Driver, Go, JudgesItsProbe, Written, always
 from lms_agent.drivers.verdicts import ask_verdict, refusal_of
+from lms_agent.errors import InstrumentError
 from lms_agent.settings import AgentSettings, InstrumentSettings, ModbusInstrument
 
 
@@ -173,21 +174,29 @@ class Bench:
         Raises:
             UnknownTag: no instrument has it.
             NotTold: the procedure has no such part, or the value cannot be the reference's; nothing was sent.
-            NotObeyed: a step is not confirmed: nobody knows whether the instrument took it.
+            NotObeyed: a step is not confirmed, or what came of it cannot be asked: nobody knows whether the instrument
+                took it.
             NotTaken: the instrument says that it did not take the reference, and why.
-            BenchClosed, InstrumentError: nothing of this step was taken; what was told before it was.
+            BenchClosed, InstrumentError: nothing was taken.
         """
         seat, index = self._place_of(bioreactor, tag)
         value, steps = part_of(seat.settings.points[index], part, reference)
         async with self._in_use(), seat.turn:
             driver = seat.new_driver()
-            for step in steps:
-                written = await driver.tell(step, value)
-                if not written.confirmed:
-                    raise NotObeyed(tag, part, written.doubt)
-                await self._clock.sleep(step.wait_s)
-            if part not in (BEFORE, AFTER):
-                await self._check_taken(seat, index, part)
+            confirmed = 0
+            try:
+                for step in steps:
+                    written = await driver.tell(step, value)
+                    if not written.confirmed:
+                        raise NotObeyed(tag, part, written.doubt)
+                    confirmed += 1
+                    await self._clock.sleep(step.wait_s)
+                if part not in (BEFORE, AFTER):
+                    await self._check_taken(seat, index, part)
+            except InstrumentError as error:
+                if confirmed:  # the instrument has taken something already; what it made of it, nobody knows
+                    raise NotObeyed(tag, part, str(error)) from error
+                raise
 
     async def slope_percent(self, bioreactor: str, tag: str) -> float | None:
         """How good the probe of a tag is, as its instrument says; None if it does not; see `JudgesItsProbe`.

@@ -6,6 +6,7 @@
     session.py      the steps of one calibration, as a state machine
     making.py       what was measured, and by whom → a calibration
     record.py       one calibration: what was measured, by whom, why, and what came of it
+    adjusting.py    that an instrument is about to adjust itself
     store.py        all that there ever were: a file beside the log
     standing.py     what is overdue, or in doubt
     keeping.py      those of a running agent: kept, in force, told

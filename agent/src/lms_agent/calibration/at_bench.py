@@ -9,7 +9,7 @@ Neighbours: `lms-agent calibrate` uses it; `lms_agent.service` is the door, `lms
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import NamedTuple, Protocol
 
 from lms_protocol.errors import LmsError
@@ -18,6 +18,7 @@ from lms_protocol.reading import Quality, Value
 
 from lms_agent.bench import AFTER, BEFORE, Bench, NotObeyed, Visit, opened
 from lms_agent.calibration import store
+from lms_agent.calibration.adjusting import BEGUN, Adjusting
 from lms_agent.calibration.fitting import CalibrationError
 from lms_agent.calibration.making import Calibratable, Wish, maker
 from lms_agent.calibration.record import Calibration
@@ -84,17 +85,20 @@ class AtBench(Protocol):
 
 
 @contextmanager
-def at_bench(settings: AgentSettings, instrument: InstrumentSettings) -> Iterator[AtBench]:
+def at_bench(settings: AgentSettings, instrument: InstrumentSettings, account: str) -> Iterator[AtBench]:
     """The running agent, or buses of our own.
+
+    Args:
+        account: whose process this is.
 
     Raises:
         CalibrationError: an agent runs, but does not answer.
         ServiceError: it may not be asked.
     """
-    service = Service.of(settings.agent.log, within_s=WITHIN_S + _longest_wait_s(instrument))
+    service = Service.of(settings.agent.log)
     if service is not None:
-        with service:
-            yield _Asked(service)
+        service.close()
+        yield _Asked(settings, WITHIN_S + _longest_wait_s(instrument))
         return
     if is_written(settings.agent.log):
         raise CalibrationError("an agent runs, but does not answer; restart it (`systemctl restart lms-agent`)")
@@ -102,7 +106,7 @@ def at_bench(settings: AgentSettings, instrument: InstrumentSettings) -> Iterato
         opening = opened(settings, [instrument])
         bench = runner.run(opening.__aenter__())
         try:
-            yield _Alone(settings, bench, runner)
+            yield _Alone(settings, bench, runner, account)
         finally:
             runner.run(opening.__aexit__(None, None, None))
 
@@ -120,19 +124,33 @@ def _steps_of(procedure: Procedure) -> Iterator[Step]:
 
 
 class _Asked:
-    """The running agent."""
+    """The running agent, asked each time on a connection of its own: technicians think for longer than the door is held
+    open for, and an answer that comes late is none to the next question.
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    Args:
+        within_s: how long each answer may take.
+    """
+
+    def __init__(self, settings: AgentSettings, within_s: float) -> None:
+        self._settings = settings
+        self._within_s = within_s
+
+    def _asking(self) -> Service:
+        service = Service.of(self._settings.agent.log, self._within_s)
+        if service is None:
+            raise CalibrationError("the agent has ended meanwhile; look at `lms-agent service status`")
+        return service
 
     def read(self, able: Calibratable) -> Shown:
-        (visit,) = self._service.read([able.instrument.id])
+        with self._asking() as service:
+            (visit,) = service.read([able.instrument.id])
         return _shown(visit, able.point)
 
     def adjust(self, able: Calibratable, chosen: Chosen) -> None:
         def tell(part: str, value: float | None = None) -> None:
             try:
-                self._service.tell(*able.key, part, value)
+                with self._asking() as service:
+                    service.tell(*able.key, part, value)
             except ServiceSilent as error:
                 raise InDoubt(str(error)) from error
             except ServiceRefused as error:
@@ -143,22 +161,29 @@ class _Asked:
         _adjust(able.procedure, chosen, tell)
 
     def slope_percent(self, able: Calibratable) -> float | None:
-        with suppress(LmsError):
-            return self._service.slope_percent(*able.key)
+        with suppress(LmsError), self._asking() as service:
+            return service.slope_percent(*able.key)
         return None
 
     def keep(self, wish: Wish, account: str) -> Calibration:
-        return self._service.calibrate(wish)
+        """If the agent has gone meanwhile, what an instrument has done is written down here."""
+        service = Service.of(self._settings.agent.log, self._within_s)
+        if service is None:
+            return _kept_here(self._settings, wish, account)
+        with service:
+            return service.calibrate(wish)
 
     def held(self) -> Calibrations:
-        return self._service.calibrations()
+        with self._asking() as service:
+            return service.calibrations()
 
 
 class _Alone:
     """Buses of our own, and the file."""
 
-    def __init__(self, settings: AgentSettings, bench: Bench, runner: asyncio.Runner) -> None:
+    def __init__(self, settings: AgentSettings, bench: Bench, runner: asyncio.Runner, account: str) -> None:
         self._settings = settings
+        self._account = account
         self._bench = bench
         self._runner = runner
 
@@ -169,7 +194,8 @@ class _Alone:
     def adjust(self, able: Calibratable, chosen: Chosen) -> None:
         def tell(part: str, value: float | None = None) -> None:
             try:
-                self._runner.run(self._bench.tell(*able.key, part, value))
+                with self._noted(able, part, value):
+                    self._runner.run(self._bench.tell(*able.key, part, value))
             except NotObeyed as error:
                 raise InDoubt(str(error)) from error
 
@@ -181,11 +207,21 @@ class _Alone:
         return None
 
     def keep(self, wish: Wish, account: str) -> Calibration:
-        make = maker(self._settings, wish, now_ms=SystemClock().wall_ms(), account=account)
-        return store.append(self._settings.agent.log, make)[0]
+        return _kept_here(self._settings, wish, account)
+
+    def _noted(self, able: Calibratable, part: str, value: float | None) -> AbstractContextManager[None]:
+        if part in (BEFORE, AFTER):
+            return nullcontext()
+        one = Adjusting(BEGUN, *able.key, part, value, SystemClock().wall_ms(), self._account)
+        return store.noted(self._settings.agent.log, one, NotObeyed)
 
     def held(self) -> Calibrations:
         return store.load(self._settings.agent.log)
+
+
+def _kept_here(settings: AgentSettings, wish: Wish, account: str) -> Calibration:
+    make = maker(settings, wish, now_ms=SystemClock().wall_ms(), account=account)
+    return store.append(settings.agent.log, make)[0]
 
 
 def _adjust(procedure: Procedure, chosen: Chosen, tell: Callable[..., None]) -> None:

@@ -1,6 +1,6 @@
 """The calibrations of a running agent: kept in their file, in force from the next scan on, told through the log.
 
-    file    written and on the disk, then
+    file    written and on the disk; of an instrument that adjusts itself also, before, that it is about to; then
     scans   corrected by it, then
     log     a reading of `Events/Calibration`; one that a crash kept from being told is told at the next start
 
@@ -10,14 +10,18 @@ Neighbours: the agent's door brings calibrations; `lms_agent.processing` correct
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from lms_protocol.errors import LmsError
 from lms_protocol.reading import Reading
 
+from lms_agent.bench import NotObeyed
 from lms_agent.calibration import store
+from lms_agent.calibration.adjusting import Adjusting
 from lms_agent.calibration.fitting import CalibrationError
 from lms_agent.calibration.making import Wish, maker
 from lms_agent.calibration.record import EVENT_TAG, Calibration
@@ -108,6 +112,31 @@ class CalibrationKeeping:
             LOGGER.info("Calibration %d of %s %s holds, by %s", made.number, made.bioreactor, made.tag, made.by)
             await self._tell(made)
             return made
+
+    @asynccontextmanager
+    async def adjusting(self, one: Adjusting) -> AsyncIterator[None]:
+        """Around the telling of a reference: what holds for the tag is in doubt until a calibration is kept, or the
+        instrument has certainly not taken it.
+
+        Raises:
+            StoreUnavailable: the disk refuses; nothing was told.
+        """
+        await self._note(store.begin, one)
+        try:
+            yield
+        except NotObeyed:
+            raise
+        except LmsError:
+            with suppress(StoreUnavailable):
+                await self._note(store.withdraw, one)
+            raise
+
+    async def _note(self, write: Callable[[Path, Adjusting], Calibrations], one: Adjusting) -> None:
+        async with self._one_at_a_time:
+            self.held = await asyncio.to_thread(write, self._log_path, one)
+            self.trouble = self.held.trouble(store.store_path(self._log_path))
+            if self._corrects is not None:
+                self._corrects.follow(self.held)
 
     def state(self) -> dict[str, Any]:
         """For the status: what is overdue or in doubt, by name, and what is wrong with the file."""

@@ -17,13 +17,18 @@ class Standing(NamedTuple):
     Attributes:
         newest: the calibration that holds; None if there never was one.
         overdue: whether it should have been calibrated again by now.
-        in_doubt: whether its newest calibration may have been lost.
+        doubt: why it is in doubt which calibration holds, in words; "" if it is not.
     """
 
     able: Calibratable
     newest: Calibration | None
     overdue: bool
-    in_doubt: bool
+    doubt: str = ""
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether it is in doubt which calibration holds."""
+        return bool(self.doubt)
 
     @property
     def name(self) -> str:
@@ -37,5 +42,5 @@ def standings(settings: AgentSettings, held: Calibrations, now_ms: int) -> list[
     for able in calibratable(settings):
         newest = held.newest(*able.key)
         overdue = newest is not None and newest.is_due(now_ms)
-        found.append(Standing(able, newest, overdue, held.in_doubt(*able.key)))
+        found.append(Standing(able, newest, overdue, held.doubt_of(*able.key)))
     return found

@@ -60,7 +60,7 @@ def calibrate(  # noqa: PLR0917 - typer calls it by name
     points = [_point(text) for text in point or []]
     _check(able, chosen, points, clear=clear, silent=silent)
     by, why = who_and_why(by, why)
-    with ending(as_json=as_json), at_bench(settings, able.instrument) as bench:
+    with ending(as_json=as_json), at_bench(settings, able.instrument, account()) as bench:
         guide = Guide(bench, able, silent=silent, words=not as_json, accept=accept)
         measured = Made(points) if points or clear else guide.measure(chosen)
         changed = able.procedure.kind == "instrument"  # it has adjusted itself: that is written down in any case

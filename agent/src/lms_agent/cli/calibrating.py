@@ -81,6 +81,13 @@ class Guide:
         while session.state is not State.DONE:
             try:
                 self._measure_next(session, made)
+            except (KeyboardInterrupt, typer.Abort):
+                self._end_line()
+                if not made.points or self._procedure.kind == "agent":
+                    raise
+                made.remarks.append("ended early: by hand")
+                self._say(f"Ended. What {self._instrument.id} was told is kept.", indent=2)
+                break
             except LmsError as error:
                 self._end_line()
                 made.in_doubt = isinstance(error, InDoubt)
@@ -108,6 +115,10 @@ class Guide:
                 self._bench.adjust(self._able, now)
             except InDoubt:
                 made.points.append(measured)
+                raise
+            except KeyboardInterrupt:
+                made.points.append(measured)
+                made.in_doubt = True
                 raise
             self._say(f"{self._instrument.id} has taken {measured.name} = {measured.reference:g}.", indent=2)
         made.points.append(measured)
@@ -206,7 +217,7 @@ class Guide:
                     raise CalibrationError(f"no steady reading within {patience_s:g} s ({why}); nothing was kept")
                 if session.held is not None and self.agreed("It does not become steady. Take it as it is?"):
                     return
-                self._say("Waiting on. Ctrl-C ends it; nothing is kept then.")
+                self._say("Waiting on. Ctrl-C ends it.")
             time.sleep(self._every_s)
 
     def _show_line(self, session: Session, shown: Shown) -> None:

@@ -69,6 +69,7 @@ def _state(one: Standing, now_ms: int) -> dict[str, Any]:
         "due_at_ms": None if newest is None else newest.due_at_ms,
         "overdue": one.overdue,
         "in_doubt": one.in_doubt,
+        "doubt": one.doubt or None,
         "due_in_days": None
         if newest is None or newest.due_at_ms is None
         else round((newest.due_at_ms - now_ms) / DAY_MS, 1),
@@ -83,6 +84,9 @@ def _show(states: list[dict[str, Any]], history: list[Calibration], trouble: str
     if states:
         for line in table(rows, width=width(), numbers=(3, 6, 7)):
             typer.echo(line)
+    for state in states:
+        if state["doubt"]:
+            say(f"{state['tag']} of {state['bioreactor']} is in doubt: {state['doubt']}. Calibrate it again.")
     if history:
         typer.echo("")
         for one in history:

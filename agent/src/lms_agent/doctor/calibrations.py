@@ -26,5 +26,5 @@ def calibrations(settings: AgentSettings, now_ms: int) -> list[Finding]:
 def _ill(one: Standing) -> Finding:
     remedy = f"`lms-agent calibrate {one.able.point.tag}`"
     if one.in_doubt:
-        return bad(WHAT, f"{one.name} is in doubt: its newest calibration may have been in a damaged line", remedy)
+        return bad(WHAT, f"{one.name} is in doubt: {one.doubt}", remedy)
     return note(WHAT, f"{one.name} is overdue", remedy)

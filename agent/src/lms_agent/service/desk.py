@@ -19,7 +19,8 @@ from typing import Any
 
 from lms_protocol.commands import MAX_ID, MAX_WORDS, Lock, SetPoint, Source, flaw_of
 
-from lms_agent.bench import Bench
+from lms_agent.bench import AFTER, BEFORE, Bench
+from lms_agent.calibration.adjusting import BEGUN, Adjusting
 from lms_agent.calibration.keeping import CalibrationKeeping
 from lms_agent.calibration.making import Wish
 from lms_agent.clock import Clock
@@ -84,7 +85,12 @@ class Desk:
             raise BadRequest("reference is a number, or is left out")
         bioreactor, tag, part = (_words(asked, key, MAX_WORDS) for key in ("bioreactor", "tag", "part"))
         LOGGER.info("%s has %s of %s told %r", asked.account, tag, bioreactor, part)
-        await self._bench.tell(bioreactor, tag, part, reference)
+        if part in (BEFORE, AFTER):
+            await self._bench.tell(bioreactor, tag, part, reference)
+            return {}
+        one = Adjusting(BEGUN, bioreactor, tag, part, reference, self._clock.wall_ms(), asked.account)
+        async with self._calibrations.adjusting(one):
+            await self._bench.tell(bioreactor, tag, part, reference)
         return {}
 
     async def _slope(self, asked: Asked) -> dict[str, Any]:
