@@ -26,6 +26,8 @@ _SYSTEMD = Path("/lib/systemd/systemd")
 _BOOT = r"""
 set -e
 mount --make-rprivate /
+# Other tests' disks would stay in use here after they are unmounted there, and could not be mounted again.
+awk '$1 ~ "^/dev/loop" { print $1 }' /proc/self/mounts | sort -u | xargs -r umount -l
 mount -t proc proc "$ROOT/proc"
 mount --bind "$ROOT/proc/sys" "$ROOT/proc/sys"
 mount -o remount,bind,ro "$ROOT/proc/sys"
