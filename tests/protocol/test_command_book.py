@@ -168,6 +168,17 @@ def test_lock_that_comes_while_a_command_waits_wins():
     assert (locked.state, locked.sent_at_ms) == (State.REFUSED, None)
 
 
+def test_command_of_a_busy_instrument_is_asked_for_once_more_and_not_in_its_own_way():
+    book = CommandBook(RULES)
+    facts = Facts(T, present=50.0)
+    book.take(command(), LIMITS, facts)
+    book.go("c-1", LIMITS, facts)
+    assert book.go("c-1", LIMITS, facts._replace(now_ms=T + 300)).state is State.BEGUN
+    late = book.go("c-1", LIMITS, facts._replace(now_ms=T + 30_001))
+    assert late.state is State.EXPIRED
+    assert not book.is_on_its_way("c-1")
+
+
 def test_command_refused_once_is_not_carried_out_when_it_comes_again():
     book = CommandBook(RULES)
     book.take(command(), LIMITS, Facts(T, present=50.0, lock=Lock("bob", "cleaning", T)))

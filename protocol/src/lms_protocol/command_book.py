@@ -7,6 +7,7 @@
     begun                go, refused     refused or expired: tell
     begun                go              on its way: send it, once
     begun                end             refused: nothing was sent
+    on its way           go once more    as if it had not gone: the instrument was busy, and did nothing
     on its way           end             done, refused or not confirmed: tell
     begun, on its way    agent restarts  not confirmed: tell
     any                  take, same id   nothing is carried out; what became of it is known
@@ -86,7 +87,7 @@ class CommandBook:
     def __init__(self, rules: Rules, records: Iterable[Record] = ()) -> None:
         self.rules = rules
         self._records = {record.command.id: record for record in records}
-        self._on_their_way: set[str] = set()
+        self._on_their_way: dict[str, int | None] = {}  # with when their tags had been sent before
         self._sent_at_ms: dict[tuple[str, str], int] = {}
         for record in self._records.values():
             self._note_sent(record)
@@ -94,6 +95,10 @@ class CommandBook:
     def get(self, id_: str) -> Record | None:
         """What is known of a command."""
         return self._records.get(id_)
+
+    def is_on_its_way(self, id_: str) -> bool:
+        """Whether a command may be at its instrument, and no end is known yet."""
+        return id_ in self._on_their_way
 
     def __len__(self) -> int:
         """How many are known."""
@@ -135,14 +140,21 @@ class CommandBook:
         return self._put(Record(command, state, facts.now_ms, words, account=account))
 
     def go(self, id_: str, limits: Limits, facts: Facts) -> Record:
-        """The wire is free: if the record is still begun, send now; else it is final, and nothing may be sent."""
+        """The wire is free: if the record is still begun, send now; else it is final, and nothing may be sent.
+
+        Asked once more for a command that is on its way: the instrument has answered that it did nothing.
+        """
         record = self._records[id_]
-        if record.is_final or id_ in self._on_their_way:
+        if record.is_final:
             raise ValueError(f"command {id_!r} is {record.state}, and went already")
-        why = refusal(record.command, limits, self._with_last(record.command, facts), self.rules)
+        facts = self._with_last(record.command, facts)
+        if id_ in self._on_their_way:
+            facts = facts._replace(last_sent_at_ms=self._on_their_way[id_])
+        why = refusal(record.command, limits, facts, self.rules)
         if why is not None:
+            self._on_their_way.pop(id_, None)
             return self._put(replace(record, state=why.state, why=why.why, changed_at_ms=facts.now_ms))
-        self._on_their_way.add(id_)
+        self._on_their_way[id_] = facts.last_sent_at_ms
         return self._put(replace(record, sent_at_ms=facts.now_ms))
 
     def end(self, id_: str, end: End, now_ms: int) -> Record:
@@ -152,7 +164,7 @@ class CommandBook:
             raise ValueError(f"command {id_!r} is {record.state}, it cannot become {end.state}")
         if id_ not in self._on_their_way and end.state is not State.REFUSED:
             raise ValueError(f"command {id_!r} was not sent, it cannot become {end.state}")
-        self._on_their_way.discard(id_)
+        self._on_their_way.pop(id_, None)
         return self._put(replace(record, state=end.state, why=end.why, read_back=end.read_back, changed_at_ms=now_ms))
 
     def forget(self, now_ms: int) -> list[str]:

@@ -20,6 +20,10 @@ def from_bench(clerk, tag="pH/SP", value=7.1, id_="b-1", lifetime_ms=30_000):
     return SetPoint(id_, "R1", tag, value, "bob", "test", Source.BENCH, now_ms, now_ms + lifetime_ms)
 
 
+def from_bench_by(clock, tag, value):
+    return SetPoint("b-1", "R1", tag, value, "bob", "test", Source.BENCH, 0, 0).valid_from(clock.wall_ms(), 30_000)
+
+
 async def test_command_of_a_host_is_carried_out_and_told(clerk):
     async with clerk.running():
         issued_at_ms = clerk.pi.true_ms
@@ -279,6 +283,61 @@ async def test_command_that_comes_while_settings_are_taken_over_waits_for_them(c
         assert clerk.wire.units[1].value(2) == 350
 
 
+async def test_step_counts_from_what_the_command_before_has_set(clerk):
+    async with clerk.running():
+        first, second = clerk.hears("pH/SP", 7.4), clerk.hears("pH/SP", 6.6)
+        assert (await clerk.until_over(first)).state is State.DONE
+        end = await clerk.until_over(second)
+        assert (end.state, "at most, from 7.4" in end.why) == (State.REFUSED, True), end
+        assert len(clerk.writes) == 1
+
+
+@pytest.mark.parametrize(("fault", "state"), [(Fault.busy(times=1), State.DONE), (Fault.busy(), State.REFUSED)])
+async def test_busy_unit_is_asked_once_more_and_the_end_is_told(clerk, fault, state):
+    async with clerk.running():
+        clerk.wire.fault = fault
+        end = await clerk.until_over(clerk.hears("Stirrer/SP", 350))
+        assert end.state is state
+        assert len(clerk.writes) == 2
+        assert clerk.wire.units[1].value(2) == (350 if state is State.DONE else 300)
+
+
+async def test_failure_that_nobody_foresaw_is_told(clerk, monkeypatch):
+    async def before_it_went(*_):
+        raise KeyError("layout")
+
+    async def after_it_went(_device, _tag, _value, go):
+        go()
+        raise KeyError("layout")
+
+    async with clerk.running():
+        monkeypatch.setattr(clerk.bench, "write", before_it_went)
+        end = await clerk.until_over(clerk.hears("Stirrer/SP", 350))
+        assert (end.state, "KeyError" in end.why) == (State.REFUSED, True)
+        monkeypatch.setattr(clerk.bench, "write", after_it_went)
+        assert (await clerk.until_over(clerk.hears("Stirrer/SP", 350))).state is State.NOT_CONFIRMED
+
+
+async def test_clock_that_is_put_back_makes_no_lifetime_longer(clerk):
+    clerk.pi.wrong_by_ms, clerk.pi.synchronised = 3_600_000, False
+    async with clerk.running():
+        waiting = await busy_line(clerk)
+        setting = asyncio.create_task(clerk.commands.set(from_bench_by(clerk.clock, "Stirrer/SP", 350), "bob"))
+        async with awaiting("it is begun"):
+            while clerk.states("b-1") != ["begun"]:
+                await asyncio.sleep(0.005)
+        clerk.pi.synchronise()
+        for _ in range(2):
+            clerk.pi.run(1_000)
+            await clerk.clock.look()
+        clerk.pi.run(29_000)
+        assert clerk.clock.wall_ms() < clerk.commands._book.get("b-1").command.valid_until_ms, "it was not put back"
+        clerk.wire.fault = None
+        assert (await setting).state is State.EXPIRED
+        await waiting
+        assert not clerk.writes
+
+
 async def test_settings_may_take_no_commands_of_hosts(clerk_with):
     clerk = clerk_with("[commands]\nremote = false")
     async with clerk.running():
@@ -292,12 +351,14 @@ async def test_command_that_cannot_be_read_is_said(clerk, caplog):
         assert "cannot be used" in caplog.text
 
 
-async def test_crowd_of_commands_is_bounded(clerk, caplog):
+async def test_crowd_of_commands_is_bounded_and_told(clerk):
     async with clerk.running():
         for _ in range(100):
             clerk.hears("Far/SP", 1)
         assert len(clerk.commands._tasks) <= 64
-        assert "too many come" in caplog.text
+        ends = [await clerk.until_over(f"c-{number + 1}") for number in range(100)]
+    assert {str(end.state) for end in ends} == {"refused"}
+    assert [end.why for end in ends[64:]] == ["64 others are under way"] * 36
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from lms_agent.settings.dialects.modbus import ModbusInstrument, RegisterPoint
 from lms_agent.settings.dialects.mt_sics import CommandPoint, MtSicsInstrument
 from lms_agent.settings.model import ModbusTcpBus, SerialBus
 from lms_firmware_sim.wires import BalanceWire, Fault, FaultKind, ModbusTcpWire, RegisterMap
+from lms_firmware_sim.wires.text_wire import Reply
 from lms_protocol.reading import Quality
 
 TIMEOUT_S = 1.0
@@ -197,6 +198,17 @@ async def test_tare_that_is_not_answered_is_in_doubt_sent_once_and_read_back(dri
         sent = [request.function for request in wire.requests]
     assert (written.confirmed, written.sent, written.read_back) == (False, 12.5, 12.5)
     assert sent.count("TA 12.50 g") == 1
+
+
+async def test_tare_stays_in_doubt_when_the_balance_is_busy_afterwards(driver_on, monkeypatch):
+    async with BalanceWire(100.0) as wire:
+        driver = driver_on(wire, TARE, timeout_s=0.2)
+        await driver.read()
+        hear, wire.fault = wire.balance.hear, Fault.silence(times=1)
+        busy = Reply.of("TA I")
+        monkeypatch.setattr(wire.balance, "hear", lambda line: busy if line == "TA" else hear(line))
+        written = await driver.write(0, 12.5)
+    assert (written.confirmed, written.read_back) == (False, None)
 
 
 async def test_late_weight_is_not_taken_for_the_stable_weight(driver_on):

@@ -12,6 +12,7 @@ decides; `lms_agent.bench` writes; `lms_agent.commands.telling` brings what happ
 import asyncio
 import logging
 import math
+from collections import defaultdict
 from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -89,6 +90,8 @@ class Commands:
         self._locks = store.locks()
         self._telling = Telling(store, log, clock.stamps)
         self._tasks: set[asyncio.Task[Record]] = set()
+        self._came: dict[str, tuple[int, float]] = {}  # when what is under way came: ms UTC, and on the other clock
+        self._turns: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._ending = False
         for record in self._book.recover(clock.wall_ms()):  # before anything new can be begun
             LOGGER.warning("Command %s: %s", record.command.id, record.why)
@@ -162,11 +165,17 @@ class Commands:
         known = self._book.get(command.id)
         if known is not None:
             LOGGER.info("Command %s came again; it is %s", command.id, known.state)
-        elif self._ending or self._book.is_full or len(self._tasks) >= MOST_WAITING:
-            LOGGER.error("Command %s of %s is not taken: too many come, or the agent ends", command.id, command.by)
+        elif self._book.is_full:
+            LOGGER.error("Command %s of %s is not taken: too many come", command.id, command.by)
         else:
-            plain = heard.note is None and not self._settings.accept_plain
-            self._begin(self._carry_out(self._take(command, plain=plain)))
+            record = self._take(command, plain=heard.note is None and not self._settings.accept_plain)
+            if not self._ending and len(self._tasks) < MOST_WAITING:
+                self._begin(self._carry_out(record))
+                return
+            del self._came[command.id]
+            if not record.is_final:
+                why = "the agent is ending" if self._ending else f"{MOST_WAITING} others are under way"
+                self._over(self._end(command.id, End(State.REFUSED, why)))
 
     async def set(self, command: SetPoint, account: str) -> Record:
         """Somebody at the bench wants a tag set; what became of it.
@@ -222,25 +231,35 @@ class Commands:
 
     def _take(self, command: SetPoint, *, account: str = "", plain: bool = False) -> Record:
         """Check it, and know its id from now on."""
+        self._came[command.id] = self._clock.wall_ms(), self._clock.monotonic_s()
         limits = self._limits_of(command)._replace(largest_step=None)  # for `_go`, which knows the present value
         record = self._book.take(command, limits, self._facts(command), account)
         if record.state is State.BEGUN and (command.device, command.tag) not in self._limits:
             why = f"{command.device} has no tag {command.tag}"
-            record = self._book.end(command.id, End(State.REFUSED, why), record.changed_at_ms)
+            record = self._end(command.id, End(State.REFUSED, why))
         if record.state is State.BEGUN and plain:
             why = "it does not say who wants it, why and until when (Sync/Command), and accept_plain is not set"
-            record = self._book.end(command.id, End(State.REFUSED, why), record.changed_at_ms)
+            record = self._end(command.id, End(State.REFUSED, why))
         self._telling.note(record)
         return record
 
+    def _end(self, id_: str, end: End) -> Record:
+        return self._book.end(id_, end, self._clock.wall_ms())
+
     async def _carry_out(self, record: Record) -> Record:
+        try:
+            return await self._carried_out(record)
+        finally:
+            self._came.pop(record.command.id, None)
+
+    async def _carried_out(self, record: Record) -> Record:
         id_, command = record.command.id, record.command
         try:
             await self._telling.flush()
         except LmsError as error:
             if record.is_final:
                 return record
-            return self._over(self._book.end(id_, End(State.REFUSED, _unwritten(error)), self._clock.wall_ms()))
+            return self._over(self._end(id_, End(State.REFUSED, _unwritten(error))))
         if record.is_final:
             return self._say(record)
         try:
@@ -249,18 +268,26 @@ class Commands:
             return await self._tell(called_off.record)
         except LmsError as error:  # nothing was sent, or the instrument says that it did not take it
             end = End(State.REFUSED, str(error))
-        return await self._tell(self._book.end(id_, end, self._clock.wall_ms()))
+        except Exception as error:
+            LOGGER.exception("Command %s could not be carried out", id_)
+            state = State.NOT_CONFIRMED if self._book.is_on_its_way(id_) else State.REFUSED
+            end = End(state, f"the agent failed over it ({error!r:.200}); its journal says more")
+        return await self._tell(self._end(id_, end))
 
     async def _write(self, command: SetPoint) -> Written:
-        """Write it as soon as the buses may be used: while other settings are taken over, they may not."""
+        """Write it as soon as the buses may be used: while other settings are taken over, they may not.
+
+        One command of a tag at a time: a step counts from what the one before has set.
+        """
         while True:
             try:
-                present = await self._present(command)
-                value = as_value(command.value, self._limits_of(command).datatype)
-                go = partial(self._go, command.id, present)
-                return await self._bench.write(command.device, command.tag, value, go)
+                async with self._turns[command.device, command.tag]:
+                    present = await self._present(command)
+                    value = as_value(command.value, self._limits_of(command).datatype)
+                    go = partial(self._go, command.id, present)
+                    return await self._bench.write(command.device, command.tag, value, go)
             except BenchClosed:
-                if self._clock.wall_ms() > command.valid_until_ms:
+                if self._now_ms(command) > command.valid_until_ms:
                     self._go(command.id, None)  # says that it is void
                     raise
                 if self._ending:
@@ -309,7 +336,12 @@ class Commands:
         return self._clock.state.trust == Trust.TRUSTED
 
     def _facts(self, command: SetPoint, present: Value = None) -> Facts:
-        return Facts(self._clock.wall_ms(), self._is_trusted, self._locks.get(command.device), present)
+        return Facts(self._now_ms(command), self._is_trusted, self._locks.get(command.device), present)
+
+    def _now_ms(self, command: SetPoint) -> int:
+        """The agent's time; where the clock was put back since the command came, that makes its lifetime no longer."""
+        came_ms, came_s = self._came.get(command.id, (0, math.inf))
+        return max(self._clock.wall_ms(), came_ms + round(1000 * max(0.0, self._clock.monotonic_s() - came_s)))
 
 
 def _unwritten(error: LmsError) -> str:

@@ -15,6 +15,7 @@ Source: Alicat, Serial Communications Primer.
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 
 from lms_protocol.instruments.calibration import Step
 from lms_protocol.reading import Quality, Reading, Value
@@ -89,11 +90,15 @@ class Alicat:
         confirmation = await self._line.write(
             order, self._probes, read_back=self._poll, go=unless_reopened(self._line, go)
         )
-        held = [self._set_point(answer) for answer in (confirmation.answer, confirmation.read_back) if answer]
-        known = held[-1] if held else None
         doubt = "" if confirmation.answer is not None else str(confirmation.doubt)
-        if not doubt and held[0] != float(text):
-            doubt = f"its set point is {held[0]:g} afterwards"
+        known: float | None = None
+        if confirmation.answer is not None:
+            known = self._set_point(confirmation.answer)
+            if known != float(text):
+                doubt = f"its set point is {known:g} afterwards"
+        if confirmation.read_back is not None:
+            with suppress(InstrumentRefused):  # which would say nothing of whether the set point was taken
+                known = self._set_point(confirmation.read_back)
         return Written(not doubt, float(text), known, doubt)
 
     async def tell(self, step: Step, reference: float, go: Go = always) -> Written:

@@ -18,6 +18,7 @@ Source: Mettler-Toledo, MT-SICS Interface Command reference: the weight is right
 import asyncio
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -31,6 +32,7 @@ from lms_agent.drivers.driver import Go, Outcome, Written, always, quality_of, u
 from lms_agent.drivers.questions import Question, ask_all
 from lms_agent.errors import (
     InstrumentBusy,
+    InstrumentError,
     InstrumentRefused,
     NotWritable,
     ReplyRefused,
@@ -92,11 +94,21 @@ class MtSics:
         tare = Command(f"TA {text} {point.unit}".encode(), _TARE, changes=True, shape=b"TA")
         go = unless_reopened(self._line, go) if self._line.openings else go
         confirmation = await self._line.write(tare, _PROBES, read_back=_COMMANDS["TA"], go=go)
-        held = [self._weight(point, answer) for answer in (confirmation.answer, confirmation.read_back) if answer]
         doubt = "" if confirmation.answer is not None else str(confirmation.doubt)
-        if not doubt and abs(held[0].value - float(text)) > 0.5 * 10.0 ** -held[0].decimals + _ROUNDING:
-            doubt = f"its tare is {held[0].value:g} {point.unit} afterwards"
-        return Written(not doubt, float(text), held[-1].value if held else None, doubt)
+        known: float | None = None
+        if confirmation.answer is not None:
+            try:
+                taken = self._weight(point, confirmation.answer)
+            except ReplyRefused as error:  # it took something
+                doubt = str(error)
+            else:
+                known = taken.value
+                if abs(known - float(text)) > 0.5 * 10.0**-taken.decimals + _ROUNDING:
+                    doubt = f"its tare is {known:g} {point.unit} afterwards"
+        if confirmation.read_back is not None:
+            with suppress(InstrumentError):  # which would say nothing of whether the tare was taken
+                known = self._weight(point, confirmation.read_back).value
+        return Written(not doubt, float(text), known, doubt)
 
     async def tell(self, step: Step, reference: float, go: Go = always) -> Written:
         """A balance adjusts itself."""
