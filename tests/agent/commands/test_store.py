@@ -6,7 +6,11 @@ import stat
 import threading
 
 import pytest
+from lms_agent.commands.alone import lock_alone
+from lms_agent.commands.commanding import NotNow
 from lms_agent.commands.store import CommandStore, StoreUnavailable, locks_of, store_path
+from lms_agent.log.lock import is_written
+from lms_agent.log.sqlite_log import SqliteLog
 from lms_protocol.command_book import Record
 from lms_protocol.commands import Lock, SetPoint, Source, State
 
@@ -127,3 +131,16 @@ def test_store_may_be_closed_while_others_are_at_it(log):
     for reader in readers:
         reader.join(30)
     assert len(refused) == 4
+
+
+def test_lock_is_not_written_behind_the_back_of_an_agent_that_begins(clerk, monkeypatch):
+    """It reads the locks once, when it begins."""
+    path, lock, written = clerk.settings.agent.log, Lock("bob", "hands", 1), []
+    said = {"by": "bob", "why": "hands", "account": "bob", "now_ms": 1}
+    save = CommandStore.save
+    monkeypatch.setattr(CommandStore, "save", lambda *a, **b: (written.append(is_written(path)), save(*a, **b)))
+    with SqliteLog.open(path), pytest.raises(NotNow, match="an agent runs"):
+        lock_alone(clerk.settings, "R1", lock, **said)
+    lock_alone(clerk.settings, "R1", lock, **said)
+    assert written == [True]
+    assert locks_of(path) == {"R1": lock}

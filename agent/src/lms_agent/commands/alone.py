@@ -13,7 +13,8 @@ from lms_protocol.commands import CommandEvent, Lock, LockState, SetPoint, Sourc
 from lms_agent.bench import opened
 from lms_agent.commands.commanding import Commands, NotNow
 from lms_agent.commands.store import CommandStore
-from lms_agent.log.lock import is_written
+from lms_agent.log.errors import LogInUse
+from lms_agent.log.lock import WriterLock
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_agent.registering import register
 from lms_agent.settings import AgentSettings
@@ -58,14 +59,22 @@ def lock_alone(
 
     Raises:
         NotNow: an agent runs, though it does not answer; or there is no such bioreactor.
-        StoreUnavailable: what is known of locks cannot be read or written.
+        StoreUnavailable, LogUnavailable: what is known of locks cannot be read or written.
     """
-    if is_written(settings.agent.log):
-        raise NotNow("an agent runs, but does not answer; restart it (`systemctl restart lms-agent`)")
     known = list(dict.fromkeys(tag.device for tag in settings.tag_descriptions() if tag.access == "write"))
     if device not in known:
         raise NotNow(f"no bioreactor {device!r} with a tag that can be set; the configuration has {', '.join(known)}")
     state = LockState.UNLOCKED if lock is None else LockState.LOCKED
     event = CommandEvent(f"lock-{uuid4()}", state, now_ms, by, why, Source.BENCH, account=account)
-    with closing(CommandStore.open(settings.agent.log, known, now_ms)) as store:
-        store.save(events=[(device, event.to_text())], locks={device: lock})
+    try:
+        held = WriterLock.take(
+            settings.agent.log
+        )  # no agent may begin while this is not on the disk: it would not see it
+    except LogInUse as error:
+        words = "an agent runs, but does not answer; restart it (`systemctl restart lms-agent`)"
+        raise NotNow(words) from error
+    try:
+        with closing(CommandStore.open(settings.agent.log, known, now_ms)) as store:
+            store.save(events=[(device, event.to_text())], locks={device: lock})
+    finally:
+        held.release()

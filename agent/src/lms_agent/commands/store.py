@@ -25,10 +25,11 @@ from lms_protocol.command_book import Record
 from lms_protocol.commands import Lock, SetPoint, Source, State
 from lms_protocol.errors import LmsError
 
+from lms_agent.owning import open_or_make
+
 APPLICATION_ID = 0x4C4D5343
 """`LMSC` in the file's header."""
 VERSION = 1
-FILE_MODE = 0o640
 _TABLES = (
     "CREATE TABLE commands (id TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE locks (device TEXT PRIMARY KEY, by TEXT NOT NULL, why TEXT NOT NULL, since_ms INTEGER NOT NULL)",
@@ -206,7 +207,7 @@ class CommandStore:
 
 def _connect(path: Path) -> sqlite3.Connection:
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE))
+        os.close(open_or_make(path, follow=False))
     except OSError as error:
         raise StoreUnavailable(path, error.strerror or str(error)) from error
     connection = sqlite3.connect(path, isolation_level=None, timeout=10, check_same_thread=False)

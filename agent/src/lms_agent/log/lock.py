@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from lms_agent.log.errors import LogInUse, LogUnavailable
+from lms_agent.owning import open_or_make
 
 _TRIES, _PAUSE_S = 5, 0.02
 """A command that looks who writes holds the lock, too, for a moment."""
@@ -34,7 +35,7 @@ class WriterLock:
         """
         path = lock_path(log_path)
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            descriptor = open_or_make(path)
         except OSError as error:
             reason = f"its lock file {path} cannot be made ({error.strerror})"
             raise LogUnavailable(log_path, reason, "check that its folder exists and is writable") from error

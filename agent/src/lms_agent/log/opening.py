@@ -39,6 +39,7 @@ from lms_agent.log.reader import LogReader
 from lms_agent.log.renewal.carrying import carried, last_gap_id, salvaged_from
 from lms_agent.log.renewal.predecessors import Kind
 from lms_agent.log.renewal.renewing import Intention, aside_name, finish, rows_of, write_intention
+from lms_agent.owning import open_or_make
 
 LOGGER = logging.getLogger(__name__)
 
@@ -134,7 +135,7 @@ def prepare(path: Path) -> None:
         LogMalformed: it is damaged.
     """
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, schema.FILE_MODE))
+        os.close(open_or_make(path))
     except OSError as error:
         remedy = "check that its folder exists and that this user may write there"
         raise LogUnavailable(path, str(error.strerror), remedy) from error

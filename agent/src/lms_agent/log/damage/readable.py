@@ -23,6 +23,7 @@ from lms_agent.log.records import BatchRow, GapRow, batch_row
 from lms_agent.log.renewal.standing_in import STAND_IN_GAP_IDS
 from lms_agent.log.tags import tag_row
 from lms_agent.log.times.corrections import INSERT_CORRECTION, Correction, correction_row
+from lms_agent.owning import open_or_make
 
 _INSERT = "INSERT OR {} INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
@@ -85,7 +86,7 @@ def write_readable(
     part = target.with_name(target.name + ".part")
     for leftover in (part, part.with_name(part.name + "-wal"), part.with_name(part.name + "-shm")):
         leftover.unlink(missing_ok=True)
-    os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, schema.FILE_MODE))
+    os.close(open_or_make(part))
     with closing(sqlite3.connect(part, isolation_level=None)) as connection:
         configure(connection)
         schema.migrate(connection, known.stream)

@@ -41,6 +41,7 @@ from lms_agent.log.renewal.predecessors import (
     predecessor_row,
 )
 from lms_agent.log.tags import from_row, tag_row, to_text
+from lms_agent.owning import open_or_make
 
 LOGGER = logging.getLogger(__name__)
 
@@ -118,7 +119,7 @@ def write_intention(log_path: Path, intention: Intention) -> None:
     """
     path = intention_path(log_path)
     part = path.with_name(path.name + ".part")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, schema.FILE_MODE), "w") as file:
+    with os.fdopen(open_or_make(part, os.O_WRONLY | os.O_TRUNC), "w") as file:
         json.dump(asdict(intention), file)
     sync_and_rename(part, path)
 
@@ -172,7 +173,7 @@ def _move_aside(log_path: Path, aside: Path) -> None:
 def _make(part: Path, intention: Intention) -> None:
     for leftover in (part, wal_path(part), part.with_name(part.name + "-shm")):
         leftover.unlink(missing_ok=True)
-    os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, schema.FILE_MODE))
+    os.close(open_or_make(part))
     with closing(sqlite3.connect(part, isolation_level=None)) as connection:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         configure(connection)
