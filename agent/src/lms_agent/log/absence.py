@@ -15,8 +15,10 @@ from lms_agent.log.sqlite_log import SqliteLog
 
 LOG_GONE = f"{NOT_RUNNING}, and its log is gone"
 TAKING_OVER = "new settings were being taken over"
-TOGETHER_MS = 1000
-"""Tags whose last readings lie no further apart share one gap: five instruments of a line need not tell it each."""
+TOGETHER_MS = 100
+"""Tags whose last readings, and whose first new ones, lie no further apart share one gap: the blocks of an instrument,
+or quick instruments of a line, need not tell it each. It lasts as long as all of them are silent, so that no reading
+lies within it: what is reported by exception was read last at other times than what is not."""
 NOT_CONFIGURED = "the settings have changed and nobody reads these tags together any more"
 
 
@@ -82,14 +84,19 @@ class Absence:
             if not abs(reading.taken_at_ms - began_at_ms) <= self._bearable_ms.get(reading.tag, -1)
         ]
         groups: list[list[tuple[int, Reading]]] = []
-        for began_at_ms, reading in sorted(first, key=lambda entry: entry[0]):
-            if not groups or began_at_ms - groups[-1][0][0] > TOGETHER_MS:
+        for began_at_ms, reading in sorted(first, key=lambda entry: (entry[0], entry[1].taken_at_ms)):
+            if not groups or not _together(groups[-1][0], (began_at_ms, reading)):
                 groups.append([])
             groups[-1].append((began_at_ms, reading))
         return [self._gap(group) for group in groups]
 
     def _gap(self, group: list[tuple[int, Reading]]) -> Gap:
-        began_at_ms = min(began for began, _ in group)
-        ended_at_ms = max(began_at_ms, *(reading.taken_at_ms for _, reading in group))
+        began_at_ms = max(began for began, _ in group)
+        ended_at_ms = max(began_at_ms, min(reading.taken_at_ms for _, reading in group))
         tags = tuple(reading.tag for _, reading in group)
         return Gap(self._log.next_gap_id(), tags, began_at_ms, ended_at_ms, self._reason)
+
+
+def _together(one: tuple[int, Reading], other: tuple[int, Reading]) -> bool:
+    """Whether two silences, each with its beginning and the reading that ends it, are told as one."""
+    return abs(other[0] - one[0]) <= TOGETHER_MS and abs(other[1].taken_at_ms - one[1].taken_at_ms) <= TOGETHER_MS
