@@ -46,6 +46,25 @@ async def test_streaming_circuit_is_silenced_and_read(speaking):
     assert wire.instruments[0].streaming_s == 0.0
 
 
+@pytest.mark.parametrize("lost", ["6.50", "6500"])
+async def test_reading_that_lost_a_digit_or_its_point_is_refused(speaking, lost):
+    class Lossy(EzoPh):
+        loses = False
+
+        def reading(self):
+            return lost if self.loses else "6.500"
+
+    circuit = Lossy(PhElectrode(lambda: 6.5, lambda: 25.0, clock=lambda: 0.0), **QUICK)
+    async with TextWire([circuit]) as wire:
+        driver = speaking(EzoInstrument, wire, PH)
+        assert [reading.value for reading in (await driver.read()).readings] == [6.5]
+        circuit.loses = True
+        ((_, error),) = (await driver.read()).failures
+        assert "fewer decimals than before: a digit or the point was lost" in str(error)
+        circuit.loses = False
+        assert [reading.value for reading in (await driver.read()).readings] == [6.5]
+
+
 async def test_temperature_is_told_with_every_reading(speaking):
     async with TextWire([ph_circuit(Vessel())]) as wire:
         driver = speaking(EzoInstrument, wire, PH, temperature_c=37.0)

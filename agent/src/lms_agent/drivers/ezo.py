@@ -86,6 +86,7 @@ class Ezo:
         self._told = [(n, p) for n, p in zip(numbers, instrument.points, strict=True) if p.field == "temperature"]
         self._reading = b"R" if instrument.temperature_c is None else b"RT,%.2f" % instrument.temperature_c
         self._fields: tuple[str, ...] = ()  # what a reading holds, once that is known
+        self._decimals: tuple[int, ...] = ()  # of the numbers of the readings since
         self._set_up_at = (0, 0)
         questions = [Question(tuple(number for number, _ in self._measured), self._measure)]
         if self._told:
@@ -173,7 +174,7 @@ class Ezo:
             wanted = f"EZO circuit for {self._measures}"
             raise WrongInstrument(self._line.port, None, wanted, f"an EZO circuit for {kind}", is_profile=False)
         fields = ("pH",) if self._measures == "pH" else await self._outputs()
-        self._fields, self._set_up_at = fields, self._moment()
+        self._fields, self._decimals, self._set_up_at = fields, (), self._moment()
 
     def _moment(self) -> tuple[int, int]:
         """Another one since the last set-up: the circuit may have been restarted, or be another one."""
@@ -199,6 +200,7 @@ class Ezo:
         answer = await self._line.ask(_command(self._reading, reply, takes_s=READING_S[self._measures]), _PROBES)
         self._raise_error(answer)
         values = dict(zip(self._fields, answer.match.groups(), strict=False))
+        self._check_decimals(answer, [values[field] for field in self._fields])
         outcome = Outcome([], [])
         for number, point in self._measured:
             if point.field in values:
@@ -209,6 +211,16 @@ class Ezo:
                     Failure((number,), ReplyRefused(self._line.port, None, reason, answer.match[0]))
                 )
         return outcome
+
+    def _check_decimals(self, answer: Answer, numbers: Sequence[bytes]) -> None:
+        """A circuit writes all its decimals, zeros too. A number that has fewer than one before has lost some of its
+        digits, or its point, on the line.
+        """
+        decimals = tuple(len(number.partition(b".")[2]) for number in numbers)
+        if any(now < before for now, before in zip(decimals, self._decimals, strict=False)):
+            reason = "its numbers have fewer decimals than before: a digit or the point was lost"
+            raise ReplyRefused(self._line.port, None, reason, answer.match[0])
+        self._decimals = decimals
 
     async def _ask_temperature(self) -> Outcome:
         answer = await self._line.ask(_COMPENSATION, _PROBES)
