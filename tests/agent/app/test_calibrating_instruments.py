@@ -14,7 +14,7 @@ from lms_agent.calibration.keeping import NO_TIME
 from lms_agent.calibration.making import calibratable
 from lms_agent.calibration.session import chosen_of
 from lms_agent.calibration.store import Calibrations, load
-from lms_agent.cli.calibrating import Guide
+from lms_agent.cli.calibration.guide import Guide
 from lms_agent.service import Service
 from lms_agent.service.door import Door
 from lms_agent.service.errors import ServiceRefused
@@ -167,7 +167,7 @@ async def test_what_an_instrument_was_told_is_kept_whatever_comes_after(
     configured: Any, monkeypatch: pytest.MonkeyPatch, second: BaseException, points: list[str], in_doubt: bool
 ) -> None:
     (able,) = calibratable(load_settings(configured("modbus-rtu", "/dev/null", "hamilton-arc-ph")))
-    monkeypatch.setattr("lms_agent.cli.calibrating.time.sleep", lambda _: None)
+    monkeypatch.setattr("lms_agent.cli.calibration.guide.time.sleep", lambda _: None)
     guide = Guide(Stub(second), able, silent=True, words=False, accept=True)  # type: ignore[arg-type]
     made = guide.measure([chosen_of(able.procedure, name) for name in ("CP2", "CP1")])
     assert [point.name for point in made.points] == points
@@ -187,7 +187,7 @@ async def test_reference_that_was_taken_is_kept_if_the_technician_ends_it_before
         if stub.told:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("lms_agent.cli.calibrating.time.sleep", sleep)
+    monkeypatch.setattr("lms_agent.cli.calibration.guide.time.sleep", sleep)
     guide = Guide(stub, able, silent=True, words=False, accept=True)  # type: ignore[arg-type]
     made = guide.measure([chosen_of(able.procedure, name) for name in ("CP2", "CP1")])
     assert ([point.name for point in made.points], made.remarks) == (["CP2"], ["ended early: by hand"])
@@ -238,7 +238,7 @@ async def test_nothing_is_kept_if_the_first_reference_is_not_taken(
     configured: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (able,) = calibratable(load_settings(configured("modbus-rtu", "/dev/null", "hamilton-arc-ph")))
-    monkeypatch.setattr("lms_agent.cli.calibrating.time.sleep", lambda _: None)
+    monkeypatch.setattr("lms_agent.cli.calibration.guide.time.sleep", lambda _: None)
     stub = Stub(NotTaken("pH/PV", "CP1", "unstable"))
     stub.told.append("an earlier one")
     guide = Guide(stub, able, silent=True, words=False, accept=True)  # type: ignore[arg-type]

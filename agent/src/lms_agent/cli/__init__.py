@@ -20,19 +20,21 @@ class _Entry(NamedTuple):
 
 
 COMMANDS = {
-    "init": _Entry("lms_agent.cli.init", "init", "Ask a few questions and write a checked configuration."),
+    "init": _Entry("lms_agent.cli.init.command", "init", "Ask a few questions and write a checked configuration."),
     "run": _Entry("lms_agent.cli.run", "run", "Read the instruments, keep the log and send it, until stopped."),
     "read": _Entry("lms_agent.cli.read", "read", "Read every instrument once and show the values."),
     "set": _Entry("lms_agent.cli.set", "set_", "Set a tag that can be set, and say what became of it."),
-    "calibrate": _Entry("lms_agent.cli.calibrate", "calibrate", "Hold an instrument against known values."),
-    "calibrations": _Entry("lms_agent.cli.calibrations", "calibrations", "Show what is calibrated, and what is due."),
+    "calibrate": _Entry("lms_agent.cli.calibration.calibrate", "calibrate", "Hold an instrument against known values."),
+    "calibrations": _Entry(
+        "lms_agent.cli.calibration.calibrations", "calibrations", "Show what is calibrated, and what is due."
+    ),
     "lock": _Entry("lms_agent.cli.lock", "lock", "Lock a bioreactor: hosts can set nothing on it."),
     "unlock": _Entry("lms_agent.cli.lock", "unlock", "Take the lock away."),
     "sync": _Entry("lms_agent.cli.sync", "sync", "Show connection, backlog, clock, last acknowledgement."),
-    "watch": _Entry("lms_agent.cli.watch", "watch", "Show live values, ages and the backlog."),
+    "watch": _Entry("lms_agent.cli.watch.command", "watch", "Show live values, ages and the backlog."),
     "history": _Entry("lms_agent.cli.history", "history", "Draw how tags went, from the log."),
-    "log": _Entry("lms_agent.cli.log", "app", "Show what the log holds and what the cloud has acknowledged."),
-    "scan": _Entry("lms_agent.cli.scan", "scan", "Find what hangs on a line that nobody has described."),
+    "log": _Entry("lms_agent.cli.log.app", "app", "Show what the log holds and what the cloud has acknowledged."),
+    "scan": _Entry("lms_agent.cli.scan.command", "scan", "Find what hangs on a line that nobody has described."),
     "profile": _Entry("lms_agent.cli.profile", "app", "Show which instruments are known, and check your own profiles."),
     "doctor": _Entry("lms_agent.cli.doctor", "doctor", "Look for what is wrong, and say what to do about it."),
     "plan": _Entry("lms_agent.cli.plan", "plan", "Show what is asked on each line, and how busy that makes it."),

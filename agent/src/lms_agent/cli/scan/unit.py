@@ -1,4 +1,4 @@
-"""`lms-agent scan --unit`: what one unit holds, and how a value that is known is stored. Called by `cli/scan.py`."""
+"""`lms-agent scan --unit`: what one unit holds, and how a value that is known is stored. Called by `command.py`."""
 
 import asyncio
 import json
@@ -8,8 +8,9 @@ from typing import Any
 
 import typer
 
-from lms_agent.cli.scan import Plan, told
-from lms_agent.cli.scan_progress import Progress
+from lms_agent.cli.scan.plan import Plan
+from lms_agent.cli.scan.progress import Progress
+from lms_agent.cli.scan.telling import told
 from lms_agent.cli.screen.prose import say
 from lms_agent.cli.screen.terminal import faint
 from lms_agent.errors import InstrumentError

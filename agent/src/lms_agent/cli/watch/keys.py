@@ -3,7 +3,7 @@
     ↑ ↓ PgUp PgDn   choose a tag          t   only those that need attention
     + -             a longer, a shorter trend      q   end
 
-Between `lms_agent.watching`, which looks at log and agent once a second, and the terminal; `watch.py` words the lines.
+Between `lms_agent.watching`, which looks at log and agent once a second, and the terminal; `lines.py` words the lines.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import DataTable, Footer, Static
 
-from lms_agent.cli.watch import COLUMNS, connection, headline, tag_cells, tag_needs_attention, warnings
+from lms_agent.cli.watch.lines import COLUMNS, connection, headline, tag_cells, tag_needs_attention, warnings
 from lms_agent.log.reader import LogReader
 from lms_agent.trend.gathering import Trend, gather
 from lms_agent.trend.plotting import plot, steps_for

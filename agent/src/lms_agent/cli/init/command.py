@@ -14,8 +14,8 @@ from lms_protocol.errors import LmsError
 
 from lms_agent.cli.configuration import UNUSABLE
 from lms_agent.cli.finding import FAILED
-from lms_agent.cli.init_answers import Given, Missing, answers_of
-from lms_agent.cli.init_questions import Questions
+from lms_agent.cli.init.answers import Given, Missing, answers_of
+from lms_agent.cli.init.questions import Questions
 from lms_agent.cli.screen.prose import say
 from lms_agent.cli.screen.tables import table
 from lms_agent.cli.screen.terminal import width

@@ -7,74 +7,26 @@ import asyncio
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from lms_protocol.instruments.catalogue import Catalogue
-from lms_protocol.instruments.model import Profile
 
 from lms_agent.cli import completing
 from lms_agent.cli.configuration import UNUSABLE
-from lms_agent.cli.scan_progress import Progress
+from lms_agent.cli.scan.plan import Plan
+from lms_agent.cli.scan.progress import Progress
+from lms_agent.cli.scan.telling import Tally, report, summary, told, what
 from lms_agent.cli.screen.prose import say
 from lms_agent.errors import PortError
-from lms_agent.scanning import scanning, text_questions
+from lms_agent.scanning import scanning
 from lms_agent.scanning.places import Place, places
 from lms_agent.scanning.scanning import Found
 from lms_agent.scanning.seeking import Wanted
-from lms_agent.scanning.settings_order import BAUDS, PARITIES, LineSetting, Parity, to_try
+from lms_agent.scanning.settings_order import BAUDS, PARITIES, Parity, to_try
 from lms_agent.settings import default_path
-
-SERIAL_TIMEOUT_S, TCP_TIMEOUT_S = 0.15, 0.5
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is asked on each line.
-
-    Attributes:
-        settings: of serial lines, in the order in which they are tried.
-        units: their numbers.
-        timeout_s: for an answer; None: as the kind of line has it.
-        every: whether all settings are tried, also after one was right.
-        profiles: the models that are known.
-        texts: whether instruments that talk in lines of text are asked, too.
-    """
-
-    settings: list[LineSetting]
-    units: list[int]
-    timeout_s: float | None
-    every: bool = False
-    profiles: tuple[Profile, ...] = ()
-    texts: bool = True
-
-    def timeout_at(self, place: Place) -> float:
-        """For an answer there."""
-        return self.timeout_s or (TCP_TIMEOUT_S if place.host else SERIAL_TIMEOUT_S)
-
-    def survey_of(self, place: Place) -> scanning.Survey:
-        """What is asked there."""
-        timeout_s = self.timeout_at(place)
-        return scanning.Survey(self.settings, self.units, timeout_s, self.profiles, self.every, self.texts)
-
-    def questions_at(self, place: Place) -> int:
-        """How many they are at most."""
-        if place.host:
-            return len(self.units)
-        talkers = text_questions.text_profiles(self.profiles) if self.texts else []
-        return len(self.units) * len(self.settings) + len(text_questions.questions(talkers, self.units))
-
-
-@dataclass
-class _Tally:
-    """What a scan came to."""
-
-    found: list[Found] = field(default_factory=list)
-    noise: list[Found] = field(default_factory=list)
-    failures: list[tuple[Place, str]] = field(default_factory=list)
 
 
 def scan(  # noqa: PLR0917 - typer calls it by name
@@ -110,7 +62,7 @@ def scan(  # noqa: PLR0917 - typer calls it by name
         plan = Plan(settings, _units(units), timeout, every, tuple(Catalogue()))
         code = asyncio.run(_scan_all(found, plan, as_json=as_json))
     else:
-        from lms_agent.cli.scan_unit import Question, look_into  # noqa: PLC0415 - another command, nearly
+        from lms_agent.cli.scan.unit import Question, look_into  # noqa: PLC0415 - another command, nearly
 
         if len(found) != 1:
             _refuse("--unit needs one port or host, such as `lms-agent scan /dev/ttyUSB0 --unit 3`")
@@ -164,17 +116,17 @@ def _wanted(value: float | None, between: str | None) -> Wanted | None:
 
 
 async def _scan_all(found: list[Place], plan: Plan, *, as_json: bool) -> int:
-    tally = _Tally()
+    tally = Tally()
     if not found and not as_json:
         typer.echo("No serial port is present. Plug in the adapter, or name a host: lms-agent scan 192.168.0.20")
     for place in found:
         await _scan_one(place, plan, tally, quiet=as_json)
     if as_json:
-        typer.echo(json.dumps(_as_json(tally), ensure_ascii=False))
+        typer.echo(json.dumps(report(tally), ensure_ascii=False))
     return 0 if tally.found else 1
 
 
-async def _scan_one(place: Place, plan: Plan, tally: _Tally, *, quiet: bool) -> None:
+async def _scan_one(place: Place, plan: Plan, tally: Tally, *, quiet: bool) -> None:
     tell: Callable[[str], None] = (lambda _: None) if quiet else partial(say, indent=2)
     if not quiet:
         typer.echo(place.name)
@@ -190,7 +142,7 @@ async def _scan_one(place: Place, plan: Plan, tally: _Tally, *, quiet: bool) -> 
             (mine if found.heard.said else noise).append(found)
             if found.heard.said:
                 progress.clear()
-                tell(f"{told(found)}: {_what(found)}")
+                tell(f"{told(found)}: {what(found)}")
     except PortError as error:
         tally.failures.append((place, str(error)))
         progress.clear()
@@ -200,79 +152,5 @@ async def _scan_one(place: Place, plan: Plan, tally: _Tally, *, quiet: bool) -> 
         tally.found += mine
         tally.noise += noise
     progress.clear()
-    for text in _summary(place, plan, mine, noise):
+    for text in summary(place, plan, mine, noise):
         tell(text)
-
-
-def _what(found: Found) -> str:
-    """What an instrument is, or at least what it answered."""
-    if found.model is None:
-        return f"unknown; {found.heard.said}"
-    shown = f", says {found.model.shown!r}" if found.model.shown else ""
-    perhaps = "" if found.model.sure else "perhaps "
-    return f"{perhaps}{found.model.profile} ({found.model.name}){shown}"
-
-
-def _next_step(found: Found, profiles: tuple[Profile, ...]) -> list[str]:
-    """What to do with an instrument that was found."""
-    place, unit = found.place, found.heard.unit
-    if found.model is None:
-        return [f"what unit {unit} holds: `lms-agent scan {place.name} --unit {unit}`"]
-    where = f"host={place.host}:{place.port}" if place.host else f"port={place.name}"
-    option = f"profile={found.model.profile},{where}" + (f",unit={unit}" if unit is not None else "")
-    boxed = next((profile.links[0] for profile in profiles if profile.id == found.model.profile), None)
-    if found.setting is not None and boxed is not None and found.setting.baud != boxed.baud:
-        option += f",baud={found.setting.baud}"
-    if found.setting is not None and boxed is not None and found.setting.parity != boxed.parity:
-        option += f",parity={found.setting.parity}"
-    return [f"to set it up: `lms-agent init --instrument {option}`"]
-
-
-def _summary(place: Place, plan: Plan, mine: list[Found], noise: list[Found]) -> list[str]:
-    """What to say when all was asked."""
-    if mine:
-        known = [found for found in mine if found.model is not None]
-        return _next_step((known or mine)[0], plan.profiles)
-    if noise:
-        return [
-            f"no unit answers, but something is heard at {', '.join(str(found.setting) for found in noise[:3])}:",
-            "another protocol, two units with one number, or noise on the line",
-        ]
-    first, last = plan.units[0], plan.units[-1]
-    units = f"unit {first}" if first == last else f"units {first} to {last}"
-    at = "" if place.host else f" at {_several(plan.settings)}"
-    return [f"no unit answers; asked: {units}{at}"]
-
-
-def _several(settings: list[LineSetting]) -> str:
-    return str(settings[0]) if len(settings) == 1 else f"{len(settings)} settings from {settings[0]} on"
-
-
-def told(found: Found) -> str:
-    """Setting and unit, for people; 8N1 and 8N2 cannot be told apart, and need not."""
-    unit = "" if found.heard.unit is None else f"unit {found.heard.unit}"
-    if found.setting is None:
-        return unit
-    either = found.setting.parity == "none" and found.setting.stop_bits == 2 and not (found.model and found.model.sure)
-    return f"{found.setting}{' (or 8N1)' if either else ''}{', ' * bool(unit)}{unit}"
-
-
-def _as_json(tally: _Tally) -> dict[str, Any]:
-    return {
-        "units": [
-            {
-                "place": found.place.name,
-                "baud": found.setting.baud if found.setting else None,
-                "parity": found.setting.parity if found.setting else None,
-                "stop_bits": found.setting.stop_bits if found.setting else None,
-                "unit": found.heard.unit,
-                "said": found.heard.said,
-                "profile": found.model.profile if found.model else None,
-                "sure": found.model.sure if found.model else None,
-                "shown": found.model.shown if found.model else None,
-            }
-            for found in tally.found
-        ],
-        "noise": [{"place": found.place.name, "setting": str(found.setting)} for found in tally.noise],
-        "failures": [{"place": place.name, "reason": reason} for place, reason in tally.failures],
-    }

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from lms_agent.cli.finding import FAILED, UNUSABLE, ending
-from lms_agent.cli.log_contents import contents_as_json, contents_rows, print_rows
+from lms_agent.cli.log.contents import contents_as_json, contents_rows, print_rows
 from lms_agent.health import read_status
 from lms_agent.log.damage.verifying import Verdict
 from lms_agent.log.damage.verifying import verify as verify_log

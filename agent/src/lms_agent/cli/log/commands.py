@@ -14,7 +14,7 @@ from lms_protocol.commands import EVENT_TAG, CommandEvent, LockState, State
 from lms_protocol.errors import PayloadError
 
 from lms_agent.cli.finding import ending
-from lms_agent.cli.log_upkeep import Config, Find, Json, Log
+from lms_agent.cli.log.upkeep import Config, Find, Json, Log
 from lms_agent.cli.screen.prose import say
 from lms_agent.cli.screen.tables import table
 from lms_agent.cli.screen.terminal import width

@@ -1,6 +1,6 @@
 """What a log holds, as rows of text and as JSON: the same for `lms-agent log status` and `log stats`.
 
-Neighbours: `lms_agent.log.reader` looks; `lms_agent.cli.log` and `lms_agent.cli.log_upkeep` add what is theirs.
+Neighbours: `lms_agent.log.reader` looks; `app.py` and `upkeep.py` add what is theirs.
 """
 
 from collections.abc import Iterable

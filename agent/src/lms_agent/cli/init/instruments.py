@@ -9,8 +9,8 @@ from lms_protocol.instruments.catalogue import Catalogue
 from lms_protocol.instruments.model import Profile
 
 from lms_agent.buses.present import present_ports
-from lms_agent.cli.init_questions import Questions
-from lms_agent.cli.scan_progress import Progress
+from lms_agent.cli.init.questions import Questions
+from lms_agent.cli.scan.progress import Progress
 from lms_agent.scanning.places import places
 from lms_agent.scanning.scanning import Found, Survey, scan
 from lms_agent.scanning.settings_order import to_try

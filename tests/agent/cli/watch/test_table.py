@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lms_agent.cli.watch import screen
+from lms_agent.cli.watch.table import screen
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_agent.watching import Watcher
 from lms_protocol.reading import Gap, Quality, Reading, TagDescription

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 import typer
 from lms_protocol.reading import NOT_FOR_SCREENS
 
-from lms_agent.cli import log_commands, log_upkeep
 from lms_agent.cli.finding import ending, find_log
-from lms_agent.cli.log_contents import contents_as_json, contents_rows, print_rows
+from lms_agent.cli.log import commands, upkeep
+from lms_agent.cli.log.contents import contents_as_json, contents_rows, print_rows
 from lms_agent.health import is_fresh, read_status
 from lms_agent.log.exporting import iso
 from lms_agent.log.lock import is_written, writer_pid
@@ -139,8 +139,8 @@ def _find(context: typer.Context, config: Path | None, log: Path | None) -> Path
     return find_log(config or outer_config, log or (outer_log if config is None else None))
 
 
-log_upkeep.register(app, _find)
-log_commands.register(app, _find)
+upkeep.register(app, _find)
+commands.register(app, _find)
 
 
 def _print_status(path: Path, *, as_json: bool) -> None:

@@ -10,8 +10,8 @@ from lms_protocol.errors import LmsError, TopicError
 from lms_protocol.instruments.catalogue import Catalogue
 from lms_protocol.topics import check_id
 
-from lms_agent.cli.init_instruments import ask_instruments, from_option
-from lms_agent.cli.init_questions import Questions
+from lms_agent.cli.init.instruments import ask_instruments, from_option
+from lms_agent.cli.init.questions import Questions
 from lms_agent.starting.answers import Answers
 from lms_agent.starting.drafting import Draft, DraftError
 from lms_agent.starting.naming import id_of

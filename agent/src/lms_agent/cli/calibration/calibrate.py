@@ -2,7 +2,7 @@
 
 Exit codes: 0 kept, 1 not kept, 2 the command cannot be used, 3 not confirmed: the instrument may have been adjusted.
 
-Neighbours: `calibrating.py` talks with the technician; `lms_agent.calibration` does everything else.
+Neighbours: `guide.py` talks with the technician; `lms_agent.calibration` does everything else.
 """
 
 import json
@@ -20,7 +20,7 @@ from lms_agent.calibration.making import Calibratable, Wish, calibratable, judge
 from lms_agent.calibration.record import Calibration, Measured
 from lms_agent.calibration.session import Chosen, chosen_of
 from lms_agent.cli import completing
-from lms_agent.cli.calibrating import Guide, Made, told
+from lms_agent.cli.calibration.guide import Guide, Made, told
 from lms_agent.cli.configuration import JsonOption, load_or_exit
 from lms_agent.cli.finding import CONFIG_HELP, FAILED, ending
 from lms_agent.cli.screen.prose import say

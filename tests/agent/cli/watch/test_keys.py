@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from lms_agent.cli.watch_screen import WatchScreen
+from lms_agent.cli.watch.keys import WatchScreen
 from lms_agent.log.errors import LogMalformed
 from lms_agent.log.sqlite_log import SqliteLog
 from lms_agent.watching import Watcher
