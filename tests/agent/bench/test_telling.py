@@ -155,6 +155,26 @@ async def test_silence_is_doubt_and_nothing_is_told_twice(bench_on):
             await bench.tell("R1", "pH/PV", "mid")
 
 
+async def test_sensor_took_a_reference_though_it_also_tells_of_a_product_calibration(bench_on):
+    """The word of a pH sensor is one for all its points; bits of the sample say nothing of a buffer."""
+    sensor = HamiltonPh(electrode(Buffer()))
+    async with RtuWire({1: sensor}) as wire, bench_on("modbus-rtu", wire, "hamilton-arc-ph") as bench:
+        await bench.tell("R1", "pH/PV", BEFORE)
+        sensor.calibration_status = 0x3000000
+        await bench.tell("R1", "pH/PV", "CP2", 7.0)
+        assert sensor.counts["CP2"] == 1
+
+
+async def test_word_that_nobody_understands_is_doubt(bench_on):
+    sensor = HamiltonPh(electrode(Buffer()))
+    async with RtuWire({1: sensor}) as wire, bench_on("modbus-rtu", wire, "hamilton-arc-ph") as bench:
+        await bench.tell("R1", "pH/PV", BEFORE)
+        sensor.calibration_status = 0x20000000
+        with pytest.raises(NotObeyed, match="status bits 0x20000000, whose meaning is not known"):
+            await bench.tell("R1", "pH/PV", "CP2", 7.0)
+        assert sensor.counts["CP2"] == 1
+
+
 async def test_line_that_falls_silent_before_the_sensor_says_whether_it_took_it_is_doubt(bench_on, monkeypatch):
     sensor = HamiltonPh(electrode(Buffer()))
     async with RtuWire({1: sensor}) as wire, bench_on("modbus-rtu", wire, "hamilton-arc-ph") as bench:

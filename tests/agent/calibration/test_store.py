@@ -182,8 +182,11 @@ def test_tag_is_in_doubt_from_before_its_instrument_is_told_until_a_calibration_
     assert Calibrations.from_json(held.to_json()) == held
     keep(log, tag="DO/PV")
     assert load(log).in_doubt("R1", "pH/PV"), "another's calibration says nothing of it"
+    _, after = keep(log, unconfirmed=True)
+    assert after.in_doubt("R1", "pH/PV"), "nobody knows whether the instrument took it"
     _, after = keep(log)
     assert not after.in_doubt("R1", "pH/PV")
+    assert [one.unconfirmed for one in load(log).history] == [False, False, False, True, False]
 
 
 def test_what_is_withdrawn_leaves_what_was_taken_before_in_doubt(log):

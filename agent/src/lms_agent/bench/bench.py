@@ -174,8 +174,8 @@ class Bench:
         Raises:
             UnknownTag: no instrument has it.
             NotTold: the procedure has no such part, or the value cannot be the reference's; nothing was sent.
-            NotObeyed: a step is not confirmed, or what came of it cannot be asked: nobody knows whether the instrument
-                took it.
+            NotObeyed: a step is not confirmed, or what came of it cannot be asked or understood: nobody knows whether
+                the instrument took it.
             NotTaken: the instrument says that it did not take the reference, and why.
             BenchClosed, InstrumentError: nothing was taken.
         """
@@ -238,8 +238,8 @@ class Bench:
             return
         word = await ask_verdict(seat.bus, seat.settings.unit, procedure.verdict)
         refusal = refusal_of(word, procedure.verdict, part, (one.name for one in procedure.references))
-        if refusal:
-            raise NotTaken(seat.settings.points[index].tag, part, refusal)
+        if refusal.words:
+            raise (NotTaken if refusal.is_certain else NotObeyed)(seat.settings.points[index].tag, part, refusal.words)
 
     def _seat(self, name: str) -> _Seat:
         if name not in self._seats:

@@ -2,7 +2,7 @@
 
     begun        on the disk before anything of a reference is sent
     withdrawn    the instrument has certainly not taken it
-    calibration  of the tag: says what came of all that was begun before
+    calibration  of the tag: says what came of all that was begun before, unless that is not known
 
 Whoever dies in between (the command, its terminal, the agent, the computer) leaves a begun one behind, and readings of
 its tag are in doubt until the next calibration: the number beside them is of an adjustment that may hold no longer.

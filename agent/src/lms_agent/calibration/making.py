@@ -44,6 +44,7 @@ class Wish:
         accepted: keep it although its figures are not plausible.
         remarks: what went wrong while it was made.
         slope_percent: what an instrument that adjusts itself says of its probe; None: nothing.
+        unconfirmed: whether nobody knows if the instrument has taken the last point.
     """
 
     bioreactor: str
@@ -54,6 +55,7 @@ class Wish:
     accepted: bool = False
     remarks: tuple[str, ...] = ()
     slope_percent: float | None = None
+    unconfirmed: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """For the door."""
@@ -66,6 +68,7 @@ class Wish:
             "accepted": self.accepted,
             "remarks": list(self.remarks),
             "slope_percent": self.slope_percent,
+            "unconfirmed": self.unconfirmed,
         }
 
     @classmethod
@@ -95,7 +98,9 @@ class Wish:
         if slope is not None and (isinstance(slope, bool) or not isinstance(slope, int | float) or not isfinite(slope)):
             raise CalibrationError("slope_percent is a number, or is left out")
         accepted = data.get("accepted") is True
-        return cls(data["bioreactor"], data["tag"], points, data["by"], data["why"], accepted, tuple(remarks), slope)
+        who = data["by"], data["why"]
+        unconfirmed = data.get("unconfirmed") is True
+        return cls(data["bioreactor"], data["tag"], points, *who, accepted, tuple(remarks), slope, unconfirmed)
 
 
 class Calibratable(NamedTuple):
@@ -204,6 +209,7 @@ def maker(settings: AgentSettings, wish: Wish, *, now_ms: int, account: str) -> 
             account=account,
             doubts=(*doubtful, *wish.remarks),
             due_at_ms=None if procedure.due_days is None else now_ms + round(procedure.due_days * DAY_MS),
+            unconfirmed=wish.unconfirmed,
         )
 
     return make

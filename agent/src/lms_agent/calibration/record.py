@@ -52,6 +52,7 @@ class Calibration:
         account: the user of the computer whose process asked.
         doubts: what was not plausible, and accepted all the same.
         due_at_ms: when it is to be calibrated again, ms UTC; None: nobody says.
+        unconfirmed: whether nobody knows if the instrument has taken it; the tag stays in doubt then.
     """
 
     number: int
@@ -71,6 +72,7 @@ class Calibration:
     account: str = ""
     doubts: tuple[str, ...] = ()
     due_at_ms: int | None = None
+    unconfirmed: bool = False
 
     @property
     def correction(self) -> Correction:
@@ -113,5 +115,6 @@ class Calibration:
             | {
                 "points": tuple(Measured(**point) for point in data["points"]),
                 "doubts": tuple(map(str, data.get("doubts", ()))),
+                "unconfirmed": data.get("unconfirmed") is True,
             }
         )

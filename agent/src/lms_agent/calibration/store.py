@@ -56,7 +56,7 @@ class Calibrations:
         history: all that can be read, in the order made.
         damaged: numbers of the lines that cannot, from 1.
         in_doubt_below: calibrations up to this number stand before the last damaged line.
-        adjusting: what instruments were about to be told, and no calibration of their tag came after it.
+        adjusting: what instruments were about to be told, and no confirmed calibration of their tag came after it.
     """
 
     history: tuple[Calibration, ...] = ()
@@ -82,7 +82,7 @@ class Calibrations:
         if self.damaged and (newest is None or newest.number <= self.in_doubt_below):
             return "its newest calibration may have been in a damaged line"
         open_ = [str(one) for one in self.adjusting if (one.bioreactor, one.tag) == (bioreactor, tag)]
-        return f"its instrument was told a reference ({open_[-1]}), and the calibration has not ended" if open_ else ""
+        return f"its instrument was told a reference ({open_[-1]}); what came of it is not known" if open_ else ""
 
     @classmethod
     def unreadable(cls) -> Self:
@@ -279,7 +279,8 @@ def _parse(data: bytes) -> Calibrations:
         if isinstance(entry, Calibration):
             history.append(entry)
             key = entry.bioreactor, entry.tag
-            adjusting = [one for one in adjusting if (one.bioreactor, one.tag) != key]
+            if not entry.unconfirmed:
+                adjusting = [one for one in adjusting if (one.bioreactor, one.tag) != key]
         elif isinstance(entry, Adjusting):
             _note(entry, adjusting)
         elif line:

@@ -5,6 +5,7 @@ dialects say it in their answer to the command itself.
 """
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from lms_protocol.instruments.calibration import Verdict
 from lms_protocol.reading import Quality
@@ -29,8 +30,20 @@ async def ask_verdict(master: ModbusMaster, unit: int, verdict: Verdict) -> int:
     return word_reader(verdict)(reply.data, 2 * (verdict.address - first))
 
 
-def refusal_of(word: int, verdict: Verdict, part: str, others: Iterable[str]) -> str:
-    """Why the instrument did not take a reference; "" if it did.
+class Refusal(NamedTuple):
+    """What speaks against an instrument's having taken a reference.
+
+    Attributes:
+        words: as it says; "" if nothing does.
+        is_certain: whether it certainly did not; else it says something that nobody understands.
+    """
+
+    words: str
+    is_certain: bool
+
+
+def refusal_of(word: int, verdict: Verdict, part: str, others: Iterable[str]) -> Refusal:
+    """What speaks against an instrument's having taken a reference.
 
     Args:
         part: the reference's name.
@@ -41,5 +54,12 @@ def refusal_of(word: int, verdict: Verdict, part: str, others: Iterable[str]) ->
     for condition in verdict.conditions:
         if prefixes and condition.words.startswith(prefixes):
             foreign |= condition.mask
-    quality, words = StatusJudge(verdict).judge(word & ~foreign)
-    return words if quality is not Quality.GOOD else ""
+    known = 0
+    for condition in verdict.conditions:
+        known |= condition.mask
+    judge = StatusJudge(verdict)
+    quality, words = judge.judge(word & ~foreign & known)
+    if quality is not Quality.GOOD:
+        return Refusal(words, is_certain=True)
+    quality, words = judge.judge(word & ~foreign)
+    return Refusal("" if quality is Quality.GOOD else words, is_certain=False)

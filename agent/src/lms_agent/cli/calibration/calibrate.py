@@ -73,6 +73,7 @@ def calibrate(  # noqa: PLR0917 - typer calls it by name
             accepted=accept or changed,
             remarks=remarks,
             slope_percent=measured.slope_percent,
+            unconfirmed=measured.in_doubt,
         )
         made = _kept(bench, guide, wish, able)
     if made is None:
