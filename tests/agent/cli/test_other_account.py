@@ -96,3 +96,13 @@ async def test_agent_itself_needs_the_password(configured):
     code, _, err = await as_nobody("run", "--config", configured)
     assert code == 2
     assert "password_file" in err
+
+
+@pytest.mark.parametrize(
+    "arguments", ["set pH/PV 7 --why x", "lock R1 --why x", "sync", "calibrations", "history", "log commands"]
+)
+async def test_configuration_that_may_not_be_read_is_told_to_programs_too(arguments, configured):
+    configured.chmod(0o600)
+    code, out, err = await as_nobody(*arguments.split(), "--config", configured, "--json")
+    assert (code, err) == (2, "")
+    assert {"error", "problems"} & set(json.loads(out))

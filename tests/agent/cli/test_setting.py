@@ -5,6 +5,8 @@ import getpass
 import json
 import os
 import signal
+import sys
+from pathlib import Path
 
 import pytest
 from lms_agent.log.reader import LogReader
@@ -121,7 +123,32 @@ async def test_lock_is_kept_and_told(settable, lms_agent, running):
 async def test_command_that_cannot_be_used_says_so(settable, lms_agent, arguments, words):
     answer = await lms_agent("set", *arguments, "-c", settable.config)
     assert (answer.code, words in " ".join(answer.err.split())) == (2, True), answer.err
+    answer = await lms_agent("set", *arguments, "-c", settable.config, "--json")
+    assert (answer.code, words in answer.json["error"], answer.err) == (2, True, "")
     assert not settable.tcp.requests
+
+
+async def test_negative_number_is_a_value_and_no_option(settable, lms_agent):
+    answer = await lms_agent("set", "Stirrer/SP", "-5", *WHO, "-c", settable.config)
+    assert (answer.code, "below the lowest" in " ".join(answer.err.split())) == (1, True), answer.err
+    answer = await lms_agent("set", "Stirrer/SP", "5", "--wyh", "x", *WHO, "-c", settable.config)
+    assert answer.code == 2, "a misspelt option is none"
+    assert not [request for request in settable.tcp.requests if request.function == 6]
+
+
+async def test_who_interrupts_is_told_that_it_may_have_been_set(settable, lms_agent):
+    settable.tcp.fault = Fault.silence()
+    process = await asyncio.create_subprocess_exec(
+        *(Path(sys.executable).with_name("lms-agent"), "set", "Stirrer/SP", "350", *WHO, "-c", settable.config),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with awaiting("the write is on the wire"):
+        while not [request for request in settable.tcp.requests if request.function == 6]:
+            await asyncio.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, words = await process.communicate()
+    assert (process.returncode, b"NOT CONFIRMED" in words) == (3, True), words
+    assert str(told(settable)[-1].state) == "not confirmed"
 
 
 async def test_doubt_has_an_exit_code_of_its_own(settable, lms_agent):
@@ -141,7 +168,8 @@ async def test_killed_agent_tells_at_its_next_start_what_it_does_not_know(settab
         agent.kill()
         await agent.wait()
         answer = await setting
-        assert answer.code == 1
+        assert answer.code == 3, "it may have been set"
+        assert "NOT CONFIRMED that it was set" in " ".join(answer.err.split())
         assert "gives no answer" in " ".join(answer.err.split())
     settable.tcp.fault = None
     settable.tcp.requests.clear()

@@ -17,13 +17,14 @@ class _Entry(NamedTuple):
     module: str
     attribute: str  # a function (one command) or a typer.Typer (sub-commands)
     help: str
+    takes_numbers: bool = False  # as arguments: then -5 is a number, and no option
 
 
 COMMANDS = {
     "init": _Entry("lms_agent.cli.init.command", "init", "Ask a few questions and write a checked configuration."),
     "run": _Entry("lms_agent.cli.run", "run", "Read the instruments, keep the log and send it, until stopped."),
     "read": _Entry("lms_agent.cli.read", "read", "Read every instrument once and show the values."),
-    "set": _Entry("lms_agent.cli.set", "set_", "Set a tag that can be set, and say what became of it."),
+    "set": _Entry("lms_agent.cli.set", "set_", "Set a tag that can be set, and say what became of it.", True),
     "calibrate": _Entry("lms_agent.cli.calibration.calibrate", "calibrate", "Hold an instrument against known values."),
     "calibrations": _Entry(
         "lms_agent.cli.calibration.calibrations", "calibrations", "Show what is calibrated, and what is due."
@@ -80,7 +81,8 @@ def _load(name: str) -> Any:
         command: Any = get_group(found)
     else:
         single = typer.Typer(add_completion=False, rich_markup_mode=None)
-        single.command(name, help=entry.help)(found)
+        settings = {"ignore_unknown_options": entry.takes_numbers}
+        single.command(name, help=entry.help, context_settings=settings)(found)
         command = get_command(single)
     command.name = name
     return command

@@ -11,16 +11,17 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from lms_protocol.reading import NOT_FOR_SCREENS, Quality, TagDescription, Value
 
 from lms_agent.cli import completing
-from lms_agent.cli.finding import CONFIG_HELP, UNUSABLE, ending, find_log
-from lms_agent.cli.screen.prose import folded, say
+from lms_agent.cli.finding import CONFIG_HELP, ending, find_log
+from lms_agent.cli.screen.prose import folded
 from lms_agent.cli.screen.tables import cut
 from lms_agent.cli.screen.terminal import coloured, faint, height, picture_width
+from lms_agent.cli.who import refuse
 from lms_agent.log.exporting import iso
 from lms_agent.log.reader import LogReader
 from lms_agent.trend.gathering import Bucket, Trend, gather
@@ -54,7 +55,7 @@ def history(  # noqa: PLR0917 - typer calls it by name
         str | None, typer.Option("--device", help="Of this bioreactor only.", autocompletion=completing.bioreactors)
     ] = None,
     ascii_only: Annotated[bool, typer.Option("--ascii", help="Draw with characters that every terminal has.")] = False,
-    config: Annotated[Path | None, typer.Option("--config", "-c", help=CONFIG_HELP)] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help=CONFIG_HELP, readable=False)] = None,
     log: Annotated[Path | None, typer.Option("--log", help="The log itself, instead of a configuration.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Tags of calibrations, too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
@@ -80,7 +81,7 @@ def _chosen(reader: LogReader, names: Sequence[str], device: str | None) -> list
     """The tags that are meant: by name, by `bioreactor/name`, or all that are not the log's own."""
     known = [tag for tag in reader.tags() if not tag.name.startswith(NOT_FOR_SCREENS)]
     if device is not None and device not in {tag.device for tag in known}:
-        _refuse(
+        refuse(
             f"the log has no bioreactor {device!r}; it has {', '.join(sorted({tag.device for tag in known})) or 'none'}"
         )
     mine = [tag for tag in known if device in {None, tag.device}]
@@ -90,7 +91,7 @@ def _chosen(reader: LogReader, names: Sequence[str], device: str | None) -> list
         if not found:
             near = get_close_matches(name, [tag.name for tag in mine], n=1, cutoff=0.4)
             perhaps = f"; perhaps {near[0]!r}" if near else ""
-            _refuse(f"the log has no tag {name!r}{perhaps}; `lms-agent history` without a tag lists them")
+            refuse(f"the log has no tag {name!r}{perhaps}; `lms-agent history` without a tag lists them")
         chosen += found
     return chosen if names else mine
 
@@ -108,7 +109,7 @@ def _window(reader: LogReader, last: str | None, begin: str | None, end: str | N
         there_ms = to_ms - held.began_at_ms if held.began_at_ms is not None else _USUAL_MS
         from_ms = to_ms - min(max(there_ms, _LEAST_MS), _USUAL_MS)
     if from_ms >= to_ms:
-        _refuse(f"the window is empty: it begins at {iso(from_ms)} and ends at {iso(to_ms)}")
+        refuse(f"the window is empty: it begins at {iso(from_ms)} and ends at {iso(to_ms)}")
     return from_ms, to_ms
 
 
@@ -116,7 +117,7 @@ def _length_ms(text: str) -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)\s*", text)
     length = round(float(match[1]) * _UNITS_MS[match[2]]) if match else 0
     if not 1000 <= length <= _MOST_MS:
-        _refuse(f"found --last {text!r}; allowed: a number with s, min, h, d or w behind it, such as 90s, 10min, 2d")
+        refuse(f"found --last {text!r}; allowed: a number with s, min, h, d or w behind it, such as 90s, 10min, 2d")
     return length
 
 
@@ -125,12 +126,7 @@ def _instant(text: str) -> int:
     try:
         return round(datetime.fromisoformat(text).astimezone().timestamp() * 1000)
     except (ValueError, OverflowError):
-        _refuse(f"found time {text!r}; allowed: an instant such as 2026-11-23T06:00 or 2026-11-23T06:00:00Z")
-
-
-def _refuse(sentence: str) -> NoReturn:
-    say(f"lms-agent: {sentence}", err=True)
-    raise typer.Exit(UNUSABLE)
+        refuse(f"found time {text!r}; allowed: an instant such as 2026-11-23T06:00 or 2026-11-23T06:00:00Z")
 
 
 def _progress(reader: LogReader) -> Callable[[int], None]:

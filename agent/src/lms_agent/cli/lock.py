@@ -21,7 +21,7 @@ from lms_agent.log.exporting import iso
 from lms_agent.service import Service
 from lms_agent.settings import AgentSettings
 
-_Config = Annotated[Path | None, typer.Option("--config", "-c", help=CONFIG_HELP, show_default=False)]
+_Config = Annotated[Path | None, typer.Option("--config", "-c", help=CONFIG_HELP, show_default=False, readable=False)]
 _Bioreactor = Annotated[str, typer.Argument(metavar="BIOREACTOR", autocompletion=completing.bioreactors)]
 
 

@@ -34,7 +34,7 @@ app = typer.Typer(
 
 _INDENT = 12
 
-Config = Annotated[Path | None, typer.Option("--config", "-c", help=CONFIG_HELP)]
+Config = Annotated[Path | None, typer.Option("--config", "-c", help=CONFIG_HELP, readable=False)]
 Folder = Annotated[
     Path | None, typer.Option("--profiles", help="A folder with own profiles, instead of the configuration's.")
 ]

@@ -19,8 +19,10 @@ from lms_agent.settings import default_path, load_settings
 
 
 def run(
-    config: Annotated[Path | None, typer.Argument(help=CONFIG_HELP)] = None,
-    config_option: Annotated[Path | None, typer.Option("--config", "-c", help="The same, as an option.")] = None,
+    config: Annotated[Path | None, typer.Argument(help=CONFIG_HELP, readable=False)] = None,
+    config_option: Annotated[
+        Path | None, typer.Option("--config", "-c", help="The same, as an option.", readable=False)
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more of what is done.")] = False,
 ) -> None:
     """Read the instruments, keep the log and send it, until stopped by SIGTERM or Ctrl-C.

@@ -4,7 +4,10 @@ Exit codes: 0 done, 1 refused or expired, 2 the command cannot be used, 3 not co
 """
 
 import asyncio
+import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 from uuid import uuid4
@@ -19,7 +22,7 @@ from lms_agent.cli.finding import CONFIG_HELP, ending
 from lms_agent.cli.read import shown
 from lms_agent.cli.screen.prose import say
 from lms_agent.cli.who import ByOption, WhyOption, account, refuse, who_and_why
-from lms_agent.service import Service
+from lms_agent.service import Service, ServiceBroken, ServiceSilent
 from lms_agent.settings import AgentSettings, InstrumentSettings
 from lms_agent.settings.points import Point
 
@@ -37,7 +40,9 @@ def set_(  # noqa: PLR0917 - typer calls it by name
     by: ByOption = None,
     why: WhyOption = None,
     within: Annotated[float, typer.Option(min=1, max=600, help="Seconds after which it is void.")] = 30,
-    config: Annotated[Path | None, typer.Option("--config", "-c", help=CONFIG_HELP, show_default=False)] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help=CONFIG_HELP, show_default=False, readable=False)
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Set a tag that can be set, and say what became of it."""
@@ -46,13 +51,27 @@ def set_(  # noqa: PLR0917 - typer calls it by name
     by, why = who_and_why(by, why)
     wish = _value(value, point.datatype, tag)
     command = SetPoint(uuid4().hex, instrument.bioreactor, tag, wish, by, why, Source.BENCH, 0, 0)
-    with ending(as_json=as_json):
+    with ending(as_json=as_json), _doubt(as_json=as_json):
         event = _carry_out(settings, command, within)
     if as_json:
         typer.echo(event.to_text())
     else:
         say(_sentence(event, instrument, point), err=event.state is not State.DONE)
     raise typer.Exit(_CODES.get(State(event.state), 1))
+
+
+@contextmanager
+def _doubt(*, as_json: bool) -> Iterator[None]:
+    """Whoever asked the agent, or began to send, and learns nothing more, must not believe that nothing was set."""
+    try:
+        yield
+    except (ServiceSilent, ServiceBroken, KeyboardInterrupt) as error:
+        why = str(error) or "it was interrupted"
+        if as_json:
+            typer.echo(json.dumps({"state": str(State.NOT_CONFIRMED), "error": why}, ensure_ascii=False))
+        else:
+            say(f"lms-agent: it is NOT CONFIRMED that it was set: read it before you go on ({why})", err=True)
+        raise typer.Exit(_CODES[State.NOT_CONFIRMED]) from error
 
 
 def _carry_out(settings: AgentSettings, command: SetPoint, lifetime_s: float) -> CommandEvent:

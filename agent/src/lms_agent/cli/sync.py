@@ -26,9 +26,9 @@ _INDENT = 18
 
 
 def sync(
-    config: Annotated[Path | None, typer.Argument(help=CONFIG_HELP, show_default=False)] = None,
+    config: Annotated[Path | None, typer.Argument(help=CONFIG_HELP, show_default=False, readable=False)] = None,
     config_option: Annotated[
-        Path | None, typer.Option("--config", "-c", help="The same, as an option.", show_default=False)
+        Path | None, typer.Option("--config", "-c", help="The same, as an option.", show_default=False, readable=False)
     ] = None,
     log: Annotated[Path | None, typer.Option("--log", help="The log itself, instead of a configuration.")] = None,
     as_json: JsonOption = False,

@@ -4,12 +4,14 @@ Used by every command that changes something.
 """
 
 import getpass
+import json
 import os
 import sys
 from typing import Annotated, NoReturn, TypeAlias
 
 import typer
 from lms_protocol.commands import MAX_WORDS, flaw_of
+from typer._click.globals import get_current_context  # typer has no other door to it
 
 from lms_agent.cli.configuration import UNUSABLE
 from lms_agent.cli.screen.prose import say
@@ -41,6 +43,10 @@ def who_and_why(by: str | None, why: str | None) -> tuple[str, str]:
 
 
 def refuse(sentence: str) -> NoReturn:
-    """Say why a command cannot be used, and end with code 2."""
-    say(f"lms-agent: {sentence}", err=True)
+    """Say why a command cannot be used, to programs (`--json`) as an object's `error`, and end with code 2."""
+    context = get_current_context(silent=True)
+    if context is not None and context.params.get("as_json"):
+        typer.echo(json.dumps({"error": sentence}, ensure_ascii=False))
+    else:
+        say(f"lms-agent: {sentence}", err=True)
     raise typer.Exit(UNUSABLE)

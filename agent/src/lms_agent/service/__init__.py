@@ -10,6 +10,6 @@ Only who may write the log's folder's socket may ask: the agent's user and its g
 """
 
 from lms_agent.service.client import Service
-from lms_agent.service.errors import ServiceDenied, ServiceError, ServiceRefused, ServiceSilent
+from lms_agent.service.errors import ServiceBroken, ServiceDenied, ServiceError, ServiceRefused, ServiceSilent
 
-__all__ = ["Service", "ServiceDenied", "ServiceError", "ServiceRefused", "ServiceSilent"]
+__all__ = ["Service", "ServiceBroken", "ServiceDenied", "ServiceError", "ServiceRefused", "ServiceSilent"]

@@ -20,7 +20,7 @@ from lms_agent.bench import Visit
 from lms_agent.calibration.making import Wish
 from lms_agent.calibration.record import Calibration
 from lms_agent.calibration.store import Calibrations
-from lms_agent.service.errors import ServiceDenied, ServiceError, ServiceRefused, ServiceSilent
+from lms_agent.service.errors import BROKEN, ServiceBroken, ServiceDenied, ServiceError, ServiceRefused, ServiceSilent
 from lms_agent.service.socket_file import short_name, socket_path
 
 _Answer = TypeVar("_Answer")
@@ -80,7 +80,8 @@ class Service:
         if not isinstance(answer, dict):
             raise ServiceSilent(self.path, "it ended the connection")
         if "error" in answer:
-            raise ServiceRefused(str(answer.get("kind")), str(answer["error"]))
+            kind = str(answer.get("kind"))
+            raise (ServiceBroken if kind == BROKEN else ServiceRefused)(kind, str(answer["error"]))
         return answer
 
     def status(self) -> dict[str, Any]:

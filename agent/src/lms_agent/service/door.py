@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from lms_protocol.errors import LmsError
 
+from lms_agent.service.errors import BROKEN
 from lms_agent.service.socket_file import SOCKET_MODE, short_name
 
 LOGGER = logging.getLogger(__name__)
@@ -133,7 +134,7 @@ class Door:
             return _refusal(error)
         except Exception as error:
             LOGGER.exception("What was asked through the door could not be answered: %.200r", line)
-            return {"error": f"the agent failed over this ({error!r}); its journal says more", "kind": "Broken"}
+            return {"error": f"the agent failed over this ({error!r}); its journal says more", "kind": BROKEN}
 
     def _answer_to(self, asked: Asked) -> Answer:
         name = asked.what.get("ask")

@@ -5,11 +5,15 @@ LmsError                    lms_protocol.errors
     ├── ServiceDenied       it runs, but this account may not ask it
     ├── ServiceSilent       it has the door open, and gives no answer
     └── ServiceRefused      it answers that it will not, or cannot
+        └── ServiceBroken   it failed over what was asked: how far it came, nobody knows
 """
 
 from pathlib import Path
 
 from lms_protocol.errors import LmsError
+
+BROKEN = "Broken"
+"""The kind of an error that nobody foresaw."""
 
 
 class ServiceError(LmsError):
@@ -57,3 +61,7 @@ class ServiceRefused(ServiceError):
     def __init__(self, kind: str, sentence: str) -> None:
         self.kind = kind
         super().__init__(sentence)
+
+
+class ServiceBroken(ServiceRefused):
+    """The agent failed over what was asked; it may have done it, or a part of it."""

@@ -49,7 +49,9 @@ def calibrate(  # noqa: PLR0917 - typer calls it by name
     accept: Annotated[bool, typer.Option("--accept", help="Keep it though its figures are not plausible.")] = False,
     by: ByOption = None,
     why: WhyOption = None,
-    config: Annotated[Path | None, typer.Option("--config", "-c", help=CONFIG_HELP, show_default=False)] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help=CONFIG_HELP, show_default=False, readable=False)
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Hold an instrument against known values, and correct its readings, or adjust it."""

@@ -30,7 +30,9 @@ def calibrations(
         str | None,
         typer.Argument(metavar="TAG", help="Its whole history, such as pH or pH/PV.", autocompletion=completing.tags),
     ] = None,
-    config: Annotated[Path | None, typer.Option("--config", "-c", help=CONFIG_HELP, show_default=False)] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help=CONFIG_HELP, show_default=False, readable=False)
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what is calibrated, and what is due."""

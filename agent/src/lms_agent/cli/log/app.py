@@ -26,7 +26,9 @@ app = typer.Typer(
     help="Show what the log holds and what the cloud has acknowledged.",
 )
 
-Config = Annotated[Path | None, typer.Option("--config", "-c", help="The configuration, which names the log.")]
+Config = Annotated[
+    Path | None, typer.Option("--config", "-c", help="The configuration, which names the log.", readable=False)
+]
 Log = Annotated[Path | None, typer.Option("--log", help="The log itself, instead of a configuration.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

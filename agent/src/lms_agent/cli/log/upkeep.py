@@ -28,7 +28,9 @@ from lms_agent.log.reader import LogReader, LogStatus
 from lms_agent.log.renewal.predecessors import Entry
 from lms_agent.settings.loading import default_path
 
-Config = Annotated[Path | None, typer.Option("--config", "-c", help="The configuration, which names the log.")]
+Config = Annotated[
+    Path | None, typer.Option("--config", "-c", help="The configuration, which names the log.", readable=False)
+]
 Log = Annotated[Path | None, typer.Option("--log", help="The log itself, instead of a configuration.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _MOST_TOLD = 10

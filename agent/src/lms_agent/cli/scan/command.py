@@ -9,17 +9,17 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from lms_protocol.instruments.catalogue import Catalogue
 
 from lms_agent.cli import completing
-from lms_agent.cli.configuration import UNUSABLE
 from lms_agent.cli.scan.plan import Plan
 from lms_agent.cli.scan.progress import Progress
 from lms_agent.cli.scan.telling import Tally, report, summary, told, what
 from lms_agent.cli.screen.prose import say
+from lms_agent.cli.who import refuse
 from lms_agent.errors import PortError
 from lms_agent.scanning import scanning
 from lms_agent.scanning.places import Place, places
@@ -49,7 +49,7 @@ def scan(  # noqa: PLR0917 - typer calls it by name
     between: Annotated[str | None, typer.Option("--between", help="Bounds of the value, such as 6.5,7.5.")] = None,
     upto: Annotated[int, typer.Option("--upto", min=0, max=65_535, help="Last address to look at.")] = 299,
     config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="Of the agent whose lines are left alone.")
+        Path | None, typer.Option("--config", "-c", help="Of the agent whose lines are left alone.", readable=False)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
@@ -58,16 +58,16 @@ def scan(  # noqa: PLR0917 - typer calls it by name
     found = places(where or (), config or default_path())
     if unit is None:
         if value is not None or between is not None or register is not None:
-            _refuse("--value, --between and --register need --unit")
+            refuse("--value, --between and --register need --unit")
         plan = Plan(settings, _units(units), timeout, every, tuple(Catalogue()))
         code = asyncio.run(_scan_all(found, plan, as_json=as_json))
     else:
         from lms_agent.cli.scan.unit import Question, look_into  # noqa: PLC0415 - another command, nearly
 
         if len(found) != 1:
-            _refuse("--unit needs one port or host, such as `lms-agent scan /dev/ttyUSB0 --unit 3`")
+            refuse("--unit needs one port or host, such as `lms-agent scan /dev/ttyUSB0 --unit 3`")
         if found[0].obstacle:
-            _refuse(f"{found[0].name}: {found[0].obstacle}")
+            refuse(f"{found[0].name}: {found[0].obstacle}")
         question = Question(
             found[0], Plan(settings, [unit], timeout, texts=False), unit, _wanted(value, between), register, upto
         )
@@ -76,15 +76,10 @@ def scan(  # noqa: PLR0917 - typer calls it by name
         raise typer.Exit(code)
 
 
-def _refuse(sentence: str) -> NoReturn:
-    say(f"lms-agent: {sentence}", err=True)
-    raise typer.Exit(UNUSABLE)
-
-
 def _parities(named: list[str] | None) -> tuple[Parity, ...]:
     for name in named or ():
         if name not in PARITIES:
-            _refuse(f"found --parity {name!r}; allowed: {', '.join(PARITIES)}")
+            refuse(f"found --parity {name!r}; allowed: {', '.join(PARITIES)}")
     return tuple(parity for parity in PARITIES if not named or parity in named)
 
 
@@ -94,14 +89,14 @@ def _units(text: str) -> list[int]:
         match = re.fullmatch(r"\s*(\d{1,3})\s*(?:-\s*(\d{1,3})\s*)?", part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if not match or not 0 <= first <= last <= 255:
-            _refuse(f"found --units {text!r}; allowed: numbers from 0 to 255, such as 1-20 or 1,3,10-12")
+            refuse(f"found --units {text!r}; allowed: numbers from 0 to 255, such as 1-20 or 1,3,10-12")
         units.update(dict.fromkeys(range(first, last + 1)))
     return list(units)
 
 
 def _wanted(value: float | None, between: str | None) -> Wanted | None:
     if value is not None and between is not None:
-        _refuse("--value and --between are one or the other")
+        refuse("--value and --between are one or the other")
     if value is not None:
         return Wanted.around(value)
     if between is None:
@@ -111,7 +106,7 @@ def _wanted(value: float | None, between: str | None) -> Wanted | None:
     except ValueError:
         low, high = 1.0, 0.0
     if not low <= high:
-        _refuse(f"found --between {between!r}; allowed: two numbers, such as 6.5,7.5")
+        refuse(f"found --between {between!r}; allowed: two numbers, such as 6.5,7.5")
     return Wanted(low, high)
 
 

@@ -19,8 +19,10 @@ from lms_agent.watching import Watcher
 
 
 def watch(  # noqa: PLR0917 - typer calls it by name
-    config: Annotated[Path | None, typer.Argument(help=CONFIG_HELP)] = None,
-    config_option: Annotated[Path | None, typer.Option("--config", "-c", help="The same, as an option.")] = None,
+    config: Annotated[Path | None, typer.Argument(help=CONFIG_HELP, readable=False)] = None,
+    config_option: Annotated[
+        Path | None, typer.Option("--config", "-c", help="The same, as an option.", readable=False)
+    ] = None,
     log: Annotated[Path | None, typer.Option("--log", help="The log itself, instead of a configuration.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a second.")] = False,
     once: Annotated[bool, typer.Option("--once", help="Look once and end.")] = False,
