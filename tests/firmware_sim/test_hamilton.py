@@ -95,6 +95,28 @@ async def test_channels_are_blocks_of_ten_and_nothing_less(master):
     assert not same.isError()
 
 
+async def test_sensor_too_hot_to_measure_repeats_its_last_value_and_says_so():
+    """Manual, p. 57: the measurement is stopped outside its range of temperature, and the last value frozen."""
+    place = {"ph": 6.0, "c": 37.0}
+    now = iter(range(0, 10**9, int(LONG_S)))
+    sensor = HamiltonPh(PhElectrode(lambda: place["ph"], lambda: place["c"], clock=lambda: next(now)))
+    async with RtuWire({1: sensor}) as wire:
+        client = AsyncModbusSerialClient(wire.address, baudrate=19200, timeout=5)
+        assert await client.connect()
+        sensor_on = Master(client)
+        _, before, status, _, _ = await sensor_on.values(2090, "ufuff")
+        assert (status, before) == (0, pytest.approx(6.0, abs=0.01))
+        place.update(ph=8.0, c=135.0)
+        _, value, status, _, _ = await sensor_on.values(2090, "ufuff")
+        assert (value, status & 0x1) == (before, 0x1)
+        _, value, status, _, _ = await sensor_on.values(2410, "ufuff")
+        assert (value, status & 0x1) == (pytest.approx(135.0, abs=0.1), 0x1)
+        place["c"] = 37.0
+        _, value, status, _, _ = await sensor_on.values(2090, "ufuff")
+        assert (value, status & 0x1) == (pytest.approx(8.0, abs=0.01), 0)
+        client.close()
+
+
 async def test_sensor_says_who_it_is(master):
     words = await master.words(1032, 8)
     assert b"".join(word.to_bytes(2, "little") for word in words).rstrip(b"\0") == b"EPHUM031"

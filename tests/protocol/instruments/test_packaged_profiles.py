@@ -75,6 +75,8 @@ def test_hamilton_channels_are_ten_registers_with_unit_value_status_smallest_and
         assert sum(condition.mask for condition in status.conditions) == 0x1F
         (error,) = [condition for condition in status.conditions if condition.mask == 0x10]
         assert error.quality == "bad"
+        (frozen,) = [condition for condition in status.conditions if condition.mask == 0x1]
+        assert frozen.quality == ("bad" if point is profile.points[0] else "uncertain"), "p. 57: it repeats its last pH"
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,7 @@ class HamiltonSensor(BlockRegisters):
         self.main_unit = self.main_units[0]
         self.temperature_unit = UnitCode.CELSIUS
         self.calibration_status = 0
+        self._measured: dict[UnitCode, float] = {}
         self._device = device
         self.readable |= {
             PMC1_UNITS: Readable(2, lambda: longs(_sum(self.main_units))),
@@ -140,6 +141,10 @@ class HamiltonSensor(BlockRegisters):
     def _main_channel(self) -> Words:
         low, high = self.main_limits(self.main_unit)
         value = min(high, max(low, self.main_value(self.main_unit)))
+        if _within(self.temperature_c, _TEMPERATURE_RANGE_C):
+            self._measured[self.main_unit] = value
+        else:  # it stops measuring, and repeats the last value (p. 57)
+            value = self._measured.get(self.main_unit, value)
         return longs(self.main_unit) + floats(value) + longs(self.status) + floats(low, high)
 
     def _temperature_channel(self) -> Words:
