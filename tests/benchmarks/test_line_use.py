@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from lms_agent.log.reader import LogReader
 from lms_agent.sampling import Sampling, Scan
-from lms_agent.settings import load_settings
 from support.chain import chain
 from support.figures import show
+from support.one_reactor import settings_of
 from support.reconciling import head
 
 pytestmark = pytest.mark.bench
@@ -26,16 +26,6 @@ BAUD, SLAVES, REGISTERS = 19200, 5, 20
 SETTLE_S, MEASURE_S = 2.0, 20.0
 PERIOD_S, SCANS = 0.1, 400
 SETTINGS = """\
-[agent]
-id = "a"
-group = "g"
-log = "log.sqlite3"
-[broker]
-url = "mqtt://127.0.0.1:1883"
-account = "a"
-password_file = "secret"
-[[bioreactor]]
-id = "R1"
 [[bus]]
 id = "line"
 kind = "modbus-rtu"
@@ -61,15 +51,12 @@ def paced_slaves(slaves: int = SLAVES) -> Iterator[str]:
 
 def sampling_on(port: str, folder: Path, sink) -> Sampling:
     """Five units, each asked for one block of registers as often as can be."""
-    (folder / "secret").touch(0o600)
-    (folder / "secret").write_text("correct horse")
     text = SETTINGS.format(port=port, baud=BAUD)
     for unit in range(1, SLAVES + 1):
         text += f'[[instrument]]\nid = "i{unit}"\nbus = "line"\nbioreactor = "R1"\nunit = {unit}\nperiod_s = 0.05\n'
         for at in range(REGISTERS):
             text += f'[[instrument.point]]\ntag = "U{unit}/R{at}"\naddress = {at}\n'
-    (folder / "agent.toml").write_text(text)
-    settings = load_settings(folder / "agent.toml")
+    settings = settings_of(folder, text)
     tags = [replace(tag, number=at) for at, tag in enumerate(settings.tag_descriptions(), start=1)]
     gap_ids = iter(range(1, 10**9)).__next__
     return Sampling(settings, tags, sink, next_gap_id=gap_ids, chance=random.Random(1))

@@ -6,25 +6,15 @@ import pytest
 from lms_agent.bench import AFTER, BEFORE, BenchClosed, NotObeyed, NotTaken, NotTold, UnknownTag, opened
 from lms_agent.clock import SystemClock
 from lms_agent.errors import InstrumentRefused, WrongInstrument
-from lms_agent.settings import load_settings
 from lms_firmware_sim.instruments.ezo_ph import EzoPh
 from lms_firmware_sim.instruments.hamilton_do import HamiltonDo
 from lms_firmware_sim.instruments.hamilton_ph import HamiltonPh
 from lms_firmware_sim.instruments.oxygen_optode import OxygenOptode
 from lms_firmware_sim.instruments.ph_electrode import PhElectrode
 from lms_firmware_sim.wires import Fault, RtuWire, TextWire
+from support.one_reactor import settings_of
 
-CONFIGURATION = """\
-[agent]
-id = "agent-1"
-group = "demo-org"
-log = "log.sqlite3"
-[broker]
-url = "mqtt://127.0.0.1:1883"
-account = "agent-1"
-password_file = "secret"
-[[bioreactor]]
-id = "R1"
+LINE = """
 [[bus]]
 id = "line"
 kind = "{kind}"
@@ -55,11 +45,8 @@ class Hasty(SystemClock):
 def bench_on(tmp_path):
     @asynccontextmanager
     async def start(kind, wire, profile, more=""):
-        (tmp_path / "secret").touch(0o600)
-        (tmp_path / "secret").write_text("x")
-        config = tmp_path / "agent.toml"
-        config.write_text(CONFIGURATION.format(kind=kind, port=wire.address, profile=profile, more=more))
-        settings = load_settings(config)
+        text = LINE.format(kind=kind, port=wire.address, profile=profile, more=more)
+        settings = settings_of(tmp_path, text)
         async with opened(settings, settings.instruments, Hasty()) as bench:
             yield bench
 

@@ -10,32 +10,10 @@ from lms_agent.calibration.keeping import NO_TIME, CalibrationKeeping
 from lms_agent.calibration.making import Wish
 from lms_agent.calibration.record import EVENT_TAG, Measured
 from lms_agent.calibration.store import StoreUnavailable, load
-from lms_agent.settings import load_settings
 from lms_agent.timekeeping.discipline import Trust
 from lms_protocol.reading import Reading
 
 NOW = 1_800_000_000_000
-TEXT = """
-[agent]
-id = "a"
-group = "g"
-log = "log.sqlite3"
-[broker]
-url = "mqtt://127.0.0.1:1883"
-account = "a"
-password_file = "secret"
-[[bioreactor]]
-id = "R1"
-[[bus]]
-id = "line"
-kind = "modbus-rtu"
-port = "/dev/ttyUSB0"
-[[instrument]]
-id = "m80"
-profile = "mettler-m80"
-bus = "line"
-bioreactor = "R1"
-"""
 WISH = Wish("R1", "pH/PV", (Measured("mid", 7.0, 7.1, 9, 0.0, True),), "Ada", "weekly")
 
 
@@ -52,16 +30,6 @@ class Recorder:
     def follow(self, calibrations):
         assert load(self.log).history == calibrations.history, "in force before it was on the disk"
         self.seen.append(("in force", calibrations))
-
-
-@pytest.fixture
-def settings(tmp_path):
-    secret = tmp_path / "secret"
-    secret.touch(0o600)
-    secret.write_text("correct horse")
-    path = tmp_path / "agent.toml"
-    path.write_text(TEXT)
-    return load_settings(path)
 
 
 @pytest.fixture

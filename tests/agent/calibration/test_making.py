@@ -7,19 +7,9 @@ from lms_agent.calibration.fitting import CalibrationError
 from lms_agent.calibration.making import NotPlausible, Wish, maker
 from lms_agent.calibration.record import Calibration, Measured
 from lms_agent.calibration.store import Calibrations
-from lms_agent.settings import load_settings
+from support.one_reactor import settings_of
 
 TEXT = """
-[agent]
-id = "a"
-group = "g"
-log = "log.sqlite3"
-[broker]
-url = "mqtt://127.0.0.1:1883"
-account = "a"
-password_file = "secret"
-[[bioreactor]]
-id = "R1"
 [[bus]]
 id = "line"
 kind = "modbus-rtu"
@@ -71,12 +61,7 @@ NOW = 1_800_000_000_000
 
 @pytest.fixture
 def settings(tmp_path):
-    secret = tmp_path / "secret"
-    secret.touch(0o600)
-    secret.write_text("correct horse")
-    path = tmp_path / "agent.toml"
-    path.write_text(TEXT)
-    return load_settings(path)
+    return settings_of(tmp_path, TEXT)
 
 
 @pytest.fixture

@@ -9,40 +9,8 @@ from lms_agent.calibration.record import DAY_MS, Measured
 from lms_agent.calibration.standing import standings
 from lms_agent.doctor.calibrations import calibrations
 from lms_agent.doctor.finding import State
-from lms_agent.settings import load_settings
 
 NOW = 1_800_000_000_000
-TEXT = """
-[agent]
-id = "a"
-group = "g"
-log = "log.sqlite3"
-[broker]
-url = "mqtt://127.0.0.1:1883"
-account = "a"
-password_file = "secret"
-[[bioreactor]]
-id = "R1"
-[[bus]]
-id = "line"
-kind = "modbus-rtu"
-port = "/dev/ttyUSB0"
-[[instrument]]
-id = "m80"
-profile = "mettler-m80"
-bus = "line"
-bioreactor = "R1"
-"""
-
-
-@pytest.fixture
-def settings(tmp_path):
-    secret = tmp_path / "secret"
-    secret.touch(0o600)
-    secret.write_text("correct horse")
-    path = tmp_path / "agent.toml"
-    path.write_text(TEXT)
-    return load_settings(path)
 
 
 @pytest.fixture

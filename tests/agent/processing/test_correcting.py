@@ -7,20 +7,10 @@ from lms_agent.calibration.record import Calibration, Measured
 from lms_agent.calibration.store import Calibrations
 from lms_agent.processing import Processing
 from lms_agent.processing.following import followers
-from lms_agent.settings import load_settings
 from lms_protocol.reading import Datatype, Gap, Quality, Reading
+from support.one_reactor import settings_of
 
 TEXT = """
-[agent]
-id = "a"
-group = "g"
-log = "log.sqlite3"
-[broker]
-url = "mqtt://127.0.0.1:1883"
-account = "a"
-password_file = "secret"
-[[bioreactor]]
-id = "R1"
 [[bus]]
 id = "tcp"
 kind = "modbus-tcp"
@@ -86,16 +76,7 @@ LINE = Calibration(
 
 @pytest.fixture
 def load(tmp_path):
-    secret = tmp_path / "secret"
-    secret.touch(0o600)
-    secret.write_text("correct horse")
-
-    def read(keys=""):
-        path = tmp_path / "agent.toml"
-        path.write_text(TEXT.format(keys=keys))
-        return load_settings(path)
-
-    return read
+    return lambda keys="": settings_of(tmp_path, TEXT.format(keys=keys))
 
 
 @pytest.fixture

@@ -3,20 +3,10 @@
 import pytest
 from lms_agent.processing import Processing
 from lms_agent.processing.following import followers
-from lms_agent.settings import load_settings
 from lms_protocol.reading import Datatype, Gap, Quality, Reading
+from support.one_reactor import settings_of
 
-HEAD = """
-[agent]
-id = "a"
-group = "g"
-log = "log.sqlite3"
-[broker]
-url = "mqtt://127.0.0.1:1883"
-account = "a"
-password_file = "secret"
-[[bioreactor]]
-id = "R1"
+LINES = """
 [[bus]]
 id = "tcp"
 kind = "modbus-tcp"
@@ -59,16 +49,7 @@ IN, OUT, PUMP, TWICE, UPTAKE, RATIO = range(1, 7)
 
 @pytest.fixture
 def load(tmp_path):
-    secret = tmp_path / "secret"
-    secret.touch(0o600)
-    secret.write_text("correct horse")
-
-    def read(derived=DERIVED):
-        path = tmp_path / "agent.toml"
-        path.write_text(HEAD + derived)
-        return load_settings(path)
-
-    return read
+    return lambda derived=DERIVED: settings_of(tmp_path, LINES + derived)
 
 
 @pytest.fixture

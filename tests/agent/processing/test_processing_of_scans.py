@@ -7,21 +7,11 @@ import pytest
 from lms_agent.processing import Processing
 from lms_agent.sampling.outlet import Outlet
 from lms_agent.sampling.scan import Scan
-from lms_agent.settings import load_settings
 from lms_protocol.errors import LmsError
 from lms_protocol.reading import Gap, Quality, Reading
+from support.one_reactor import settings_of
 
 TEXT = """
-[agent]
-id = "a"
-group = "g"
-log = "log.sqlite3"
-[broker]
-url = "mqtt://127.0.0.1:1883"
-account = "a"
-password_file = "secret"
-[[bioreactor]]
-id = "R1"
 [[bus]]
 id = "tcp"
 kind = "modbus-tcp"
@@ -41,12 +31,7 @@ PH, DO, T = 1, 2, 3
 
 @pytest.fixture
 def settings(tmp_path):
-    secret = tmp_path / "secret"
-    secret.touch(0o600)
-    secret.write_text("correct horse")
-    path = tmp_path / "agent.toml"
-    path.write_text(TEXT)
-    return load_settings(path)
+    return settings_of(tmp_path, TEXT)
 
 
 @pytest.fixture

@@ -8,20 +8,10 @@ from typing import Any
 import pytest
 from lms_agent.drivers.driver import Outcome
 from lms_agent.sampling import Sampling
-from lms_agent.settings import load_settings
 from lms_protocol.reading import Reading
+from support.one_reactor import settings_of
 
 SETTINGS = """\
-[agent]
-id = "a"
-group = "g"
-log = "log.sqlite3"
-[broker]
-url = "mqtt://127.0.0.1:1883"
-account = "a"
-password_file = "secret"
-[[bioreactor]]
-id = "R1"
 [[bus]]
 id = "line"
 kind = "modbus-tcp"
@@ -71,10 +61,7 @@ class Held:
 @pytest.fixture
 async def held(tmp_path: Path, gap_ids: Any) -> Any:
     """A sampling with one instrument, its driver, its clock, and the scans that it handed over."""
-    (tmp_path / "secret").touch(0o600)
-    (tmp_path / "secret").write_text("correct horse")
-    (tmp_path / "agent.toml").write_text(SETTINGS)
-    settings = load_settings(tmp_path / "agent.toml")
+    settings = settings_of(tmp_path, SETTINGS)
     tags = [replace(tag, number=at) for at, tag in enumerate(settings.tag_descriptions(), start=1)]
     scans: list[Any] = []
 
