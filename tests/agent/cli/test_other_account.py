@@ -43,13 +43,13 @@ async def configured():
             yield config
 
 
-async def as_nobody(*arguments: object) -> tuple[int, str, str]:
+async def as_nobody(*arguments: object, number: int = NOBODY) -> tuple[int, str, str]:
     """Run the command as an account without any group; skips where that account may not even run it."""
 
     def become() -> None:
         os.setgroups([])
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
+        os.setgid(number)
+        os.setuid(number)
 
     try:
         process = await asyncio.create_subprocess_exec(
@@ -75,7 +75,7 @@ async def test_configuration_can_be_looked_at_without_the_password(command, conf
     assert "pH/PV" in out
 
 
-@pytest.mark.parametrize("command", ["history", "sync", "watch", "log"])
+@pytest.mark.parametrize("command", ["history", "sync", "watch", "log", "lock"])
 async def test_log_of_another_account_is_told_to_be_hidden_with_what_to_do(command, configured):
     code, out, err = await as_nobody(command, "--config", configured)
     assert code == 1, out
@@ -106,3 +106,8 @@ async def test_configuration_that_may_not_be_read_is_told_to_programs_too(argume
     code, out, err = await as_nobody(*arguments.split(), "--config", configured, "--json")
     assert (code, err) == (2, "")
     assert {"error", "problems"} & set(json.loads(out))
+
+
+async def test_account_without_a_name_is_told_by_its_number(configured):
+    code, _, err = await as_nobody("history", "--config", configured, number=54_321)
+    assert (code, "user 54321 may not read it" in " ".join(err.split())) == (1, True), err

@@ -1,6 +1,7 @@
 """What must be known over restarts is on the disk, or nobody may set anything from afar."""
 
 import math
+import os
 import sqlite3
 import stat
 import threading
@@ -61,6 +62,13 @@ def test_locks_are_seen_by_who_may_only_look(log):
     store.save(locks={"R2": None})
     store.close()
     assert locks_of(log) == {"R1": Lock("bob", "cleaning", 5)}
+
+
+def test_locks_that_this_account_may_not_see_are_told_to_be_hidden_with_what_to_do(log, monkeypatch):
+    reopened(log)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(StoreUnavailable, match=r"may not read it; .*sudo"):
+        locks_of(log)
 
 
 @pytest.mark.parametrize("damage", [b"no database at all" * 100, b"SQLite format 3\0" + b"\xff" * 4080])

@@ -9,7 +9,6 @@ one that has got the old name meanwhile is left alone.
 import asyncio
 import contextlib
 import errno
-import getpass
 import grp
 import os
 import termios
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import serial
 
+from lms_agent.accounts import account_name
 from lms_agent.buses import adapters
 from lms_agent.buses.byte_stream import ByteStream
 from lms_agent.clock import Clock
@@ -132,7 +132,7 @@ def _why_not(port: str, error: Exception) -> PortError:
     if number in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
         return PortMissing(port, f"is the adapter plugged in? {_present_ports()}")
     if number in (errno.EACCES, errno.EPERM):
-        return PortDenied(port, getpass.getuser(), _group_of(port))
+        return PortDenied(port, account_name(), _group_of(port))
     if number in (errno.EBUSY, errno.EAGAIN):
         return PortBusy(port, [str(holder) for holder in adapters.holders(port)])
     if number in (errno.ENOTTY, errno.EINVAL, errno.EISDIR):

@@ -3,7 +3,6 @@
 Used by every command that changes something.
 """
 
-import getpass
 import json
 import os
 import sys
@@ -13,6 +12,7 @@ import typer
 from lms_protocol.commands import MAX_WORDS, flaw_of
 from typer._click.globals import get_current_context  # typer has no other door to it
 
+from lms_agent.accounts import account_name
 from lms_agent.cli.configuration import UNUSABLE
 from lms_agent.cli.screen.prose import say
 
@@ -26,7 +26,7 @@ WhyOption: TypeAlias = Annotated[
 
 def account() -> str:
     """Who sits at the terminal, also behind sudo."""
-    return os.environ.get("SUDO_USER") or getpass.getuser()
+    return os.environ.get("SUDO_USER") or account_name()
 
 
 def who_and_why(by: str | None, why: str | None) -> tuple[str, str]:

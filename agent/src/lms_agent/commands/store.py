@@ -25,6 +25,7 @@ from lms_protocol.command_book import Record
 from lms_protocol.commands import Lock, SetPoint, Source, State
 from lms_protocol.errors import LmsError
 
+from lms_agent.log.reader import denied, is_hidden
 from lms_agent.owning import open_or_make
 
 APPLICATION_ID = 0x4C4D5343
@@ -275,6 +276,8 @@ def locks_of(log_path: Path) -> dict[str, Lock]:
         StoreUnavailable: it cannot be read.
     """
     path = store_path(log_path)
+    if is_hidden(path):
+        raise StoreUnavailable(path, "; ".join(denied(path)))
     if not path.exists():
         return {}
     try:

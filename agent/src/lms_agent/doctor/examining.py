@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from lms_agent.accounts import account_name
 from lms_agent.app import broker_address
 from lms_agent.doctor import broker, calibrations, database, machine, ports, service
 from lms_agent.doctor.finding import Finding, bad, good, unknown
@@ -62,7 +63,7 @@ async def _of(settings: AgentSettings) -> AsyncIterator[Finding]:
 
 def _hidden(log: Path) -> Finding:
     """Another account's agent: what it holds, and whether it runs, is not to be seen."""
-    found = f"{machine.user_name()} may not look at {log}, so nothing more can be told"
+    found = f"{account_name()} may not look at {log}, so nothing more can be told"
     return unknown("agent", found, "`sudo lms-agent doctor`, or get the group that the log belongs to")
 
 

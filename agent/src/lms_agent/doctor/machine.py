@@ -1,6 +1,5 @@
 """Clock, account and disk: what every agent needs of its computer."""
 
-import getpass
 import grp
 import os
 import shutil
@@ -9,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from lms_agent.accounts import account_name
 from lms_agent.doctor.finding import Finding, bad, good, note, unknown
 from lms_agent.log.limits.retention import Limits
 from lms_agent.timekeeping.discipline import RELEASED_MS
@@ -22,7 +22,7 @@ _IN_MEMORY = frozenset(("tmpfs", "ramfs"))
 
 def account() -> Finding:
     """As whom the doctor looks: what this account may do, the agent's may not, and the other way round."""
-    name = user_name()
+    name = account_name()
     mine = {_group_name(number) for number in {*os.getgroups(), os.getegid()}}
     if os.geteuid() == 0 or SERIAL_GROUP in mine:
         return good("account", f"{name}, in the groups {', '.join(sorted(mine))}")
@@ -34,14 +34,6 @@ def account() -> Finding:
     if listed:
         remedy = "log out and in again: the group is new to this account"
     return note("account", f"{name} is not in the group {SERIAL_GROUP}, to which serial ports belong", remedy)
-
-
-def user_name() -> str:
-    """The account's name, or its number if it has none."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"user {os.geteuid()}"
 
 
 def _group_name(number: int) -> str:
@@ -137,7 +129,7 @@ def _not_writable(folder: Path) -> Finding:
         owner = folder.owner()
     except (KeyError, OSError):
         owner = "another account"
-    found = f"{user_name()} may not write in {folder}; it belongs to {owner}"
+    found = f"{account_name()} may not write in {folder}; it belongs to {owner}"
     if owner == "root":
         return bad("disk", found, f"`sudo chown lms-agent: {folder}`, for the account that the agent runs as")
     return note("disk", found, f"look as that account: `sudo -u {owner} lms-agent doctor`")

@@ -8,12 +8,12 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
+from lms_agent.accounts import account_name
 from lms_agent.buses.adapters import holders
 from lms_agent.buses.present import PresentPort, present_ports
 from lms_agent.buses.tcp_stream import TcpStream
 from lms_agent.clock import SystemClock
 from lms_agent.doctor.finding import Finding, bad, good, note
-from lms_agent.doctor.machine import user_name
 from lms_agent.errors import PortError
 from lms_agent.settings import AgentSettings, BusSettings, ModbusTcpBus
 
@@ -81,7 +81,7 @@ def _serial(bus: str, port: str, agent_pid: int | None) -> list[Finding]:
 
 
 def _denied(subject: str, path: Path) -> Finding:
-    name = user_name()
+    name = account_name()
     try:
         group = path.group()
     except (KeyError, OSError):

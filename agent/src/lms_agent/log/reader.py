@@ -6,7 +6,6 @@ disk. It holds no transaction between calls, so that it never keeps the WAL from
 Neighbours: `lms_agent.log.sqlite_log`, and the commands `lms-agent log` and `lms-agent watch`.
 """
 
-import getpass
 import logging
 import os
 import sqlite3
@@ -24,6 +23,7 @@ from lms_protocol.batches import as_logged
 from lms_protocol.errors import LmsError
 from lms_protocol.reading import Batch, Gap, TagDescription
 
+from lms_agent.accounts import account_name
 from lms_agent.log.checksums import meta_checksum, origin_checksum
 from lms_agent.log.damage import schema_checks
 from lms_agent.log.errors import SQLITE_ERRORS, LogDamaged, LogMalformed, LogUnavailable, explain, is_malformed
@@ -113,7 +113,7 @@ class LogReader:
             LogMalformed: it is damaged.
         """
         if is_hidden(path):
-            raise LogUnavailable(path, *_denied(path))
+            raise LogUnavailable(path, *denied(path))
         if not path.exists():
             raise LogUnavailable(path, "there is no such file", "start the agent once, or check the path")
         connection = None
@@ -498,9 +498,9 @@ def is_hidden(path: Path) -> bool:
         return True
 
 
-def _denied(path: Path) -> tuple[str, str]:
+def denied(path: Path) -> tuple[str, str]:
     """Why this account may not read a log, and what to do about it."""
-    account, group = getpass.getuser(), "root"
+    account, group = account_name(), "root"
     for place in (path, *path.parents):
         with suppress(OSError, KeyError):
             group = place.group()

@@ -7,7 +7,6 @@ Neighbours: `lms_agent.service.door` is the other side; `lms_agent.cli` asks.
 """
 
 import errno
-import getpass
 import grp
 import json
 import socket
@@ -16,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from lms_agent.accounts import account_name
 from lms_agent.bench import Visit
 from lms_agent.calibration.making import Wish
 from lms_agent.calibration.record import Calibration
@@ -60,7 +60,7 @@ class Service:
             if error.errno in _NOBODY:
                 return None
             if error.errno in (errno.EACCES, errno.EPERM):
-                raise ServiceDenied(path, getpass.getuser(), _group_of(path)) from error
+                raise ServiceDenied(path, account_name(), _group_of(path)) from error
             raise ServiceError(f"the agent at {path} cannot be asked: {error.strerror or error}") from error
         return cls(path, talking)
 
