@@ -8,23 +8,14 @@ from lms_firmware_sim.errors import SimulatorError, StateError
 from lms_firmware_sim.plants import load_plant, shipped_plants
 from lms_firmware_sim.simulated import SimulatedPlant
 from support.patience import until
+from support.set_clocks import SetTime
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
-class Clock:
-    """A clock that the test sets."""
-
-    def __init__(self, now: datetime) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now.timestamp()
-
-
 @pytest.fixture
 def clock():
-    return Clock(NOW)
+    return SetTime(NOW)
 
 
 @pytest.fixture(scope="module")

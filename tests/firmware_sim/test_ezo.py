@@ -8,24 +8,15 @@ from lms_firmware_sim.instruments.oxygen_optode import OxygenOptode, saturation_
 from lms_firmware_sim.instruments.ph_electrode import PhElectrode, nernst_mv_per_ph
 from lms_firmware_sim.wires import Fault, TextWire
 from support.patience import until
+from support.set_clocks import SetSeconds
 
 QUICK = {"reading_s": 0.0, "setting_s": 0.0, "streaming_s": 0.0}
 LONG_S = 600.0
 
 
-class Clock:
-    """Seconds that the test sets."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return SetSeconds(1000.0)
 
 
 @pytest.fixture

@@ -8,24 +8,15 @@ from lms_firmware_sim.instruments.oxygen_optode import OxygenOptode, saturation_
 from lms_firmware_sim.instruments.ph_electrode import PhElectrode, nernst_mv_per_ph
 from lms_firmware_sim.wires import RtuWire
 from pymodbus.client import AsyncModbusSerialClient
+from support.set_clocks import SetSeconds
 
 USER, ADMINISTRATOR, SPECIALIST = (0x03, 0), (0x0C, 18_111_978), (0x30, 16_021_966)
 LONG_S = 600.0
 
 
-class Clock:
-    """Seconds that the test sets."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return SetSeconds(1000.0)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from lms_firmware_sim.plants.description import ReplayDescription
 from lms_firmware_sim.replay.recording import Column, load_recording
 from lms_firmware_sim.simulated import SimulatedPlant
 from pymodbus.client import AsyncModbusTcpClient
+from support.set_clocks import SetTime
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -29,19 +30,9 @@ WIDE = """time,pH/PV,DO/PV
 """
 
 
-class Clock:
-    """A clock that the test sets."""
-
-    def __init__(self, now: datetime) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now.timestamp()
-
-
 @pytest.fixture
 def clock():
-    return Clock(NOW)
+    return SetTime(NOW)
 
 
 @pytest.fixture

@@ -11,29 +11,20 @@ from lms_firmware_sim.plants import load_plant, shipped_plants
 from lms_firmware_sim.simulated import SimulatedPlant
 from lms_firmware_sim.wires import Fault
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
+from support.set_clocks import SetTime
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
-class Clock:
-    """A clock that the test sets."""
-
-    def __init__(self, now: datetime) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now.timestamp()
-
-
 @pytest.fixture
 def clock():
-    return Clock(NOW)
+    return SetTime(NOW)
 
 
 @pytest.fixture(scope="module")
 def begun():
     """The demonstration's state at NOW, worked out once: hours of three cultivations."""
-    simulated = SimulatedPlant(load_plant(shipped_plants()["demo"]), clock=Clock(NOW))
+    simulated = SimulatedPlant(load_plant(shipped_plants()["demo"]), clock=SetTime(NOW))
     simulated.advance()
     return simulated.to_json()
 

@@ -4,21 +4,12 @@ import pytest
 from lms_firmware_sim.errors import StateError
 from lms_firmware_sim.instruments.watson_marlow import PULSES_PER_REVOLUTION, Pump
 from lms_firmware_sim.wires import Fault, FaultKind, TextWire
-
-
-class Clock:
-    """Seconds that the test sets."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from support.set_clocks import SetSeconds
 
 
 @pytest.fixture
 def clock():
-    return Clock()
+    return SetSeconds(0.0)
 
 
 @pytest.fixture
