@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from lms_agent.cli import COMMANDS
+from lms_agent.log.sqlite_log import SqliteLog
+from lms_protocol.reading import TagDescription
 
 PROGRAM = Path(sys.executable).with_name("lms-agent")
 
@@ -41,6 +43,13 @@ def test_options_and_subcommands_are_offered():
 
 async def test_bioreactors_of_the_configuration_are_offered(plant):
     assert offers("history", "--device", "", path=plant.config) == ["R1"]
+
+
+async def test_only_what_can_be_set_is_offered_to_be_set(plant):
+    with SqliteLog.open(plant.config.with_name("log.sqlite3")) as log:
+        log.register_tags([TagDescription(0, "R1", "pH/PV"), TagDescription(0, "R1", "pH/SP", access="write")])
+    assert offers("set", "pH", path=plant.config) == ["pH/SP"]
+    assert offers("history", "pH", path=plant.config) == ["pH/PV", "pH/SP"]
 
 
 def test_nothing_is_offered_and_nothing_said_where_nothing_is_known(tmp_path):

@@ -283,6 +283,21 @@ async def test_command_that_comes_while_settings_are_taken_over_waits_for_them(c
         assert clerk.wire.units[1].value(2) == 350
 
 
+async def test_command_that_cannot_be_remembered_is_refused_and_told_once(clerk, monkeypatch):
+    async with clerk.running():
+        done = clerk.hears("Stirrer/SP", 350)
+        await clerk.until_over(done)
+        monkeypatch.setattr("lms_protocol.command_book.MOST_KNOWN", 1)
+        id_ = clerk.hears("Stirrer/SP", 360)
+        end = await clerk.until_over(id_)
+        assert (end.state, end.by, "no more are taken" in end.why) == (State.REFUSED, "ada", True)
+        monkeypatch.undo()
+        clerk.hears("Stirrer/SP", 360, id_=id_)  # it was told to be refused, and stays so
+        await clerk.until_over(clerk.hears("pH/SP", 7.1))
+        assert clerk.states(id_) == ["refused"]
+        assert len(clerk.writes) == 2
+
+
 async def test_step_counts_from_what_the_command_before_has_set(clerk):
     async with clerk.running():
         first, second = clerk.hears("pH/SP", 7.4), clerk.hears("pH/SP", 6.6)

@@ -6,6 +6,7 @@ Whatever goes wrong, nothing is offered: a shell is no place for an error.
 import os
 import tomllib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +40,14 @@ def _log(params: dict[str, Any]) -> Path:
     return _config(params).absolute().parent / Path(str(_document(params)["agent"]["log"])).expanduser()
 
 
-def _tags(params: dict[str, Any]) -> Iterator[str]:
+def _tags(params: dict[str, Any], *, settable: bool = False) -> Iterator[str]:
     from lms_protocol.reading import NOT_FOR_SCREENS  # noqa: PLC0415
 
     from lms_agent.log.reader import LogReader  # noqa: PLC0415 - only where a tag is to be completed
 
     with LogReader.open(_log(params)) as reader:
         for tag in reader.tags():
-            if not tag.name.startswith(NOT_FOR_SCREENS):
+            if not tag.name.startswith(NOT_FOR_SCREENS) and (tag.access == "write" or not settable):
                 yield tag.name
 
 
@@ -71,3 +72,4 @@ def _profiles(params: dict[str, Any]) -> Iterator[str]:
 
 
 tags, bioreactors, instruments, ports, profiles = map(_silently, (_tags, _bioreactors, _instruments, _ports, _profiles))
+settable_tags = _silently(partial(_tags, settable=True))

@@ -31,7 +31,7 @@ _WORDS = {"on": True, "true": True, "1": True, "off": False, "false": False, "0"
 
 
 def set_(  # noqa: PLR0917 - typer calls it by name
-    tag: Annotated[str, typer.Argument(metavar="TAG", help="Such as pH/SP.", autocompletion=completing.tags)],
+    tag: Annotated[str, typer.Argument(metavar="TAG", help="Such as pH/SP.", autocompletion=completing.settable_tags)],
     value: Annotated[str, typer.Argument(metavar="VALUE", help="In the tag's unit; on or off for a switch.")],
     bioreactor: Annotated[
         str | None,

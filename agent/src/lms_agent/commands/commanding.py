@@ -12,14 +12,14 @@ decides; `lms_agent.bench` writes; `lms_agent.commands.telling` brings what happ
 import asyncio
 import logging
 import math
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from lms_protocol.command_book import CommandBook, End, Record
+from lms_protocol.command_book import MOST_KNOWN, CommandBook, End, Record
 from lms_protocol.commands import (
     EVENT_TAG,
     CommandEvent,
@@ -90,6 +90,7 @@ class Commands:
         self._locks = store.locks()
         self._telling = Telling(store, log, clock.stamps)
         self._tasks: set[asyncio.Task[Record]] = set()
+        self._turned_away: deque[str] = deque(maxlen=MOST_WAITING)
         self._came: dict[str, tuple[int, float]] = {}  # when what is under way came: ms UTC, and on the other clock
         self._turns: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._ending = False
@@ -166,8 +167,8 @@ class Commands:
         if known is not None:
             LOGGER.info("Command %s came again; it is %s", command.id, known.state)
         elif self._book.is_full:
-            LOGGER.error("Command %s of %s is not taken: too many come", command.id, command.by)
-        else:
+            self._turn_away(command)
+        elif command.id not in self._turned_away:
             record = self._take(command, plain=heard.note is None and not self._settings.accept_plain)
             if not self._ending and len(self._tasks) < MOST_WAITING:
                 self._begin(self._carry_out(record))
@@ -176,6 +177,16 @@ class Commands:
             if not record.is_final:
                 why = "the agent is ending" if self._ending else f"{MOST_WAITING} others are under way"
                 self._over(self._end(command.id, End(State.REFUSED, why)))
+
+    def _turn_away(self, command: SetPoint) -> None:
+        """Refuse what cannot be remembered any more; tell it, unless a flood of them would fill the disk."""
+        if command.id in self._turned_away:
+            return
+        why = f"{MOST_KNOWN} commands came within a day; no more are taken"
+        LOGGER.error("Command %s of %s is refused: %s", command.id, command.by, why)
+        if self._telling.behind < MOST_WAITING:
+            self._turned_away.append(command.id)
+            self._telling.note_unknown(Record(command, State.REFUSED, self._clock.wall_ms(), why))
 
     async def set(self, command: SetPoint, account: str) -> Record:
         """Somebody at the bench wants a tag set; what became of it.

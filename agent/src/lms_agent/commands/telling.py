@@ -74,6 +74,15 @@ class Telling:
         """A command has got into another state."""
         self._unsaved.append({"record": record, "events": [event_of(record)]})
 
+    @property
+    def behind(self) -> int:
+        """How many of these the disk has not taken yet."""
+        return len(self._unsaved)
+
+    def note_unknown(self, record: Record) -> None:
+        """A command that nobody will know of afterwards is refused."""
+        self._unsaved.append({"events": [event_of(record)]})
+
     def note_lock(self, device: str, lock: Lock | None, event: CommandEvent) -> None:
         """A bioreactor was locked, or unlocked."""
         self._unsaved.append({"events": [(device, event.to_text())], "locks": {device: lock}})
