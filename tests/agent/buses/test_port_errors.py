@@ -1,5 +1,7 @@
 """What the errors of ports advise can be pasted into a shell."""
 
+import os
+import pty
 import shlex
 import termios
 
@@ -19,6 +21,18 @@ def test_group_root_is_never_advised():
     assert "usermod" not in str(PortDenied("/dev/ttyS9", "lms-agent", "root"))
     assert "dialout" in str(PortDenied("/dev/ttyS9", "lms-agent", "root"))
     assert "usermod -aG dialout lms-agent" in str(PortDenied("/dev/ttyS9", "lms-agent", "dialout"))
+
+
+async def test_damaged_characters_are_not_handed_over():
+    near, far = pty.openpty()
+    line = SerialLine(os.ttyname(far), baud=9600, data_bits=8, parity="even", stop_bits=1, clock=SystemClock())
+    await line.open()
+    flags = termios.tcgetattr(near)[0]
+    line.close()
+    os.close(near)
+    os.close(far)
+    assert flags & termios.INPCK, "parity and stop bit are checked"
+    assert not flags & (termios.IGNPAR | termios.PARMRK), "and what is damaged becomes a zero byte"
 
 
 async def test_setting_that_a_port_does_not_take_is_an_error_of_the_port(monkeypatch):

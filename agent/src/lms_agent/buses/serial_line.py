@@ -4,6 +4,9 @@ Opened for this process alone, because two masters on one line answer each other
 `/dev/serial/by-id/…`, which stays the same when an adapter is plugged in again. A port that was named otherwise is
 known by its adapter once it has been open: that adapter is found again under whatever name it comes back, and another
 one that has got the old name meanwhile is left alone.
+
+A character whose parity or stop bit is wrong arrives as a zero byte, which no line of text holds, and no check sum
+lets pass: pyserial would hand over what is left of it, and a damaged digit would pass for another.
 """
 
 import asyncio
@@ -54,7 +57,7 @@ class SerialLine(ByteStream):
         """
         path = self.port if self._adapter is None else str(self._adapter)
         try:
-            self._serial = serial.Serial(
+            port = serial.Serial(
                 path,
                 self.baud,
                 bytesize=self._data_bits,
@@ -63,13 +66,14 @@ class SerialLine(ByteStream):
                 timeout=0,
                 exclusive=True,
             )
+            _refuse_damaged_characters(port)
         except termios.error as error:  # pyserial lets it pass when the port does not take the setting
             setting = f"{self.baud} baud {self._data_bits}{self._parity}{self._stop_bits}"
             detail = f"{self.port} does not take {setting} ({error.args[-1]}); try another baud rate or parity"
             raise PortError(self.port, detail) from error
         except (serial.SerialException, OSError, ValueError) as error:
             raise self._why_not(path, error) from error
-        self._fd = self._serial.fileno()
+        self._serial, self._fd = port, port.fileno()
         self._adapter = self._adapter or adapters.id_of(self.port)
         self._opened()
         asyncio.get_running_loop().add_reader(self._fd, self._read)
@@ -117,6 +121,17 @@ class SerialLine(ByteStream):
                 self._serial.close()
             self._serial = None
             self._fd = -1
+
+
+def _refuse_damaged_characters(port: serial.Serial) -> None:
+    """Have the parity and the stop bit of what comes checked (termios(3): INPCK, without IGNPAR and PARMRK)."""
+    try:
+        flags = termios.tcgetattr(port.fileno())
+        flags[0] = (flags[0] | termios.INPCK) & ~(termios.IGNPAR | termios.PARMRK)
+        termios.tcsetattr(port.fileno(), termios.TCSANOW, flags)
+    except termios.error:
+        port.close()
+        raise
 
 
 def _said(error: OSError) -> str:
