@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 from importlib.resources import files
 from pathlib import Path
@@ -11,9 +12,10 @@ import pytest
 from lms_agent.bench import NotTaken
 from lms_agent.calibration.at_bench import InDoubt, Shown, at_bench
 from lms_agent.calibration.keeping import NO_TIME
-from lms_agent.calibration.making import calibratable
+from lms_agent.calibration.making import Wish, calibratable, maker
+from lms_agent.calibration.record import Measured
 from lms_agent.calibration.session import chosen_of
-from lms_agent.calibration.store import Calibrations, load
+from lms_agent.calibration.store import Calibrations, load, store_path
 from lms_agent.cli.calibration.guide import Guide
 from lms_agent.service import Service
 from lms_agent.service.door import Door
@@ -244,6 +246,41 @@ async def test_nothing_is_kept_if_the_first_reference_is_not_taken(
     guide = Guide(stub, able, silent=True, words=False, accept=True)  # type: ignore[arg-type]
     with pytest.raises(NotTaken):
         guide.measure([chosen_of(able.procedure, "CP1")])
+
+
+async def test_agent_that_has_begun_meanwhile_keeps_what_was_measured_without_one(configured: Any) -> None:
+    """It has read the file already: a line that somebody else adds would hold from its next start on only."""
+    settings = load_settings(configured("modbus-rtu", "/dev/null", "hamilton-arc-ph"))
+    (able,) = calibratable(settings)
+    wish = Wish(*able.key, (Measured("CP1", 4.01, 4.0, 9, 0.0, True),), "Ada", "weekly")
+    asked: list[Any] = []
+
+    async def answer(question: Any) -> dict[str, Any]:
+        asked.append(question.what["tag"])
+        made = maker(settings, wish, now_ms=1, account=question.account)(Calibrations())
+        return {"calibration": made.to_json()}
+
+    opened, entered = threading.Event(), threading.Event()
+
+    def calibrate() -> None:
+        with at_bench(settings, able.instrument, "ada") as bench:
+            entered.set()
+            assert opened.wait(60)
+            bench.keep(wish, "ada")
+
+    calibrating = asyncio.create_task(asyncio.to_thread(calibrate))
+    assert await asyncio.to_thread(entered.wait, 60)
+    path = socket_path(settings.agent.log)
+    door = asyncio.create_task(Door(path, {"calibrate": answer}).run())
+    async with awaiting("the door is open"):
+        while not path.exists():
+            await asyncio.sleep(0.01)
+    opened.set()
+    await calibrating
+    door.cancel()
+    await asyncio.wait((door,))
+    assert asked == ["pH/PV"]
+    assert not store_path(settings.agent.log).exists()
 
 
 async def test_technician_may_think_for_longer_than_the_door_is_held_open(

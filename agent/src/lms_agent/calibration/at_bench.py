@@ -166,12 +166,7 @@ class _Asked:
         return None
 
     def keep(self, wish: Wish, account: str) -> Calibration:
-        """If the agent has gone meanwhile, what an instrument has done is written down here."""
-        service = Service.of(self._settings.agent.log, self._within_s)
-        if service is None:
-            return _kept_here(self._settings, wish, account)
-        with service:
-            return service.calibrate(wish)
+        return _kept(self._settings, wish, account, self._within_s)
 
     def held(self) -> Calibrations:
         with self._asking() as service:
@@ -207,7 +202,7 @@ class _Alone:
         return None
 
     def keep(self, wish: Wish, account: str) -> Calibration:
-        return _kept_here(self._settings, wish, account)
+        return _kept(self._settings, wish, account)
 
     def _noted(self, able: Calibratable, part: str, value: float | None) -> AbstractContextManager[None]:
         if part in (BEFORE, AFTER):
@@ -219,7 +214,12 @@ class _Alone:
         return store.load(self._settings.agent.log)
 
 
-def _kept_here(settings: AgentSettings, wish: Wish, account: str) -> Calibration:
+def _kept(settings: AgentSettings, wish: Wish, account: str, within_s: float = WITHIN_S) -> Calibration:
+    """Keep a calibration, by the agent if one runs now: it may have ended, or begun, since the first reference."""
+    service = Service.of(settings.agent.log, within_s)
+    if service is not None:
+        with service:
+            return service.calibrate(wish)
     make = maker(settings, wish, now_ms=SystemClock().wall_ms(), account=account)
     return store.append(settings.agent.log, make)[0]
 
