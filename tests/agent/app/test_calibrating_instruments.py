@@ -283,6 +283,28 @@ async def test_agent_that_has_begun_meanwhile_keeps_what_was_measured_without_on
     assert not store_path(settings.agent.log).exists()
 
 
+async def test_agent_that_fails_while_it_tells_a_reference_leaves_doubt(configured: Any) -> None:
+    settings = load_settings(configured("serial", "/dev/null", "atlas-ezo-ph"))
+    (able,) = calibratable(settings)
+
+    async def fail(_: Any) -> dict[str, Any]:
+        raise RuntimeError("nobody foresaw this")
+
+    def adjust() -> None:
+        with at_bench(settings, able.instrument, "ada") as bench:
+            bench.adjust(able, chosen_of(able.procedure, "mid"))
+
+    path = socket_path(settings.agent.log)
+    door = asyncio.create_task(Door(path, {"tell": fail}).run())
+    async with awaiting("the door is open"):
+        while not path.exists():
+            await asyncio.sleep(0.01)
+    with pytest.raises(InDoubt, match="nobody foresaw this"):
+        await asyncio.to_thread(adjust)
+    door.cancel()
+    await asyncio.wait((door,))
+
+
 async def test_technician_may_think_for_longer_than_the_door_is_held_open(
     configured: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

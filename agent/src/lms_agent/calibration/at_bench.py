@@ -28,6 +28,7 @@ from lms_agent.clock import SystemClock
 from lms_agent.log.lock import is_written
 from lms_agent.service import Service, ServiceRefused, ServiceSilent
 from lms_agent.service.client import WITHIN_S
+from lms_agent.service.errors import BROKEN
 from lms_agent.settings import AgentSettings, InstrumentSettings
 from lms_agent.settings.companions import companions_of
 from lms_agent.settings.points import InstrumentPoint
@@ -154,7 +155,7 @@ class _Asked:
             except ServiceSilent as error:
                 raise InDoubt(str(error)) from error
             except ServiceRefused as error:
-                if error.kind == NotObeyed.__name__:
+                if error.kind in (NotObeyed.__name__, BROKEN):
                     raise InDoubt(str(error)) from error
                 raise
 
